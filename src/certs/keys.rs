@@ -1,0 +1,145 @@
+//! Which subkeys of a certificate a message is encrypted to.
+
+use sequoia_openpgp as openpgp;
+
+use openpgp::cert::amalgamation::key::ErasedKeyAmalgamation;
+use openpgp::cert::amalgamation::ValidAmalgamation;
+use openpgp::cert::amalgamation::ValidateAmalgamation;
+use openpgp::cert::Preferences;
+use openpgp::packet::{key, Key};
+use openpgp::policy::StandardPolicy;
+use openpgp::types::RevocationStatus;
+use openpgp::Cert;
+
+use std::time::SystemTime;
+
+use super::raw;
+use crate::error::{Error, Reason, Result};
+
+/// A key that a session key can be encrypted to.
+pub type EncryptionKey = Key<key::PublicParts, key::UnspecifiedRole>;
+
+/// One recipient, ready to be encrypted to.
+#[derive(Clone, Debug)]
+pub struct RecipientKeys {
+    /// The certificate's fingerprint, in upper case hex.
+    pub fingerprint: String,
+    /// The subkeys, at least one.
+    pub keys: Vec<EncryptionKey>,
+    /// Whether the certificate reads SEIPDv1, that is: what every OpenPGP software reads.
+    pub reads_seipd1: bool,
+    /// Whether the certificate reads SEIPDv2. True only of version 6 certificates: GnuPG writes
+    /// into its version 4 certificates that it does, and does not.
+    pub reads_seipd2: bool,
+    /// Whether it has expired. It is used all the same: the owner still has the secret key.
+    pub expired: bool,
+    /// When it stops being usable, if that is set.
+    pub expires: Option<SystemTime>,
+}
+
+/// Whether sequoia's standard policy accepts the certificate as a whole.
+pub fn accepted(cert: &Cert, now: SystemTime) -> bool {
+    cert.with_policy(&StandardPolicy::new(), now).is_ok()
+}
+
+/// Whether one of the certificate's valid User IDs carries `address` (normalised).
+pub fn carries(cert: &Cert, address: &str, now: SystemTime) -> bool {
+    let policy = StandardPolicy::new();
+    let Ok(valid) = cert.with_policy(&policy, now) else { return false };
+    let found =
+        valid.userids().revoked(false).any(|u| raw::address_of(u.userid()).as_deref() == Some(address));
+    found
+}
+
+/// Chooses the subkeys: every one that is for encryption (transport or storage), supported, accepted
+/// by sequoia's standard policy, not revoked and alive; if none is alive, those that expired last.
+///
+/// # Errors
+///
+/// `UnusableCertificate` with the reason.
+pub fn choose(cert: &Cert, now: SystemTime) -> Result<RecipientKeys> {
+    let fingerprint = cert.fingerprint().to_hex();
+    let unusable =
+        |why: String| Error::new(Reason::UnusableCertificate, format!("certificate {fingerprint} {why}"));
+
+    let policy = StandardPolicy::new();
+    let valid = cert.with_policy(&policy, now).map_err(|e| {
+        unusable(format!(
+            "is not accepted: {}; make a new key, or renew this one with current software",
+            innermost(&e)
+        ))
+    })?;
+    if let RevocationStatus::Revoked(_) = valid.revocation_status() {
+        return Err(unusable("is revoked: put the certificate of the new key in its place".into()));
+    }
+
+    let candidates: Vec<_> =
+        valid.keys().supported().revoked(false).for_transport_encryption().for_storage_encryption().collect();
+    let alive: Vec<_> = candidates.iter().filter(|k| k.alive().is_ok()).collect();
+    let chosen = if alive.is_empty() {
+        let last = candidates.iter().map(|k| k.key_expiration_time()).max().flatten();
+        candidates
+            .iter()
+            .filter(|k| k.key_expiration_time() == last && k.key().creation_time() <= now)
+            .collect()
+    } else {
+        alive.clone()
+    };
+    if chosen.is_empty() {
+        return Err(unusable(explain(cert, &policy, now)));
+    }
+
+    let version6 = valid.primary_key().key().version() >= 6;
+    let advertised = valid.features();
+    let expires = chosen.iter().filter_map(|k| k.key_expiration_time()).max();
+    let expires = [valid.primary_key().key_expiration_time(), expires].into_iter().flatten().min();
+    Ok(RecipientKeys {
+        keys: chosen.iter().map(|k| k.key().clone()).collect(),
+        reads_seipd1: !version6 || advertised.as_ref().is_some_and(|f| f.supports_seipdv1()),
+        reads_seipd2: version6,
+        expired: alive.is_empty() || valid.alive().is_err(),
+        expires,
+        fingerprint,
+    })
+}
+
+/// Why no key of the certificate can be encrypted to.
+fn explain(cert: &Cert, policy: &StandardPolicy<'_>, now: SystemTime) -> String {
+    let mut reasons: Vec<String> =
+        cert.keys().subkeys().filter_map(|subkey| refusal(subkey.into(), policy, now)).collect();
+    reasons.dedup();
+    let reasons =
+        if reasons.is_empty() { "it has no encryption subkey".to_owned() } else { reasons.join("; ") };
+    format!("cannot be encrypted to: {reasons}. Add an encryption subkey, and export the certificate anew")
+}
+
+/// Why this key is not encrypted to; `None` if it was never meant to be.
+fn refusal(
+    key: ErasedKeyAmalgamation<'_, key::PublicParts>,
+    policy: &StandardPolicy<'_>,
+    now: SystemTime,
+) -> Option<String> {
+    let id = key.key().keyid().to_hex();
+    if !key.key().pk_algo().for_encryption() {
+        return None;
+    }
+    if !key.key().pk_algo().is_supported() {
+        return Some(format!(
+            "subkey {id} is of an algorithm that is not supported ({})",
+            key.key().pk_algo()
+        ));
+    }
+    match key.with_policy(policy, now) {
+        Err(e) => Some(format!("subkey {id} is not accepted: {}", innermost(&e))),
+        Ok(valid) if matches!(valid.revocation_status(), RevocationStatus::Revoked(_)) => {
+            Some(format!("subkey {id} is revoked"))
+        }
+        Ok(valid) if !(valid.for_transport_encryption() || valid.for_storage_encryption()) => None,
+        Ok(_) => Some(format!("subkey {id} is not usable at this time: is the clock right?")),
+    }
+}
+
+/// The cause at the bottom of a chain of errors; the layers above name packets and policies.
+fn innermost(error: &openpgp::anyhow::Error) -> String {
+    crate::printable::printable(error.root_cause().to_string())
+}

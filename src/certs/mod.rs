@@ -1,0 +1,298 @@
+//! From a recipient to the keys that its messages are encrypted to.
+
+pub mod files;
+pub mod keys;
+pub mod raw;
+pub mod source;
+
+use base64::Engine;
+use sequoia_openpgp::Cert;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use crate::error::{Error, Reason, Result};
+use crate::log::{Level, Log};
+use crate::printable::printable;
+use crate::recipient::Recipient;
+use crate::settings::{Settings, SourcePath};
+use keys::RecipientKeys;
+use raw::RawCert;
+use source::Query;
+
+/// Most certificates that one recipient may stand for.
+const MOST_CERTIFICATES: usize = 16;
+/// How many bytes of parsed certificates are remembered.
+const MOST_REMEMBERED_BYTES: usize = 8 << 20;
+
+/// Whose mailbox it is, as far as the host knows.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Owner<'a> {
+    /// The user name in Dovecot.
+    pub user: &'a str,
+    /// The final envelope recipient, where there is an envelope.
+    pub recipient: Option<&'a str>,
+    /// The home directory, where there is one.
+    pub home: Option<&'a str>,
+}
+
+/// Finds keys in the configured sources, for one message.
+pub struct Finder<'a> {
+    /// The settings that name the sources.
+    pub settings: &'a Settings,
+    /// Whose mail it is.
+    pub owner: Owner<'a>,
+    /// The time at which certificates must be valid.
+    pub now: SystemTime,
+    /// Where to report what an administrator should look at, though encryption goes on.
+    pub log: &'a dyn Log,
+}
+
+impl Finder<'_> {
+    /// The keys of the mailbox owner: `sieve_perot_encrypt_cert`, else the certificate for the owner's
+    /// address, else, where there is no address, the only certificate below the owner's home.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or it cannot be used.
+    pub fn owner(&self) -> Result<Vec<RecipientKeys>> {
+        if self.settings.owner_cert.is_some() {
+            return self.usable("sieve_perot_encrypt_cert", self.owner_certs()?);
+        }
+        let recipient = self.owner.recipient.filter(|r| r.contains('@'));
+        match Some(self.owner.user).filter(|u| u.contains('@')).or(recipient) {
+            Some(address) => self.find(&Recipient::parse(address.as_bytes())?),
+            None => self.only_one_at_home(),
+        }
+    }
+
+    /// The keys of one recipient.
+    ///
+    /// # Errors
+    ///
+    /// There are none, or they cannot be used.
+    pub fn find(&self, recipient: &Recipient) -> Result<Vec<RecipientKeys>> {
+        match recipient {
+            Recipient::Literal(armored) => self.literal(armored),
+            Recipient::Fingerprint(hex) => self.look_up(recipient, &[Query::Fingerprint(hex)]),
+            Recipient::Address(address) => {
+                let whole = raw::normalise(address);
+                let plain = without_detail(&whole);
+                let queries = [Some(Query::Address(&whole)), plain.as_deref().map(Query::Address)];
+                self.look_up(recipient, &queries.into_iter().flatten().collect::<Vec<_>>())
+            }
+        }
+    }
+
+    fn literal(&self, armored: &[u8]) -> Result<Vec<RecipientKeys>> {
+        let refuse = |why: String| {
+            Error::new(
+                Reason::UnusableCertificate,
+                format!("the certificate in the script cannot be used: {why}"),
+            )
+        };
+        let certs = raw::read(armored).map_err(refuse)?;
+        if certs.iter().any(RawCert::has_secret) {
+            return Err(refuse(
+                "it holds the secret key, which must never be on a server: export the public part \
+                 (gpg --armor --export ADDRESS), and consider the secret key as known to others"
+                    .into(),
+            ));
+        }
+        self.usable("the certificate in the script", certs)
+    }
+
+    /// Tries one query after the other in all sources; the first source that answers wins.
+    fn look_up(&self, recipient: &Recipient, queries: &[Query<'_>]) -> Result<Vec<RecipientKeys>> {
+        let mut searched = Vec::new();
+        for &query in queries {
+            searched.clear();
+            let inline = self.matching(query, self.owner_certs()?)?;
+            if !inline.is_empty() {
+                return self.usable("sieve_perot_encrypt_cert", inline);
+            }
+            for path in &self.settings.sources {
+                let Some(path) = self.expand(path) else {
+                    searched.push(format!("{} (the user has no home directory)", display(path)));
+                    continue;
+                };
+                let name = printable(path.as_os_str().as_encoded_bytes());
+                let Some(answer) = source::ask(&path, query).map_err(|why| bad_source(&name, &why))? else {
+                    searched.push(format!("{name} (not there)"));
+                    continue;
+                };
+                let certs = self.matching(query, answer.certs)?;
+                if !certs.is_empty() {
+                    return self.usable(&name, certs);
+                }
+                for problem in &answer.problems {
+                    self.log.log(Level::Warning, &format!("certificate source {name}: {problem}"));
+                }
+                searched.push(format!("{name} ({})", answer.holds));
+            }
+        }
+        Err(not_found(recipient, &searched))
+    }
+
+    /// Of certificates that claim to match, those whose signatures say so, too.
+    fn matching(&self, query: Query<'_>, certs: Vec<RawCert>) -> Result<Vec<RawCert>> {
+        let mut matching = Vec::new();
+        for raw in certs {
+            let Ok(summary) = raw.summary() else { continue };
+            let matches = match query {
+                Query::All => true,
+                Query::Fingerprint(hex) => summary.fingerprint == hex,
+                // A certificate that is not accepted as a whole is kept: it says why when it is used.
+                Query::Address(address) => {
+                    summary.addresses.iter().any(|a| a == address)
+                        && parse(&raw).map_or(true, |cert| {
+                            !keys::accepted(&cert, self.now) || keys::carries(&cert, address, self.now)
+                        })
+                }
+            };
+            if matches {
+                matching.push(raw);
+            }
+        }
+        if matching.len() > MOST_CERTIFICATES && !matches!(query, Query::All) {
+            let text =
+                format!("{} certificates for one recipient: {MOST_CERTIFICATES} is the most", matching.len());
+            return Err(Error::new(Reason::UnusableCertificate, text));
+        }
+        Ok(matching)
+    }
+
+    /// The keys of those of `certs` that can be used; an error if none of them can.
+    fn usable(&self, place: &str, certs: Vec<RawCert>) -> Result<Vec<RecipientKeys>> {
+        let mut usable: Vec<RecipientKeys> = Vec::new();
+        let mut refusals = Vec::new();
+        for raw in certs {
+            if raw.has_secret() {
+                let text = format!(
+                    "{place} holds a secret key: it must not be on a server; only its public part is used"
+                );
+                self.log.log(Level::Error, &text);
+            }
+            let cert =
+                parse(&raw).map_err(|why| Error::new(Reason::UnusableCertificate, format!("{place}: {why}")));
+            match cert.and_then(|cert| keys::choose(&cert, self.now)) {
+                Ok(found) if usable.iter().any(|u| u.fingerprint == found.fingerprint) => {}
+                Ok(found) => usable.push(found),
+                Err(why) => refusals.push(why.to_string()),
+            }
+        }
+        if usable.is_empty() {
+            return Err(Error::new(Reason::UnusableCertificate, format!("{place}: {}", refusals.join("; "))));
+        }
+        for keys in usable.iter().filter(|k| k.expired) {
+            let text = format!(
+                "certificate {} has expired; it is used all the same. Ask its owner for a renewed one",
+                keys.fingerprint
+            );
+            self.log.log(Level::Warning, &text);
+        }
+        Ok(usable)
+    }
+
+    /// The certificates in `sieve_perot_encrypt_cert`: armored, or base64 on one line.
+    fn owner_certs(&self) -> Result<Vec<RawCert>> {
+        let Some(text) = &self.settings.owner_cert else { return Ok(Vec::new()) };
+        let refuse = |why: String| {
+            let text = format!("sieve_perot_encrypt_cert of {}: {why}", printable(self.owner.user));
+            Error::new(Reason::UnusableCertificate, text)
+        };
+        if text.trim_ascii_start().starts_with(b"-----BEGIN PGP ") {
+            return raw::read(text).map_err(refuse);
+        }
+        let base64: Vec<u8> = text.iter().copied().filter(|b| !b.is_ascii_whitespace()).collect();
+        let engine = base64::engine::general_purpose::GeneralPurpose::new(
+            &base64::alphabet::STANDARD,
+            base64::engine::general_purpose::PAD
+                .with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent),
+        );
+        let data = engine.decode(base64).map_err(|_| refuse("it is neither armored nor base64".into()))?;
+        raw::read(&data).map_err(refuse)
+    }
+
+    fn only_one_at_home(&self) -> Result<Vec<RecipientKeys>> {
+        let mut certs = Vec::new();
+        let mut searched = Vec::new();
+        for path in self.settings.sources.iter().filter(|p| matches!(p, SourcePath::Home(_))) {
+            let Some(path) = self.expand(path) else { continue };
+            let name = printable(path.as_os_str().as_encoded_bytes());
+            let answer = source::ask(&path, Query::All).map_err(|why| bad_source(&name, &why))?;
+            searched.push(format!("{name} ({})", answer.as_ref().map_or("not there", |a| a.holds.as_str())));
+            certs.extend(answer.map(|a| a.certs).unwrap_or_default());
+        }
+        let place = searched.join(", ");
+        match certs.len() {
+            1 => self.usable(&place, certs),
+            n => {
+                let text = format!(
+                    "the user name {} is no address, there is no envelope, and below the home directory there is not one \
+                     certificate but {n}: {place}. Name the recipient in the script, or set sieve_perot_encrypt_cert",
+                    printable(self.owner.user)
+                );
+                Err(Error::new(Reason::NoCertificate, text))
+            }
+        }
+    }
+
+    fn expand(&self, path: &SourcePath) -> Option<PathBuf> {
+        match path {
+            SourcePath::Absolute(path) => Some(PathBuf::from(path)),
+            SourcePath::Home(below) => {
+                self.owner.home.filter(|h| h.starts_with('/')).map(|home| PathBuf::from(home).join(below))
+            }
+        }
+    }
+}
+
+fn display(path: &SourcePath) -> String {
+    match path {
+        SourcePath::Absolute(path) => printable(path),
+        SourcePath::Home(below) => printable(format!("~/{below}")),
+    }
+}
+
+fn without_detail(address: &str) -> Option<String> {
+    let (local, domain) = address.rsplit_once('@')?;
+    let (user, _) = local.split_once('+')?;
+    (!user.is_empty()).then(|| format!("{user}@{domain}"))
+}
+
+fn bad_source(name: &str, why: &str) -> Error {
+    Error::new(Reason::BadSource, format!("certificate source {name}: {why}"))
+}
+
+fn not_found(recipient: &Recipient, searched: &[String]) -> Error {
+    let places = if searched.is_empty() {
+        "nowhere: sieve_perot_encrypt_certs is empty".to_owned()
+    } else {
+        searched.join(", ")
+    };
+    let text = format!(
+        "no certificate for {recipient}. Searched: {places}. Put one there, or correct sieve_perot_encrypt_certs"
+    );
+    Error::new(Reason::NoCertificate, text)
+}
+
+/// The certificate made of `raw`; remembered by its bytes, so that parsing is paid once.
+fn parse(raw: &RawCert) -> std::result::Result<Arc<Cert>, raw::Refusal> {
+    static PARSED: Mutex<Option<(usize, HashMap<Vec<u8>, Arc<Cert>>)>> = Mutex::new(None);
+    let mut memory = PARSED.lock().unwrap_or_else(PoisonError::into_inner);
+    let (size, parsed) = memory.get_or_insert_with(Default::default);
+    if let Some(cert) = parsed.get(raw.bytes()) {
+        return Ok(Arc::clone(cert));
+    }
+    let cert = Arc::new(raw.certificate()?);
+    if *size + raw.bytes().len() > MOST_REMEMBERED_BYTES {
+        parsed.clear();
+        *size = 0;
+    }
+    *size += raw.bytes().len();
+    parsed.insert(raw.bytes().to_vec(), Arc::clone(&cert));
+    Ok(cert)
+}

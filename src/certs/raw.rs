@@ -1,0 +1,272 @@
+//! From bytes that anybody may have written to certificates that are safe to work with.
+//!
+//! A certificate file is hostile input: a parser that sorts every packet of it into place can be
+//! kept busy for seconds. So the packets are looked at one by one first, and only what encryption
+//! needs goes on: primary key, subkeys, User IDs, the certificate's own signatures, with a cap on
+//! their number.
+
+use sequoia_openpgp as openpgp;
+
+use openpgp::armor;
+use openpgp::packet::{key, Key, Packet, UserID};
+use openpgp::parse::Parse;
+use openpgp::types::SignatureType;
+use openpgp::{Cert, KeyHandle};
+
+use std::io::Read;
+
+use crate::packet::{packets, tag};
+
+/// Largest certificate, in bytes. The largest in use, with tens of thousands of signatures of
+/// others, are a few hundred kilobytes.
+pub const MOST_BYTES: usize = 1 << 20;
+/// Most User IDs, subkeys and own signatures of one certificate. A signature takes up to 0.1 ms to
+/// check, so this bounds the time that a made-up certificate can take.
+const MOST_USER_IDS: usize = 256;
+const MOST_SUBKEYS: usize = 128;
+const MOST_SIGNATURES: usize = 512;
+
+const BEGIN: &[u8] = b"-----BEGIN PGP ";
+const END: &[u8] = b"-----END PGP ";
+
+/// Why a piece of data is not taken for a certificate, in words for the log.
+pub type Refusal = String;
+
+/// One certificate as it was found, not checked.
+#[derive(Clone, Debug)]
+pub struct RawCert {
+    /// Its packets, in their order.
+    bytes: Vec<u8>,
+}
+
+/// What can be told of a certificate without checking a signature.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// The fingerprint, in upper case hex.
+    pub fingerprint: String,
+    /// The addresses in its User IDs, normalised, whether they are valid or not.
+    pub addresses: Vec<String>,
+}
+
+/// All certificates in `data`, armored (any number of blocks, with any text around them) or binary.
+///
+/// # Errors
+///
+/// The data is neither, a block is damaged, or a certificate is larger than [`MOST_BYTES`].
+pub fn read(data: &[u8]) -> Result<Vec<RawCert>, Refusal> {
+    let data_is_binary = data.first().is_some_and(|b| b & 0x80 != 0);
+    let certs = if data_is_binary { split(data)? } else { read_armored(data)? };
+    if certs.is_empty() {
+        return Err("it holds no OpenPGP certificate".into());
+    }
+    Ok(certs)
+}
+
+fn read_armored(data: &[u8]) -> Result<Vec<RawCert>, Refusal> {
+    let mut certs = Vec::new();
+    let mut rest = data;
+    while let Some(begin) = memchr::memmem::find(rest, BEGIN) {
+        let block = &rest[begin..];
+        let end = memchr::memmem::find(block, END).ok_or("its armor has no END line: it is cut off")?;
+        let line_end = memchr::memchr(b'\n', &block[end..]).map_or(block.len(), |n| end + n + 1);
+        let (block, after) = block.split_at(line_end);
+        certs.extend(split(&dearmor(block)?)?);
+        rest = after;
+    }
+    Ok(certs)
+}
+
+fn dearmor(block: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let mut reader = armor::Reader::from_bytes(block, armor::ReaderMode::Tolerant(None));
+    let mut data = Vec::new();
+    reader.read_to_end(&mut data).map_err(|_| "its armor is damaged")?;
+    match reader.kind() {
+        Some(armor::Kind::PublicKey | armor::Kind::SecretKey) => Ok(data),
+        _ => Err("it is armored, but not a certificate (PGP PUBLIC KEY BLOCK)".into()),
+    }
+}
+
+/// Cuts binary data in front of each primary key.
+fn split(data: &[u8]) -> Result<Vec<RawCert>, Refusal> {
+    let mut certs: Vec<RawCert> = Vec::new();
+    for packet in packets(data) {
+        let (tag, bytes) = packet.map_err(|_| "it is damaged: its packets do not fit together")?;
+        if matches!(tag, tag::PUBLIC_KEY | tag::SECRET_KEY) {
+            certs.push(RawCert { bytes: Vec::new() });
+        }
+        let cert = certs.last_mut().ok_or("it does not begin with a primary key")?;
+        cert.bytes.extend_from_slice(bytes);
+        if cert.bytes.len() > MOST_BYTES {
+            return Err(format!("a certificate in it is larger than {} KiB", MOST_BYTES >> 10));
+        }
+    }
+    Ok(certs)
+}
+
+impl RawCert {
+    /// The packets. Two certificates with the same bytes are the same.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Whether secret key material is in it.
+    pub fn has_secret(&self) -> bool {
+        packets(&self.bytes).flatten().any(|(tag, _)| matches!(tag, tag::SECRET_KEY | tag::SECRET_SUBKEY))
+    }
+
+    /// What the certificate says of itself.
+    ///
+    /// # Errors
+    ///
+    /// The primary key is not understood.
+    pub fn summary(&self) -> Result<Summary, Refusal> {
+        let mut fingerprint = None;
+        let mut addresses = Vec::new();
+        for (tag, bytes) in packets(&self.bytes).flatten() {
+            match tag {
+                tag::PUBLIC_KEY | tag::SECRET_KEY => {
+                    fingerprint = Some(primary_key(bytes)?.fingerprint().to_hex())
+                }
+                tag::USER_ID if addresses.len() < MOST_USER_IDS => {
+                    if let Ok(Packet::UserID(user_id)) = Packet::from_bytes(bytes) {
+                        addresses.extend(address_of(&user_id));
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(Summary { fingerprint: fingerprint.ok_or("it has no primary key")?, addresses })
+    }
+
+    /// The certificate, made of what encryption needs and nothing else. Secret parts are dropped.
+    ///
+    /// # Errors
+    ///
+    /// There is more in it than any honest certificate has, or a primary key is not understood.
+    pub fn certificate(&self) -> Result<Cert, Refusal> {
+        let mut filter = Filter::default();
+        for (tag, bytes) in packets(&self.bytes).flatten() {
+            filter.packet(tag, bytes)?;
+        }
+        Cert::from_packets(filter.kept.into_iter()).map_err(|e| format!("it is not a certificate: {e}"))
+    }
+}
+
+/// The address in a User ID, in the form in which addresses are compared.
+pub fn address_of(user_id: &UserID) -> Option<String> {
+    user_id.email().ok().flatten().map(normalise)
+}
+
+/// An address in the form in which addresses are compared: lower case, the domain in its ASCII form.
+pub fn normalise(address: &str) -> String {
+    // sequoia's normalisation panics on a quoted local part that holds an `@`.
+    let ordinary = address.matches('@').count() == 1;
+    let normalised = ordinary.then(|| UserID::from(format!("<{address}>")).email_normalized().ok().flatten());
+    normalised.flatten().unwrap_or_else(|| address.to_lowercase())
+}
+
+/// What a signature that follows is about.
+#[derive(Clone, Copy, Default)]
+enum Component {
+    #[default]
+    Dropped,
+    Primary,
+    UserId,
+    Subkey,
+}
+
+#[derive(Default)]
+struct Filter {
+    kept: Vec<Packet>,
+    primary: Option<KeyHandle>,
+    component: Component,
+    user_ids: usize,
+    subkeys: usize,
+    signatures: usize,
+}
+
+impl Filter {
+    fn packet(&mut self, tag: u8, bytes: &[u8]) -> Result<(), Refusal> {
+        match tag {
+            tag::PUBLIC_KEY | tag::SECRET_KEY => {
+                let key = primary_key(bytes)?;
+                self.primary = Some(key.fingerprint().into());
+                self.keep(Component::Primary, key.into());
+            }
+            tag::USER_ID => {
+                count(&mut self.user_ids, MOST_USER_IDS, "User IDs")?;
+                self.keep_if_understood(Component::UserId, bytes);
+            }
+            tag::PUBLIC_SUBKEY | tag::SECRET_SUBKEY => {
+                count(&mut self.subkeys, MOST_SUBKEYS, "subkeys")?;
+                self.keep_if_understood(Component::Subkey, bytes);
+            }
+            tag::SIGNATURE => return self.signature(bytes),
+            // User attributes (photos), trust packets and what comes in future.
+            _ => self.component = Component::Dropped,
+        }
+        Ok(())
+    }
+
+    /// A subkey may be of an algorithm to come: then the others have to serve.
+    fn keep_if_understood(&mut self, component: Component, bytes: &[u8]) {
+        match Packet::from_bytes(bytes) {
+            Ok(packet @ (Packet::UserID(_) | Packet::PublicSubkey(_))) => self.keep(component, packet),
+            Ok(Packet::SecretSubkey(key)) => self.keep(component, key.take_secret().0.into()),
+            _ => self.component = Component::Dropped,
+        }
+    }
+
+    fn keep(&mut self, component: Component, packet: Packet) {
+        self.component = component;
+        self.kept.push(packet);
+    }
+
+    fn signature(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        let Ok(Packet::Signature(signature)) = Packet::from_bytes(bytes) else { return Ok(()) };
+        let belongs = match self.component {
+            Component::Dropped => false,
+            Component::Primary => {
+                matches!(signature.typ(), SignatureType::DirectKey | SignatureType::KeyRevocation)
+            }
+            Component::Subkey => {
+                matches!(signature.typ(), SignatureType::SubkeyBinding | SignatureType::SubkeyRevocation)
+            }
+            Component::UserId => matches!(
+                signature.typ(),
+                SignatureType::GenericCertification
+                    | SignatureType::PersonaCertification
+                    | SignatureType::CasualCertification
+                    | SignatureType::PositiveCertification
+                    | SignatureType::CertificationRevocation
+            ),
+        };
+        let issuers = signature.get_issuers();
+        let own =
+            issuers.is_empty() || self.primary.as_ref().is_some_and(|p| issuers.iter().any(|i| i.aliases(p)));
+        if belongs && own {
+            // Not cut, but refused: the signature behind the last could be the revocation.
+            count(&mut self.signatures, MOST_SIGNATURES, "signatures of its own")?;
+            self.kept.push(signature.into());
+        }
+        Ok(())
+    }
+}
+
+fn count(counter: &mut usize, most: usize, what: &str) -> Result<(), Refusal> {
+    *counter += 1;
+    if *counter > most {
+        return Err(format!(
+            "it has more than {most} {what}: export it anew with `gpg --export-options export-minimal`"
+        ));
+    }
+    Ok(())
+}
+
+fn primary_key(bytes: &[u8]) -> Result<Key<key::PublicParts, key::PrimaryRole>, Refusal> {
+    match Packet::from_bytes(bytes) {
+        Ok(Packet::PublicKey(key)) => Ok(key),
+        Ok(Packet::SecretKey(key)) => Ok(key.take_secret().0),
+        _ => Err("its primary key is of a version or algorithm that is not supported".into()),
+    }
+}

@@ -1,0 +1,281 @@
+//! One certificate source: a folder of certificate files, a keyring file, or an OpenPGP certificate
+//! directory. What is in it is remembered from one message to the next.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::files::{self, Identity, Links, Opened};
+use super::raw::{self, RawCert, Refusal, Summary};
+use crate::ffi::effective_ids;
+use crate::printable::printable;
+
+/// File names in a folder that are taken for certificates.
+const SUFFIXES: [&str; 5] = ["asc", "pgp", "gpg", "pub", "key"];
+/// How long a folder is trusted not to hold files that were changed in place, without a look at each.
+/// Files that are used are looked at each time, and a folder's list of names is, too.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+/// How many sources are remembered. When there are more, all are read anew.
+const MOST_REMEMBERED: usize = 1024;
+/// How many problems with files are told.
+const MOST_PROBLEMS: usize = 3;
+
+/// What is looked for.
+#[derive(Clone, Copy, Debug)]
+pub enum Query<'a> {
+    /// Certificates that claim this address (normalised).
+    Address(&'a str),
+    /// The certificate with this fingerprint, in upper case hex.
+    Fingerprint(&'a str),
+    /// All of them.
+    All,
+}
+
+impl Query<'_> {
+    fn matches(&self, summary: &Summary) -> bool {
+        match self {
+            Self::Address(address) => summary.addresses.iter().any(|a| a == address),
+            Self::Fingerprint(hex) => summary.fingerprint == *hex,
+            Self::All => true,
+        }
+    }
+}
+
+/// What a source has.
+#[derive(Debug, Default)]
+pub struct Answer {
+    /// The certificates that match. Not checked in any way.
+    pub certs: Vec<RawCert>,
+    /// What the source holds altogether, for the log: "3 certificates; x.asc: its armor is damaged".
+    pub holds: String,
+    /// The first problems with single files.
+    pub problems: Vec<String>,
+}
+
+/// Asks one source; `None` if there is nothing at its path.
+///
+/// # Errors
+///
+/// There is something, but it cannot be read or must not be trusted.
+pub fn ask(path: &Path, query: Query<'_>) -> Result<Option<Answer>, Refusal> {
+    let Some(mut opened) = files::open(path, Links::Follow)? else { return Ok(None) };
+    if opened.metadata.is_dir() {
+        ask_folder(path, &opened, query).map(Some)
+    } else {
+        ask_keyring(path, &mut opened, query).map(Some)
+    }
+}
+
+// Folders ------------------------------------------------------------------------------------------
+
+/// What is remembered of a folder: which file claims what.
+#[derive(Clone, Debug, Default)]
+struct Folder {
+    identity: Option<Identity>,
+    swept: Option<Instant>,
+    files: HashMap<OsString, FileNote>,
+    by_address: HashMap<String, Vec<OsString>>,
+    by_fingerprint: HashMap<String, Vec<OsString>>,
+}
+
+#[derive(Clone, Debug)]
+struct FileNote {
+    identity: Identity,
+    content: Result<Vec<Summary>, Refusal>,
+}
+
+fn ask_folder(path: &Path, opened: &Opened, query: Query<'_>) -> Result<Answer, Refusal> {
+    if let Query::Fingerprint(hex) = query {
+        if let Some(cert) = in_cert_d(path, hex)? {
+            return Ok(Answer { certs: vec![cert], ..Answer::default() });
+        }
+    }
+    let identity = Identity::of(&opened.metadata);
+    let remembered = FOLDERS.get(path).filter(|f| f.identity == Some(identity));
+    if let Some(folder) = remembered.filter(|f| f.swept.is_some_and(|t| t.elapsed() < SWEEP_EVERY)) {
+        let certs = folder.read(path, query);
+        if !certs.is_empty() {
+            return Ok(folder.answer(certs));
+        }
+    }
+    let folder = sweep(path, identity)?;
+    let certs = folder.read(path, query);
+    Ok(folder.answer(certs))
+}
+
+/// Looks at every file of a folder, and into those that are new or have changed.
+fn sweep(path: &Path, identity: Identity) -> Result<Arc<Folder>, Refusal> {
+    let before = FOLDERS.get(path).unwrap_or_default();
+    let mut folder = Folder { identity: Some(identity), swept: Some(Instant::now()), ..Folder::default() };
+    let entries =
+        std::fs::read_dir(path).map_err(|e| format!("it cannot be read: {}", files::describe(&e)))?;
+    for entry in entries {
+        let entry = entry.map_err(|e| format!("it cannot be read: {}", files::describe(&e)))?;
+        let name = entry.file_name();
+        let wanted =
+            Path::new(&name).extension().is_some_and(|x| SUFFIXES.iter().any(|s| x.eq_ignore_ascii_case(s)));
+        if !wanted {
+            continue;
+        }
+        // Gone since it was listed: not there.
+        let Ok(metadata) = entry.metadata() else { continue };
+        let identity = Identity::of(&metadata);
+        let note = match before.files.get(&name) {
+            Some(note) if note.identity == identity => note.clone(),
+            _ => FileNote {
+                identity,
+                content: read_file(&path.join(&name)).and_then(|certs| summaries(&certs)),
+            },
+        };
+        folder.add(name, note);
+    }
+    Ok(FOLDERS.put(path, folder))
+}
+
+fn read_file(path: &Path) -> Result<Vec<RawCert>, Refusal> {
+    let mut opened = files::open(path, Links::Refuse)?.ok_or("it is not there")?;
+    raw::read(&files::read(&mut opened)?)
+}
+
+fn summaries(certs: &[RawCert]) -> Result<Vec<Summary>, Refusal> {
+    certs.iter().map(RawCert::summary).collect()
+}
+
+impl Folder {
+    fn add(&mut self, name: OsString, note: FileNote) {
+        for summary in note.content.iter().flatten() {
+            for address in &summary.addresses {
+                self.by_address.entry(address.clone()).or_default().push(name.clone());
+            }
+            self.by_fingerprint.entry(summary.fingerprint.clone()).or_default().push(name.clone());
+        }
+        self.files.insert(name, note);
+    }
+
+    /// The certificates that match, read from their files as they are now and as this user may.
+    fn read(&self, path: &Path, query: Query<'_>) -> Vec<RawCert> {
+        let mut names: Vec<&OsString> = match query {
+            Query::Address(address) => self.by_address.get(address).into_iter().flatten().collect(),
+            Query::Fingerprint(hex) => self.by_fingerprint.get(hex).into_iter().flatten().collect(),
+            Query::All => self.files.keys().collect(),
+        };
+        names.sort();
+        names.dedup();
+        let certs = names.into_iter().filter_map(|name| read_file(&path.join(name)).ok()).flatten();
+        certs.filter(|cert| cert.summary().is_ok_and(|s| query.matches(&s))).collect()
+    }
+
+    fn answer(&self, certs: Vec<RawCert>) -> Answer {
+        let mut problems: Vec<String> = self
+            .files
+            .iter()
+            .filter_map(|(name, note)| {
+                Some(format!("{}: {}", printable(name.as_bytes()), note.content.as_ref().err()?))
+            })
+            .collect();
+        problems.sort();
+        let count = self.files.values().flat_map(|note| &note.content).map(Vec::len).sum();
+        let mut holds = plural(count);
+        for problem in problems.iter().take(MOST_PROBLEMS) {
+            holds = format!("{holds}; {problem}");
+        }
+        if problems.len() > MOST_PROBLEMS {
+            holds = format!("{holds}; and {} more files that cannot be used", problems.len() - MOST_PROBLEMS);
+        }
+        problems.truncate(MOST_PROBLEMS);
+        Answer { certs, holds, problems }
+    }
+}
+
+fn plural(count: usize) -> String {
+    match count {
+        0 => "no certificate".to_owned(),
+        1 => "1 certificate".to_owned(),
+        n => format!("{n} certificates"),
+    }
+}
+
+/// Looks into a shared OpenPGP certificate directory (draft-nwjw-openpgp-cert-d, section 3.1): the
+/// first two hex digits of the fingerprint name a folder, the rest a file in it.
+fn in_cert_d(path: &Path, hex: &str) -> Result<Option<RawCert>, Refusal> {
+    let lower = hex.to_ascii_lowercase();
+    let Some((first, rest)) = lower.split_at_checked(2) else { return Ok(None) };
+    let folder = path.join(first);
+    if files::open(&folder, Links::Refuse)?.is_none() {
+        return Ok(None);
+    }
+    let Some(mut opened) = files::open(&folder.join(rest), Links::Refuse)? else { return Ok(None) };
+    let certs = raw::read(&files::read(&mut opened)?)?;
+    Ok(certs.into_iter().find(|cert| cert.summary().is_ok_and(|s| s.fingerprint == hex)))
+}
+
+// Keyrings -----------------------------------------------------------------------------------------
+
+/// What is remembered of a keyring: all of it, since it is one file of certificates.
+#[derive(Clone, Debug, Default)]
+struct Keyring {
+    identity: Option<Identity>,
+    certs: Vec<(Summary, RawCert)>,
+    problem: Option<Refusal>,
+}
+
+fn ask_keyring(path: &Path, opened: &mut Opened, query: Query<'_>) -> Result<Answer, Refusal> {
+    let identity = Identity::of(&opened.metadata);
+    let keyring = match KEYRINGS.get(path).filter(|k| k.identity == Some(identity)) {
+        Some(keyring) => keyring,
+        None => KEYRINGS.put(path, read_keyring(opened, identity)?),
+    };
+    let matching = keyring.certs.iter().filter(|(summary, _)| query.matches(summary));
+    Ok(Answer {
+        certs: matching.map(|(_, cert)| cert.clone()).collect(),
+        holds: plural(keyring.certs.len()),
+        problems: keyring.problem.iter().cloned().collect(),
+    })
+}
+
+fn read_keyring(opened: &mut Opened, identity: Identity) -> Result<Keyring, Refusal> {
+    let mut keyring = Keyring { identity: Some(identity), ..Keyring::default() };
+    for cert in raw::read(&files::read(opened)?)? {
+        match cert.summary() {
+            Ok(summary) => keyring.certs.push((summary, cert)),
+            Err(why) => keyring.problem = Some(format!("a certificate in it cannot be used: {why}")),
+        }
+    }
+    Ok(keyring)
+}
+
+// What is remembered -------------------------------------------------------------------------------
+
+static FOLDERS: Memory<Folder> = Memory::new();
+static KEYRINGS: Memory<Keyring> = Memory::new();
+
+/// Remembers sources by path and by the identity of the process: what was read as one user is not
+/// known to another, even if both are served by the same process.
+struct Memory<T>(Mutex<Option<HashMap<Key, Arc<T>>>>);
+
+type Key = ((u32, u32), PathBuf);
+
+impl<T> Memory<T> {
+    const fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    fn get(&self, path: &Path) -> Option<Arc<T>> {
+        let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        map.as_ref()?.get(&(effective_ids(), path.to_owned())).cloned()
+    }
+
+    fn put(&self, path: &Path, value: T) -> Arc<T> {
+        let value = Arc::new(value);
+        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let map = map.get_or_insert_with(HashMap::new);
+        if map.len() >= MOST_REMEMBERED {
+            map.clear();
+        }
+        map.insert((effective_ids(), path.to_owned()), Arc::clone(&value));
+        value
+    }
+}

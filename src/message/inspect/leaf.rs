@@ -1,0 +1,110 @@
+//! One leaf part: what its content is.
+
+use super::armor::Armor;
+use super::cms::Cms;
+use super::openpgp::OpenPgp;
+use super::transfer::Transfer;
+use super::Plain;
+
+/// What a leaf turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// White space.
+    Blank,
+    /// The control part of RFC 3156, section 4: `Version: 1`.
+    Control,
+    /// Encrypted from its first byte to its last.
+    Encrypted,
+}
+
+/// Largest control part, in bytes.
+const MOST_CONTROL: usize = 256;
+
+/// Looks at the body of a leaf as it comes by.
+pub struct Leaf {
+    transfer: Transfer,
+    kind: Kind,
+    decoded: Vec<u8>,
+}
+
+enum Kind {
+    /// `text/plain`: only an armored message is encrypted text.
+    Text(Armor),
+    /// `application/pkcs7-mime`
+    Cms(Cms),
+    /// Another `application/...`, of which nothing has been seen yet; whether it may be a control part.
+    Application {
+        control: bool,
+    },
+    Control(Vec<u8>),
+    Binary(OpenPgp),
+    Armored(Armor),
+}
+
+impl Leaf {
+    /// A leaf of the given type (in lower case) and transfer encoding (likewise).
+    pub fn new(content_type: &str, transfer: Option<&[u8]>) -> Result<Self, Plain> {
+        let kind = match content_type {
+            "text/plain" => Kind::Text(Armor::default()),
+            "application/pkcs7-mime" | "application/x-pkcs7-mime" => Kind::Cms(Cms::default()),
+            "application/pgp-encrypted" => Kind::Application { control: true },
+            other if other.starts_with("application/") => Kind::Application { control: false },
+            _ => return Err(Plain),
+        };
+        Ok(Self { transfer: Transfer::new(transfer)?, kind, decoded: Vec::new() })
+    }
+
+    /// Takes the next bytes, as they stand in the message.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), Plain> {
+        self.decoded.clear();
+        self.transfer.decode(bytes, &mut self.decoded)?;
+        self.kind.feed(&self.decoded)
+    }
+
+    /// What it was.
+    pub fn finish(mut self) -> Result<Content, Plain> {
+        self.decoded.clear();
+        self.transfer.finish(&mut self.decoded)?;
+        self.kind.feed(&self.decoded)?;
+        match self.kind {
+            Kind::Text(armor) if armor.is_blank() => Ok(Content::Blank),
+            Kind::Text(armor) | Kind::Armored(armor) => armor.finish().map(|()| Content::Encrypted),
+            Kind::Cms(cms) => cms.finish().map(|()| Content::Encrypted),
+            Kind::Binary(message) => message.finish().map(|()| Content::Encrypted),
+            Kind::Control(text) if is_control(&text) => Ok(Content::Control),
+            Kind::Control(_) | Kind::Application { .. } => Err(Plain),
+        }
+    }
+}
+
+impl Kind {
+    fn feed(&mut self, bytes: &[u8]) -> Result<(), Plain> {
+        if let Self::Application { control } = *self {
+            match bytes.iter().copied().find(|b| !b.is_ascii_whitespace()) {
+                None => return Ok(()),
+                Some(b'V' | b'v') if control => *self = Self::Control(Vec::new()),
+                Some(0x80..) => *self = Self::Binary(OpenPgp::default()),
+                Some(_) => *self = Self::Armored(Armor::default()),
+            }
+        }
+        match self {
+            Self::Text(armor) | Self::Armored(armor) => armor.feed(bytes),
+            Self::Cms(cms) => cms.feed(bytes),
+            Self::Binary(message) => message.feed(bytes),
+            Self::Control(text) => {
+                text.extend_from_slice(bytes);
+                if text.len() > MOST_CONTROL {
+                    return Err(Plain);
+                }
+                Ok(())
+            }
+            Self::Application { .. } => Ok(()),
+        }
+    }
+}
+
+fn is_control(text: &[u8]) -> bool {
+    let words: Vec<u8> =
+        text.iter().filter(|b| !b.is_ascii_whitespace()).map(u8::to_ascii_lowercase).collect();
+    words == b"version:1"
+}

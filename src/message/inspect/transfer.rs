@@ -1,0 +1,170 @@
+//! Content-Transfer-Encoding (RFC 2045, section 6), undone chunk by chunk.
+
+use base64::alphabet::STANDARD;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use base64::engine::DecodePaddingMode;
+use base64::Engine;
+
+use super::Plain;
+
+/// How many base64 digits are decoded at once.
+const DIGITS: usize = 4096;
+
+/// A decoder for one body.
+pub enum Transfer {
+    /// Nothing to undo.
+    Identity,
+    /// base64, section 6.8.
+    Base64(Base64),
+    /// quoted-printable, section 6.7.
+    QuotedPrintable(QuotedPrintable),
+}
+
+impl Transfer {
+    /// The decoder for an encoding's name, in lower case.
+    pub fn new(name: Option<&[u8]>) -> Result<Self, Plain> {
+        match name {
+            None | Some(b"" | b"7bit" | b"8bit" | b"binary") => Ok(Self::Identity),
+            Some(b"base64") => Ok(Self::Base64(Base64::default())),
+            Some(b"quoted-printable") => Ok(Self::QuotedPrintable(QuotedPrintable::default())),
+            Some(_) => Err(Plain),
+        }
+    }
+
+    /// Decodes the next bytes to the end of `out`.
+    pub fn decode(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Plain> {
+        match self {
+            Self::Identity => out.extend_from_slice(bytes),
+            Self::Base64(decoder) => {
+                // Section 6.8: all characters that are not in the alphabet must be ignored.
+                let digits = bytes.iter().copied().filter(|&b| is_digit(b) || b == b'=');
+                decoder.decode(digits, out)?;
+            }
+            Self::QuotedPrintable(decoder) => decoder.decode(bytes, out),
+        }
+        Ok(())
+    }
+
+    /// Decodes what is left.
+    pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Plain> {
+        match self {
+            Self::Base64(decoder) => decoder.finish(out),
+            Self::Identity | Self::QuotedPrintable(_) => Ok(()),
+        }
+    }
+}
+
+/// Decodes base64 digits that come in any cut.
+#[derive(Default)]
+pub struct Base64 {
+    digits: Vec<u8>,
+    padding: usize,
+}
+
+impl Base64 {
+    /// Takes digits and padding, and nothing else.
+    pub fn decode(&mut self, digits: impl Iterator<Item = u8>, out: &mut Vec<u8>) -> Result<(), Plain> {
+        for digit in digits {
+            match digit {
+                b'=' => self.padding += 1,
+                _ if self.padding > 0 => return Err(Plain),
+                _ => self.digits.push(digit),
+            }
+            if self.digits.len() == DIGITS {
+                self.flush(out)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Decodes what is left.
+    pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Plain> {
+        if self.padding > 2 {
+            return Err(Plain);
+        }
+        self.flush(out)
+    }
+
+    fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), Plain> {
+        let config = GeneralPurposeConfig::new()
+            .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+            .with_decode_allow_trailing_bits(true);
+        GeneralPurpose::new(&STANDARD, config).decode_vec(&self.digits, out).map_err(|_| Plain)?;
+        self.digits.clear();
+        Ok(())
+    }
+}
+
+/// Whether `b` is a digit of base64.
+pub fn is_digit(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/')
+}
+
+/// Decodes quoted-printable. What is not valid stays as it is.
+#[derive(Default)]
+pub struct QuotedPrintable {
+    /// What follows an `=` whose meaning is not clear yet: two bytes at most.
+    escape: Option<Vec<u8>>,
+}
+
+impl QuotedPrintable {
+    fn decode(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        for &byte in bytes {
+            match &mut self.escape {
+                None if byte == b'=' => self.escape = Some(Vec::new()),
+                None => out.push(byte),
+                Some(escape) => {
+                    escape.push(byte);
+                    if let Some(decoded) = unescape(escape) {
+                        out.extend_from_slice(&decoded);
+                        self.escape = None;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What `=` followed by `escape` stands for; `None` if more bytes are needed.
+fn unescape(escape: &[u8]) -> Option<Vec<u8>> {
+    match *escape {
+        [b'\n'] | [b'\r', b'\n'] => Some(Vec::new()),
+        [b'\r'] => None,
+        [a] if a.is_ascii_hexdigit() => None,
+        [a, b] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => {
+            let value = |digit: u8| char::from(digit).to_digit(16).unwrap_or_default() as u8;
+            Some(vec![value(a) << 4 | value(b)])
+        }
+        _ => Some([b"=", escape].concat()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(name: &[u8], data: &[u8]) -> Result<Vec<u8>, Plain> {
+        let mut whole = Vec::new();
+        for size in [1, 2, 3, data.len().max(1)] {
+            let mut transfer = Transfer::new(Some(name))?;
+            let mut out = Vec::new();
+            for chunk in data.chunks(size) {
+                transfer.decode(chunk, &mut out)?;
+            }
+            transfer.finish(&mut out)?;
+            assert!(size == 1 || out == whole);
+            whole = out;
+        }
+        Ok(whole)
+    }
+
+    #[test]
+    fn encodings() {
+        assert_eq!(decode(b"8bit", b"a=3D").unwrap(), b"a=3D");
+        assert_eq!(decode(b"quoted-printable", b"a=3D=\r\nb=0Ac=\nd=XY").unwrap(), b"a=b\ncd=XY");
+        assert_eq!(decode(b"base64", b"aGVs\r\nbG8h").unwrap(), b"hello!");
+        assert_eq!(decode(b"base64", b"aGVsbG8=\r\n").unwrap(), b"hello");
+        assert_eq!(decode(b"base64", b"aGVsbG8=aGVs"), Err(Plain));
+        assert_eq!(decode(b"x-uuencode", b""), Err(Plain));
+    }
+}

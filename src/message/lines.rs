@@ -1,0 +1,156 @@
+//! A message, line by line, in constant memory.
+
+use std::io::{self, Read};
+
+use super::MOST_BYTES;
+
+/// How much is read at once, and the longest line that comes in one piece.
+const BUFFER: usize = 64 << 10;
+
+/// Reads lines; a line longer than the buffer comes in several pieces.
+pub struct Lines<R> {
+    reader: R,
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    total: u64,
+    at_line_start: bool,
+    at_end: bool,
+}
+
+/// A line, or a piece of a long one, its line end included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece<'a> {
+    /// The bytes, at least one.
+    pub bytes: &'a [u8],
+    /// Whether the line begins here.
+    pub begins: bool,
+}
+
+impl<'a> Piece<'a> {
+    /// The bytes without the line end, and the line end: LF, CR LF, or nothing.
+    pub fn split_end(&self) -> (&'a [u8], &'a [u8]) {
+        let length = match self.bytes {
+            [.., b'\r', b'\n'] => self.bytes.len() - 2,
+            [.., b'\n'] => self.bytes.len() - 1,
+            _ => self.bytes.len(),
+        };
+        self.bytes.split_at(length)
+    }
+
+    /// Whether this is a whole line with nothing in it: the end of a header.
+    pub fn is_empty_line(&self) -> bool {
+        self.begins && matches!(self.bytes, b"\n" | b"\r\n")
+    }
+}
+
+impl<R: Read> Lines<R> {
+    /// Begins at the first byte that `reader` gives.
+    pub fn new(reader: R) -> Self {
+        Self {
+            reader,
+            buffer: vec![0; BUFFER],
+            start: 0,
+            end: 0,
+            total: 0,
+            at_line_start: true,
+            at_end: false,
+        }
+    }
+
+    /// The next piece, or `None` at the end of the message.
+    ///
+    /// # Errors
+    ///
+    /// Those of the reader, and `FileTooLarge` behind [`MOST_BYTES`].
+    pub fn next(&mut self) -> io::Result<Option<Piece<'_>>> {
+        let line_end = loop {
+            let ready = &self.buffer[self.start..self.end];
+            if let Some(n) = memchr::memchr(b'\n', ready) {
+                break n + 1;
+            }
+            let enough = !self.at_line_start && !ready.is_empty() || ready.len() == BUFFER;
+            if enough || self.at_end {
+                break ready.len();
+            }
+            self.fill()?;
+        };
+        if line_end == 0 {
+            return Ok(None);
+        }
+        let bytes = &self.buffer[self.start..self.start + line_end];
+        let piece = Piece { bytes, begins: self.at_line_start };
+        self.start += line_end;
+        self.at_line_start = bytes.ends_with(b"\n");
+        Ok(Some(piece))
+    }
+
+    /// The next bytes, wherever lines end in them, or `None` at the end of the message.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lines::next`].
+    pub fn next_chunk(&mut self) -> io::Result<Option<&[u8]>> {
+        if self.start == self.end && !self.at_end {
+            self.fill()?;
+        }
+        let bytes = &self.buffer[self.start..self.end];
+        self.start = self.end;
+        Ok(Some(bytes).filter(|b| !b.is_empty()))
+    }
+
+    /// How many bytes of the message have been returned.
+    pub fn position(&self) -> u64 {
+        self.total - (self.end - self.start) as u64
+    }
+
+    fn fill(&mut self) -> io::Result<()> {
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        let n = self.reader.read(&mut self.buffer[self.end..])?;
+        self.at_end = n == 0;
+        self.end += n;
+        self.total += n as u64;
+        if self.total > MOST_BYTES {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pieces(data: &[u8]) -> Vec<(Vec<u8>, bool)> {
+        let mut lines = Lines::new(data);
+        let mut all = Vec::new();
+        while let Some(piece) = lines.next().unwrap() {
+            all.push((piece.bytes.to_vec(), piece.begins));
+        }
+        all
+    }
+
+    #[test]
+    fn lines_and_pieces() {
+        assert_eq!(pieces(b""), []);
+        assert_eq!(
+            pieces(b"a\r\n\nb"),
+            [(b"a\r\n".to_vec(), true), (b"\n".to_vec(), true), (b"b".to_vec(), true)]
+        );
+        let long = [vec![b'x'; 2 * BUFFER + 1], b"\ny\n".to_vec()].concat();
+        let begins: Vec<bool> = pieces(&long).into_iter().map(|p| p.1).collect();
+        assert_eq!(begins, [true, false, false, true]);
+        assert_eq!(pieces(&long).into_iter().flat_map(|p| p.0).collect::<Vec<_>>(), long);
+    }
+
+    #[test]
+    fn an_endless_message_ends_in_an_error() {
+        let mut lines = Lines::new(io::repeat(b'x'));
+        lines.total = MOST_BYTES - 1;
+        let error =
+            std::iter::from_fn(|| lines.next().map(|_| ()).err().map(Some).or(Some(None))).flatten().next();
+        assert_eq!(error.unwrap().kind(), io::ErrorKind::FileTooLarge);
+    }
+}

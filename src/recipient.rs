@@ -1,0 +1,138 @@
+//! What stands in the argument of `encrypt`.
+
+use crate::error::{Error, Reason, Result};
+use crate::printable::printable;
+
+/// Most recipients that one `encrypt` may have.
+pub const MOST_RECIPIENTS: usize = 32;
+
+/// Longest address, in bytes: 64 for the local part, `@`, 255 for the domain (RFC 5321, section 4.5.3.1).
+const LONGEST_ADDRESS: usize = 320;
+
+/// For whom a message is encrypted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recipient {
+    /// An e-mail address, to be looked up.
+    Address(String),
+    /// The fingerprint of a certificate, to be looked up: upper case hex digits.
+    Fingerprint(String),
+    /// The armored certificate itself.
+    Literal(Vec<u8>),
+}
+
+impl Recipient {
+    /// Reads one recipient.
+    ///
+    /// # Errors
+    ///
+    /// `BadRecipient`, where the text is none of the three.
+    pub fn parse(text: &[u8]) -> Result<Self> {
+        let trimmed = text.trim_ascii();
+        if trimmed.starts_with(b"-----BEGIN PGP ") {
+            return Ok(Self::Literal(trimmed.to_vec()));
+        }
+        let as_text = std::str::from_utf8(trimmed).map_err(|_| not_a_recipient(trimmed))?;
+        match hex_digits(as_text) {
+            Some(hex) if matches!(hex.len(), 40 | 64) => return Ok(Self::Fingerprint(hex)),
+            Some(hex) if matches!(hex.len(), 8 | 16 | 32) => return Err(short_fingerprint(&hex)),
+            _ => {}
+        }
+        if is_address(as_text) {
+            return Ok(Self::Address(as_text.to_owned()));
+        }
+        Err(not_a_recipient(trimmed))
+    }
+}
+
+/// `text` for the log.
+impl std::fmt::Display for Recipient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Address(address) => f.write_str(&printable(address)),
+            Self::Fingerprint(hex) => f.write_str(hex),
+            Self::Literal(_) => f.write_str("the certificate in the script"),
+        }
+    }
+}
+
+/// The digits of something that is written like a fingerprint: `0x` in front and spaces are allowed.
+fn hex_digits(text: &str) -> Option<String> {
+    let text = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text);
+    let hex: String =
+        text.chars().filter(|c| !c.is_ascii_whitespace()).map(|c| c.to_ascii_uppercase()).collect();
+    (!hex.is_empty() && hex.bytes().all(|b| b.is_ascii_hexdigit())).then_some(hex)
+}
+
+/// Whether `text` has the shape of an addr-spec. It is only ever compared, never sent to, so this
+/// keeps out mistakes ("Name <me@domain.com>", two addresses in one string), not odd mailboxes.
+fn is_address(text: &str) -> bool {
+    let Some((local, domain)) = text.rsplit_once('@') else { return false };
+    let clean = |part: &str| {
+        !part.is_empty() && !part.chars().any(|c| c.is_control() || matches!(c, '<' | '>' | ','))
+    };
+    text.len() <= LONGEST_ADDRESS && clean(local) && clean(domain) && !domain.contains(char::is_whitespace)
+}
+
+fn not_a_recipient(text: &[u8]) -> Error {
+    let text = format!(
+        "'{}' is not a recipient: write an e-mail address (me@domain.com), a fingerprint of 40 or 64 hex digits, \
+         or an armored certificate (-----BEGIN PGP PUBLIC KEY BLOCK-----)",
+        printable(text)
+    );
+    Error::new(Reason::BadRecipient, text)
+}
+
+fn short_fingerprint(hex: &str) -> Error {
+    let text = format!(
+        "'{hex}' is a key ID, and anybody can make a key with the same one: write the whole fingerprint"
+    );
+    Error::new(Reason::BadRecipient, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_kinds() {
+        let fpr = "D2A1 5B36 4F3E 1B0C 0000  1111 2222 3333 4444 5555";
+        let hex = "D2A15B364F3E1B0C000011112222333344445555".to_owned();
+        assert_eq!(Recipient::parse(fpr.as_bytes()).unwrap(), Recipient::Fingerprint(hex.clone()));
+        assert_eq!(
+            Recipient::parse(format!("0x{}", hex.to_lowercase()).as_bytes()).unwrap(),
+            Recipient::Fingerprint(hex)
+        );
+        assert_eq!(
+            Recipient::parse(b" me+x@domain.com\n").unwrap(),
+            Recipient::Address("me+x@domain.com".into())
+        );
+        assert!(matches!(
+            Recipient::parse(b"\r\n-----BEGIN PGP PUBLIC KEY BLOCK-----\n"),
+            Ok(Recipient::Literal(_))
+        ));
+    }
+
+    #[test]
+    fn what_is_refused() {
+        for text in [
+            "",
+            "me",
+            "@domain.com",
+            "me@",
+            "Me <me@domain.com>",
+            "a@b.c, d@e.f",
+            "a\u{0}@b",
+            "x@\nb",
+            "\u{1b}@b",
+        ] {
+            let error = Recipient::parse(text.as_bytes()).unwrap_err();
+            assert!(error.to_string().contains("is not a recipient: write"), "{text:?}: {error}");
+        }
+        assert!(Recipient::parse(b"\xff@b").is_err());
+        assert!(Recipient::parse(&[b'a'; 400].map(|_| b'@')).is_err());
+        assert!(Recipient::parse(b"0xDEADBEEFDEADBEEF")
+            .unwrap_err()
+            .to_string()
+            .contains("whole fingerprint"));
+    }
+}

@@ -1,0 +1,129 @@
+//! What tests of all kinds share: keys made on the spot, and decryption.
+#![allow(dead_code)] // each test program uses its own part
+
+use std::io::Read;
+
+use perot_encrypt::certs::Owner;
+use perot_encrypt::encrypt::{encrypt, Job, Outcome};
+use perot_encrypt::error::Error;
+use perot_encrypt::settings::{Settings, SourcePath};
+
+use sequoia_openpgp as openpgp;
+
+use openpgp::cert::CertBuilder;
+use openpgp::crypto::SessionKey;
+use openpgp::parse::stream::{DecryptionHelper, DecryptorBuilder, MessageStructure, VerificationHelper};
+use openpgp::parse::Parse;
+use openpgp::policy::StandardPolicy;
+use openpgp::serialize::SerializeInto;
+use openpgp::types::SymmetricAlgorithm;
+use openpgp::{Cert, KeyHandle, Profile};
+
+/// A certificate with its secret key, for `address`.
+pub fn key_for(address: &str) -> Cert {
+    builder(address).generate().unwrap().0
+}
+
+/// The builder behind [`key_for`], to be made into something special.
+pub fn builder(address: &str) -> CertBuilder<'static> {
+    CertBuilder::general_purpose([format!("Test <{address}>")])
+        .set_profile(Profile::RFC4880)
+        .unwrap()
+        .set_cipher_suite(openpgp::cert::CipherSuite::Cv25519)
+}
+
+/// The public part of a certificate, armored.
+pub fn armored(cert: &Cert) -> Vec<u8> {
+    cert.clone().strip_secret_key_material().armored().to_vec().unwrap()
+}
+
+/// Settings with the given sources and nothing else.
+pub fn settings(sources: &[&std::path::Path]) -> Settings {
+    Settings {
+        sources: sources.iter().map(|p| SourcePath::Absolute(p.to_str().unwrap().into())).collect(),
+        owner_cert: None,
+        hide_subject: false,
+    }
+}
+
+/// Encrypts `message` to `recipients`.
+pub fn encrypt_to(
+    settings: &Settings,
+    recipients: &[&[u8]],
+    message: &[u8],
+) -> Result<(Outcome, Vec<u8>), Error> {
+    let owner = Owner { user: "tester", ..Owner::default() };
+    let job = Job { settings, owner, recipients, force: false, now: std::time::SystemTime::now() };
+    let mut out = Vec::new();
+    let outcome = encrypt(&job, &mut std::io::Cursor::new(message), &mut out, &())?;
+    Ok((outcome, out))
+}
+
+/// The ciphertext in a PGP/MIME message.
+pub fn ciphertext(message: &[u8]) -> &[u8] {
+    const END: &[u8] = b"-----END PGP MESSAGE-----";
+    let begin = find(message, b"-----BEGIN PGP MESSAGE-----").expect("an armored message");
+    let end = find(message, END).expect("the end of the armor") + END.len();
+    &message[begin..end]
+}
+
+/// Where `needle` is in `haystack`.
+pub fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack.windows(needle.len()).position(|w| w == needle)
+}
+
+/// Decrypts the ciphertext in `message`.
+pub fn decrypt(message: &[u8], key: &Cert) -> Vec<u8> {
+    let policy = StandardPolicy::new();
+    let mut decryptor = DecryptorBuilder::from_bytes(ciphertext(message))
+        .unwrap()
+        .with_policy(&policy, None, Helper(key.clone()))
+        .expect("the key opens the message");
+    let mut content = Vec::new();
+    decryptor.read_to_end(&mut content).unwrap();
+    content
+}
+
+struct Helper(Cert);
+
+impl VerificationHelper for Helper {
+    fn get_certs(&mut self, _: &[KeyHandle]) -> openpgp::Result<Vec<Cert>> {
+        Ok(vec![])
+    }
+
+    fn check(&mut self, _: MessageStructure<'_>) -> openpgp::Result<()> {
+        Ok(())
+    }
+}
+
+impl DecryptionHelper for Helper {
+    fn decrypt(
+        &mut self,
+        pkesks: &[openpgp::packet::PKESK],
+        _: &[openpgp::packet::SKESK],
+        algorithm: Option<SymmetricAlgorithm>,
+        decrypt: &mut dyn FnMut(Option<SymmetricAlgorithm>, &SessionKey) -> bool,
+    ) -> openpgp::Result<Option<Cert>> {
+        for key in self.0.keys().unencrypted_secret() {
+            let mut pair = key.key().clone().into_keypair()?;
+            for pkesk in pkesks {
+                if pkesk.decrypt(&mut pair, algorithm).is_some_and(|(a, sk)| decrypt(a, &sk)) {
+                    return Ok(None);
+                }
+            }
+        }
+        Err(openpgp::anyhow::anyhow!("no key fits"))
+    }
+}
+
+/// `message` with CR in front of each LF that lacks it.
+pub fn with_crlf(message: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for &byte in message {
+        if byte == b'\n' && out.last() != Some(&b'\r') {
+            out.push(b'\r');
+        }
+        out.push(byte);
+    }
+    out
+}
