@@ -24,6 +24,8 @@ const MOST_CONTROL: usize = 256;
 pub struct Leaf {
     transfer: Transfer,
     kind: Kind,
+    /// Armor labelled as quoted-printable that is not: its padding (`=`) would be taken for an escape.
+    undecoded: Option<Armor>,
     decoded: Vec<u8>,
 }
 
@@ -39,6 +41,8 @@ enum Kind {
     Control(Vec<u8>),
     Binary(OpenPgp),
     Armored(Armor),
+    /// Not encrypted as it is decoded; as it stands it still may be.
+    Failed,
 }
 
 impl Leaf {
@@ -51,18 +55,29 @@ impl Leaf {
             other if other.starts_with("application/") => Kind::Application { control: false },
             _ => return Err(Plain),
         };
-        Ok(Self { transfer: Transfer::new(transfer)?, kind, decoded: Vec::new() })
+        let mislabelled = matches!(kind, Kind::Text(_)) && transfer == Some(b"quoted-printable");
+        let undecoded = mislabelled.then(Armor::default);
+        Ok(Self { transfer: Transfer::new(transfer)?, kind, undecoded, decoded: Vec::new() })
     }
 
     /// Takes the next bytes, as they stand in the message.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(), Plain> {
+        if self.undecoded.as_mut().is_some_and(|armor| armor.feed(bytes).is_err()) {
+            self.undecoded = None;
+        }
         self.decoded.clear();
         self.transfer.decode(bytes, &mut self.decoded)?;
-        self.kind.feed(&self.decoded)
+        match self.kind.feed(&self.decoded) {
+            Err(Plain) if self.undecoded.is_some() => Ok(self.kind = Kind::Failed),
+            result => result,
+        }
     }
 
     /// What it was.
     pub fn finish(mut self) -> Result<Content, Plain> {
+        if self.undecoded.take().is_some_and(|armor| armor.finish().is_ok()) {
+            return Ok(Content::Encrypted);
+        }
         self.decoded.clear();
         self.transfer.finish(&mut self.decoded)?;
         self.kind.feed(&self.decoded)?;
@@ -72,7 +87,7 @@ impl Leaf {
             Kind::Cms(cms) => cms.finish().map(|()| Content::Encrypted),
             Kind::Binary(message) => message.finish().map(|()| Content::Encrypted),
             Kind::Control(text) if is_control(&text) => Ok(Content::Control),
-            Kind::Control(_) | Kind::Application { .. } => Err(Plain),
+            Kind::Control(_) | Kind::Application { .. } | Kind::Failed => Err(Plain),
         }
     }
 }
@@ -98,7 +113,7 @@ impl Kind {
                 }
                 Ok(())
             }
-            Self::Application { .. } => Ok(()),
+            Self::Application { .. } | Self::Failed => Ok(()),
         }
     }
 }
