@@ -5,6 +5,7 @@
 
 pub mod armor;
 pub mod certs;
+pub mod check;
 pub mod encrypt;
 pub mod error;
 pub mod ffi;
@@ -12,6 +13,8 @@ pub mod log;
 pub mod message;
 pub mod openpgp;
 pub mod packet;
+#[cfg(feature = "plugin")]
+pub mod plugin;
 pub mod printable;
 pub mod recipient;
 pub mod settings;

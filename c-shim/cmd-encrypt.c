@@ -1,0 +1,555 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "perot-shim.h"
+#include "master-service.h"
+
+/* Encrypt command
+ *
+ * Syntax:
+ *   encrypt [":force"] [":try"] [<to: string-list>]
+ */
+
+static bool
+cmd_encrypt_registered(struct sieve_validator *valdtr,
+		       const struct sieve_extension *ext,
+		       struct sieve_command_registration *cmd_reg);
+static bool
+cmd_encrypt_validate(struct sieve_validator *valdtr, struct sieve_command *cmd);
+static bool
+cmd_encrypt_generate(const struct sieve_codegen_env *cgenv,
+		     struct sieve_command *cmd);
+
+const struct sieve_command_def perot_cmd_encrypt = {
+	.identifier = "encrypt",
+	.type = SCT_HYBRID,
+	.positional_args = -1, /* none or one: checked below */
+	.subtests = 0,
+	.block_allowed = FALSE,
+	.block_required = FALSE,
+	.registered = cmd_encrypt_registered,
+	.validate = cmd_encrypt_validate,
+	.generate = cmd_encrypt_generate,
+};
+
+/*
+ * Tagged arguments
+ */
+
+static const struct sieve_argument_def encrypt_force_tag = {
+	.identifier = "force",
+};
+
+static const struct sieve_argument_def encrypt_try_tag = {
+	.identifier = "try",
+};
+
+enum cmd_encrypt_optional {
+	OPT_END,
+	OPT_FORCE,
+	OPT_TRY,
+};
+
+static bool
+cmd_encrypt_registered(struct sieve_validator *valdtr,
+		       const struct sieve_extension *ext,
+		       struct sieve_command_registration *cmd_reg)
+{
+	sieve_validator_register_tag(valdtr, cmd_reg, ext, &encrypt_force_tag,
+				     OPT_FORCE);
+	sieve_validator_register_tag(valdtr, cmd_reg, ext, &encrypt_try_tag,
+				     OPT_TRY);
+	return TRUE;
+}
+
+/*
+ * Encrypt operation
+ */
+
+static bool
+cmd_encrypt_operation_dump(const struct sieve_dumptime_env *denv,
+			   sieve_size_t *address);
+static int
+cmd_encrypt_operation_execute(const struct sieve_runtime_env *renv,
+			      sieve_size_t *address);
+
+const struct sieve_operation_def perot_opr_encrypt = {
+	.mnemonic = "ENCRYPT",
+	.ext_def = &perot_extension,
+	.code = PEROT_OPERATION_ENCRYPT,
+	.dump = cmd_encrypt_operation_dump,
+	.execute = cmd_encrypt_operation_execute,
+};
+
+/*
+ * Validation
+ */
+
+/* Warns of what stores or sends the message before it is encrypted. */
+static void
+cmd_encrypt_warn_of_earlier_actions(struct sieve_validator *valdtr,
+				    struct sieve_command *cmd)
+{
+	static const char *const actions[] = {
+		"keep", "fileinto", "redirect", NULL
+	};
+	struct sieve_command *outer, *earlier;
+
+	for (outer = cmd; outer != NULL; outer = sieve_command_parent(outer)) {
+		for (earlier = sieve_command_prev(outer); earlier != NULL;
+		     earlier = sieve_command_prev(earlier)) {
+			const char *name = earlier->ast_node->identifier;
+
+			if (!str_array_icase_find(actions, name))
+				continue;
+			sieve_command_validate_warning(valdtr, cmd,
+				"'%s' on line %u comes before 'encrypt': "
+				"it takes the message as it is, not encrypted",
+				name, earlier->ast_node->source_line);
+		}
+	}
+}
+
+/* What a finding means depends on who asks. Whoever uploads a script is told, and the script is not
+   accepted. When Dovecot compiles a stored script again during a delivery, an error would make it
+   deliver in clear: there the command says it when it runs. sievec is run by administrators, often
+   as another user and with another home: certificates that are not found are a warning there. */
+enum cmd_encrypt_author {
+	AUTHOR_UPLOADS,
+	AUTHOR_COMPILES,
+	AUTHOR_IS_AWAY,
+};
+
+static enum cmd_encrypt_author
+cmd_encrypt_author(struct sieve_validator *valdtr)
+{
+	enum sieve_compile_flags flags = sieve_validator_compile_flags(valdtr);
+
+	if ((flags & (SIEVE_COMPILE_FLAG_UPLOADED |
+		      SIEVE_COMPILE_FLAG_ACTIVATED)) != 0)
+		return AUTHOR_UPLOADS;
+	if (strcmp(master_service_get_name(master_service), "sievec") == 0)
+		return AUTHOR_COMPILES;
+	return AUTHOR_IS_AWAY;
+}
+
+static void cmd_encrypt_explain(void *context, struct perot_bytes text)
+{
+	const char **explanation = context;
+
+	*explanation = perot_str(text);
+}
+
+static bool
+cmd_encrypt_check_recipient(struct sieve_validator *valdtr,
+			    struct sieve_command *cmd,
+			    struct sieve_ast_argument *arg)
+{
+	struct sieve_instance *svinst = sieve_validator_svinst(valdtr);
+	enum cmd_encrypt_author author = cmd_encrypt_author(valdtr);
+	const char *explanation = "";
+	const struct perot_finding_sink sink = {
+		.context = &explanation,
+		.explain = cmd_encrypt_explain,
+	};
+	const struct perot_owner owner = {
+		.user = perot_bytes(svinst->username),
+		.home = perot_bytes(sieve_environment_get_homedir(svinst)),
+	};
+	const string_t *text = sieve_ast_argument_str(arg);
+	const struct perot_bytes recipient = {
+		.data = str_data(text),
+		.size = str_len(text),
+	};
+	struct perot_log log;
+	enum perot_finding finding;
+
+	if (author == AUTHOR_IS_AWAY || !sieve_argument_is_string_literal(arg))
+		return TRUE;
+
+	perot_log_init(&log, svinst->event);
+	finding = perot_core->check(perot_ext_instance(cmd->ext), &owner,
+				    recipient, &log, &sink);
+	switch (finding) {
+	case PEROT_RECIPIENT_GOOD:
+		return TRUE;
+	case PEROT_RECIPIENT_NOT_FOUND:
+		if (author == AUTHOR_UPLOADS)
+			break;
+		/* fall through */
+	case PEROT_RECIPIENT_WARNING:
+		sieve_argument_validate_warning(valdtr, arg, "encrypt: %s",
+						explanation);
+		return TRUE;
+	case PEROT_RECIPIENT_WRONG:
+		break;
+	}
+	sieve_argument_validate_error(valdtr, arg, "encrypt: %s", explanation);
+	return FALSE;
+}
+
+static bool
+cmd_encrypt_validate(struct sieve_validator *valdtr, struct sieve_command *cmd)
+{
+	struct sieve_ast_argument *arg = cmd->first_positional;
+	struct sieve_ast_argument *item;
+	bool success = TRUE;
+
+	cmd_encrypt_warn_of_earlier_actions(valdtr, cmd);
+	if (arg == NULL)
+		return TRUE;
+
+	if (!sieve_validate_positional_argument(valdtr, cmd, arg, "to", 1,
+						SAAT_STRING_LIST))
+		return FALSE;
+	if (sieve_ast_argument_next(arg) != NULL) {
+		sieve_command_validate_error(valdtr, cmd,
+			"the encrypt command takes one argument, "
+			"a string or a list of strings: the recipients");
+		return FALSE;
+	}
+	if (sieve_ast_argument_type(arg) == SAAT_STRING_LIST &&
+	    sieve_ast_strlist_count(arg) > PEROT_MOST_RECIPIENTS) {
+		sieve_argument_validate_error(valdtr, arg,
+			"the encrypt command takes up to %u recipients, "
+			"and these are %u", PEROT_MOST_RECIPIENTS,
+			sieve_ast_strlist_count(arg));
+		return FALSE;
+	}
+	if (!sieve_validator_argument_activate(valdtr, cmd, arg, FALSE))
+		return FALSE;
+
+	if (sieve_ast_argument_type(arg) != SAAT_STRING_LIST)
+		return cmd_encrypt_check_recipient(valdtr, cmd, arg);
+	for (item = sieve_ast_strlist_first(arg); item != NULL;
+	     item = sieve_ast_strlist_next(item)) {
+		if (!cmd_encrypt_check_recipient(valdtr, cmd, item))
+			success = FALSE;
+	}
+	return success;
+}
+
+/*
+ * Code generation
+ */
+
+static bool
+cmd_encrypt_generate(const struct sieve_codegen_env *cgenv,
+		     struct sieve_command *cmd)
+{
+	sieve_operation_emit(cgenv->sblock, cmd->ext, &perot_opr_encrypt);
+
+	/* Emit is_test flag */
+	sieve_binary_emit_byte(cgenv->sblock,
+		(uint8_t)(cmd->ast_node->type == SAT_TEST ? 1 : 0));
+
+	/* Generate arguments */
+	if (!sieve_generate_arguments(cgenv, cmd, NULL))
+		return FALSE;
+
+	/* Emit a placeholder when the <to> argument is missing */
+	if (cmd->first_positional == NULL)
+		sieve_opr_omitted_emit(cgenv->sblock);
+	return TRUE;
+}
+
+/*
+ * Code dump
+ */
+
+static bool
+cmd_encrypt_operation_dump(const struct sieve_dumptime_env *denv,
+			   sieve_size_t *address)
+{
+	unsigned int is_test = 0;
+	int ret, opt_code = 0;
+
+	/* Read is_test flag */
+	if (!sieve_binary_read_byte(denv->sblock, address, &is_test))
+		return FALSE;
+
+	sieve_code_dumpf(denv, "ENCRYPT (%s)",
+			 (is_test > 0 ? "test" : "command"));
+	sieve_code_descend(denv);
+
+	/* Dump optional operands */
+	for (;;) {
+		ret = sieve_action_opr_optional_dump(denv, address, &opt_code);
+		if (ret < 0)
+			return FALSE;
+		if (ret == 0)
+			break;
+		switch (opt_code) {
+		case OPT_FORCE:
+			sieve_code_dumpf(denv, "force");
+			break;
+		case OPT_TRY:
+			sieve_code_dumpf(denv, "try");
+			break;
+		default:
+			return FALSE;
+		}
+	}
+
+	return sieve_opr_stringlist_dump_ex(denv, address, "to",
+					    "(the owner)");
+}
+
+/*
+ * Code execution
+ */
+
+struct cmd_encrypt_call {
+	const struct sieve_runtime_env *renv;
+	const struct sieve_extension *ext;
+	bool is_test, force, try;
+	const char *const *recipients;
+	/* Set when a failure makes the message be deferred */
+	const char *failure_reason;
+};
+
+static int
+cmd_encrypt_read_operands(struct cmd_encrypt_call *call, sieve_size_t *address)
+{
+	const struct sieve_runtime_env *renv = call->renv;
+	struct sieve_stringlist *list = NULL;
+	unsigned int is_test = 0;
+	int ret, opt_code = 0;
+
+	/* The is_test flag */
+	if (!sieve_binary_read_byte(renv->sblock, address, &is_test)) {
+		sieve_runtime_trace_error(renv, "invalid is_test flag");
+		return SIEVE_EXEC_BIN_CORRUPT;
+	}
+	call->is_test = (is_test > 0);
+
+	/* Optional operands */
+	for (;;) {
+		int opt;
+
+		opt = sieve_action_opr_optional_read(renv, address, &opt_code,
+						     &ret, NULL);
+		if (opt < 0)
+			return ret;
+		if (opt == 0)
+			break;
+		switch (opt_code) {
+		case OPT_FORCE:
+			call->force = TRUE;
+			break;
+		case OPT_TRY:
+			call->try = TRUE;
+			break;
+		default:
+			sieve_runtime_trace_error(renv,
+				"unknown optional operand");
+			return SIEVE_EXEC_BIN_CORRUPT;
+		}
+	}
+
+	/* Fixed operands */
+	ret = sieve_opr_stringlist_read_ex(renv, address, "to", TRUE, &list);
+	if (ret <= 0)
+		return ret;
+	if (list != NULL &&
+	    sieve_stringlist_read_all(list, pool_datastack_create(),
+				      &call->recipients) < 0) {
+		sieve_runtime_trace_error(renv, "failed to read to operand");
+		return list->exec_status;
+	}
+	return SIEVE_EXEC_OK;
+}
+
+static void
+cmd_encrypt_trace(void *context, enum perot_level level,
+		  struct perot_bytes line)
+{
+	const struct sieve_runtime_env *renv = context;
+	struct perot_log log;
+
+	sieve_runtime_trace(renv, SIEVE_TRLVL_ACTIONS, "%s", perot_str(line));
+	if (level == PEROT_LEVEL_DEBUG)
+		return;
+	perot_log_init(&log, renv->event);
+	log.write(log.context, level, line);
+}
+
+/* What happens to the message when it could not be encrypted */
+static bool cmd_encrypt_defers(const struct cmd_encrypt_call *call)
+{
+	return !call->is_test && !call->try &&
+		!perot_core->keep_on_error(perot_ext_instance(call->ext));
+}
+
+/* One line and one event for each message */
+static void
+cmd_encrypt_done(void *context, const struct perot_report *report)
+{
+	static const char *const outcomes[] = {
+		[PEROT_ENCRYPTED] = "encrypted",
+		[PEROT_ALREADY_ENCRYPTED] = "already_encrypted",
+		[PEROT_FAILED] = "failed",
+	};
+	struct cmd_encrypt_call *call = context;
+	const char *reason = perot_str(report->reason);
+	const char *recipients = perot_str(report->recipients);
+	struct event_passthrough *e =
+		event_create_passthrough(call->renv->event)->
+		set_name("sieve_perot_encrypt_finished")->
+		add_str("outcome", outcomes[report->outcome])->
+		add_str("reason", reason)->
+		add_int("bytes_in", (intmax_t)report->bytes_in)->
+		add_int("bytes_out", (intmax_t)report->bytes_out)->
+		add_str("recipients", recipients)->
+		add_int("duration", (intmax_t)report->microseconds);
+
+	switch (report->outcome) {
+	case PEROT_ENCRYPTED:
+		e_info(e->event(), "encrypt: message encrypted: "
+		       "%"PRIu64" -> %"PRIu64" bytes, %"PRIu64".%03u ms, to %s",
+		       report->bytes_in, report->bytes_out,
+		       report->microseconds / 1000,
+		       (unsigned int)(report->microseconds % 1000),
+		       recipients);
+		break;
+	case PEROT_ALREADY_ENCRYPTED:
+		e_info(e->event(), "encrypt: message left as it is: "
+		       "it is encrypted already");
+		break;
+	case PEROT_FAILED:
+		call->failure_reason = reason;
+		e_error(e->event(), "encrypt: message not encrypted, %s: %s",
+			(cmd_encrypt_defers(call) ? "deferred" :
+			 (call->is_test ? "the test is false" :
+			  "the script goes on with it as it was")),
+			perot_str(report->text));
+		break;
+	}
+}
+
+/* For failures that are found on this side of the border */
+static void
+cmd_encrypt_failed(struct cmd_encrypt_call *call, const char *reason,
+		   const char *text)
+{
+	const struct perot_report report = {
+		.outcome = PEROT_FAILED,
+		.reason = perot_bytes(reason),
+		.text = perot_bytes(text),
+	};
+
+	cmd_encrypt_done(call, &report);
+}
+
+static enum perot_outcome
+cmd_encrypt_perform(struct cmd_encrypt_call *call, struct mail *mail)
+{
+	const struct sieve_runtime_env *renv = call->renv;
+	struct sieve_instance *svinst = renv->exec_env->svinst;
+	const struct smtp_address *rcpt =
+		sieve_message_get_final_recipient(renv->msgctx);
+	struct perot_bytes recipients[PEROT_MOST_RECIPIENTS + 1];
+	struct perot_request request = {
+		.owner = {
+			.user = perot_bytes(svinst->username),
+			.recipient = perot_bytes(rcpt == NULL ? NULL :
+				smtp_address_encode_raw(rcpt)),
+			.home = perot_bytes(
+				sieve_environment_get_homedir(svinst)),
+		},
+		.recipients = recipients,
+		.force = call->force,
+	};
+	const struct perot_log log = {
+		.context = (void *)renv,
+		.write = cmd_encrypt_trace,
+	};
+	const struct perot_report_sink report = {
+		.context = call,
+		.done = cmd_encrypt_done,
+	};
+	struct perot_input input;
+	struct perot_output output;
+	struct perot_temp *temp;
+	enum perot_outcome outcome;
+	const char *error;
+
+	while (call->recipients != NULL &&
+	       call->recipients[request.recipient_count] != NULL &&
+	       request.recipient_count < N_ELEMENTS(recipients)) {
+		recipients[request.recipient_count] = perot_bytes(
+			call->recipients[request.recipient_count]);
+		request.recipient_count++;
+	}
+	if (perot_input_open(mail, &input, &error) < 0) {
+		cmd_encrypt_failed(call, "unreadable_message", error);
+		return PEROT_FAILED;
+	}
+
+	temp = perot_temp_create(svinst);
+	perot_temp_output(temp, &output);
+	outcome = perot_core->encrypt(perot_ext_instance(call->ext), &request,
+				      &input, &output, &log, &report);
+	if (outcome == PEROT_ENCRYPTED &&
+	    perot_temp_substitute(temp, renv, &error) < 0) {
+		cmd_encrypt_failed(call, "write_failed", error);
+		outcome = PEROT_FAILED;
+	}
+	perot_temp_destroy(&temp);
+	return outcome;
+}
+
+/* The message as it came may be stored no longer, whatever happens next. */
+static int
+cmd_encrypt_operation_run(struct cmd_encrypt_call *call)
+{
+	const struct sieve_runtime_env *renv = call->renv;
+	struct mail *mail = sieve_message_get_mail(renv->msgctx);
+	bool encrypted = FALSE;
+
+	sieve_runtime_trace(renv, SIEVE_TRLVL_ACTIONS, "encrypt %s",
+			    (call->is_test ? "test" : "action"));
+	sieve_runtime_trace_descend(renv);
+
+	if ((mail_get_flags(mail) & MAIL_DRAFT) != 0) {
+		sieve_runtime_trace(renv, SIEVE_TRLVL_ACTIONS,
+			"the message is a draft: left as it is");
+	} else switch (cmd_encrypt_perform(call, mail)) {
+	case PEROT_ENCRYPTED:
+		perot_keep_encrypted_on_failure(renv, call->ext);
+		/* fall through */
+	case PEROT_ALREADY_ENCRYPTED:
+		encrypted = TRUE;
+		break;
+	case PEROT_FAILED:
+		if (cmd_encrypt_defers(call)) {
+			perot_defer(renv, call->ext, call->failure_reason);
+			return SIEVE_EXEC_TEMP_FAILURE;
+		}
+		break;
+	}
+	if (call->is_test) {
+		sieve_interpreter_set_test_result(renv->interp, encrypted);
+	}
+	return SIEVE_EXEC_OK;
+}
+
+static int
+cmd_encrypt_operation_execute(const struct sieve_runtime_env *renv,
+			      sieve_size_t *address)
+{
+	struct cmd_encrypt_call call = {
+		.renv = renv,
+		.ext = renv->oprtn->ext,
+	};
+	int ret;
+
+	ret = cmd_encrypt_read_operands(&call, address);
+	if (ret <= 0) {
+		/* If the binary is corrupt, Pigeonhole compiles the script anew and runs it again;
+		   if that fails, too, it must not deliver in clear. */
+		perot_defer(renv, call.ext, "internal");
+		return (ret == SIEVE_EXEC_BIN_CORRUPT ?
+			ret : SIEVE_EXEC_TEMP_FAILURE);
+	}
+	return cmd_encrypt_operation_run(&call);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef PEROT_COMPAT_H
+#define PEROT_COMPAT_H
+
+/* The only place that asks for the version of the host. Two eras: Dovecot 2.3 with Pigeonhole 0.5,
+   and Dovecot 2.4 with Pigeonhole of the same number. What differs is in dovecot-headers/ABI.md. */
+
+#include "pigeonhole.h"
+
+#if PEROT_DOVECOT_ERA == 24
+
+#include "settings.h"
+
+#define PEROT_SETTINGS_FROM_MODULE 1
+
+/* `load` of an extension: the same slot, the opposite sense */
+typedef int perot_load_t;
+#define PEROT_LOAD_OK 0
+
+static inline int
+perot_register(struct sieve_instance *svinst,
+	       const struct sieve_extension_def *def,
+	       const struct sieve_extension **ext_r)
+{
+	return sieve_extension_register(svinst, def, FALSE, ext_r);
+}
+
+#elif PEROT_DOVECOT_ERA == 23
+
+#define PEROT_SETTINGS_FROM_MODULE 0
+
+typedef bool perot_load_t;
+#define PEROT_LOAD_OK TRUE
+
+static inline int
+perot_register(struct sieve_instance *svinst,
+	       const struct sieve_extension_def *def,
+	       const struct sieve_extension **ext_r)
+{
+	*ext_r = sieve_extension_register(svinst, def, FALSE);
+	return (*ext_r == NULL ? -1 : 0);
+}
+
+#endif
+
+#endif

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Extension vnd.perot.encrypt
+ * ---------------------------
+ *
+ * Specification: vendor-defined; doc/vnd.perot.encrypt.txt
+ * Implementation: full
+ *
+ */
+
+#include "perot-shim.h"
+
+/*
+ * Operations
+ */
+
+static const struct sieve_operation_def *const perot_operations[] = {
+	[PEROT_OPERATION_ENCRYPT] = &perot_opr_encrypt,
+	[PEROT_OPERATION_ENCRYPTED] = &perot_opr_encrypted,
+};
+
+/*
+ * Extension
+ */
+
+static perot_load_t
+ext_encrypt_load(const struct sieve_extension *ext, void **context);
+static void ext_encrypt_unload(const struct sieve_extension *ext);
+static bool
+ext_encrypt_validator_load(const struct sieve_extension *ext,
+			   struct sieve_validator *valdtr);
+
+const struct sieve_extension_def perot_extension = {
+	.name = PEROT_EXTENSION_NAME,
+	.load = ext_encrypt_load,
+	.unload = ext_encrypt_unload,
+	.validator_load = ext_encrypt_validator_load,
+	SIEVE_EXT_DEFINE_OPERATIONS(perot_operations),
+};
+
+/*
+ * Context
+ */
+
+static void
+perot_log_write(void *context, enum perot_level level, struct perot_bytes line)
+{
+	struct event *event = context;
+	const char *text = perot_str(line);
+
+	switch (level) {
+	case PEROT_LEVEL_ERROR:
+		e_error(event, "encrypt: %s", text);
+		break;
+	case PEROT_LEVEL_WARNING:
+		e_warning(event, "encrypt: %s", text);
+		break;
+	case PEROT_LEVEL_DEBUG:
+		e_debug(event, "encrypt: %s", text);
+		break;
+	}
+}
+
+void perot_log_init(struct perot_log *log_r, struct event *event)
+{
+	log_r->context = event;
+	log_r->write = perot_log_write;
+}
+
+/* Never fails: Pigeonhole answers a failure here with delivery in clear. Wrong settings make every
+   `encrypt` fail instead. */
+static perot_load_t
+ext_encrypt_load(const struct sieve_extension *ext, void **context)
+{
+	struct perot_ext_context *ectx;
+	struct perot_settings set;
+	struct perot_log log;
+	pool_t pool;
+
+	if (*context != NULL)
+		ext_encrypt_unload(ext);
+
+	pool = pool_alloconly_create("perot settings", 1024);
+	perot_settings_read(ext->svinst, pool, &set);
+	perot_log_init(&log, ext->svinst->event);
+
+	ectx = i_new(struct perot_ext_context, 1);
+	ectx->instance = perot_core->open(&set, &log);
+	pool_unref(&pool);
+
+	*context = ectx;
+	return PEROT_LOAD_OK;
+}
+
+static void ext_encrypt_unload(const struct sieve_extension *ext)
+{
+	struct perot_ext_context *ectx = ext->context;
+
+	if (ectx == NULL)
+		return;
+	perot_core->close(ectx->instance);
+	i_free(ectx);
+}
+
+const struct perot_instance *
+perot_ext_instance(const struct sieve_extension *ext)
+{
+	const struct perot_ext_context *ectx = ext->context;
+
+	return ectx->instance;
+}
+
+/*
+ * Validation
+ */
+
+static bool
+ext_encrypt_validator_load(const struct sieve_extension *ext,
+			   struct sieve_validator *valdtr)
+{
+	sieve_validator_register_command(valdtr, ext, &perot_cmd_encrypt);
+	sieve_validator_register_command(valdtr, ext, &perot_tst_encrypted);
+	return TRUE;
+}

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "perot-shim.h"
+
+#include <unistd.h>
+
+/*
+ * Mail in
+ */
+
+static ptrdiff_t
+perot_input_read(void *context, unsigned char *buffer, size_t size)
+{
+	struct istream *input = context;
+	const unsigned char *data;
+	size_t available;
+	ssize_t ret;
+
+	while ((ret = i_stream_read_more(input, &data, &available)) == 0) {
+		/* Streams of mails are blocking: this does not happen. If it did, it must not be an
+		   endless loop. */
+		if (!input->blocking)
+			return -1;
+	}
+	if (ret < 0)
+		return (input->stream_errno == 0 ? 0 : -1);
+	available = I_MIN(available, size);
+	memcpy(buffer, data, available);
+	i_stream_skip(input, available);
+	return (ptrdiff_t)available;
+}
+
+static int perot_input_rewind(void *context)
+{
+	struct istream *input = context;
+
+	i_stream_seek(input, 0);
+	return (input->stream_errno == 0 ? 0 : -1);
+}
+
+int perot_input_open(struct mail *mail, struct perot_input *input_r,
+		     const char **error_r)
+{
+	struct istream *input;
+
+	if (mail_get_stream(mail, NULL, NULL, &input) < 0) {
+		*error_r = mailbox_get_last_internal_error(mail->box, NULL);
+		return -1;
+	}
+	/* The stream belongs to the mail. */
+	input_r->context = input;
+	input_r->read = perot_input_read;
+	input_r->rewind = perot_input_rewind;
+	return 0;
+}
+
+/*
+ * Mail out
+ *
+ * Not iostream-temp: that one goes on in memory when the disk is full.
+ */
+
+/* How much is kept in memory */
+#define PEROT_TEMP_MEMORY (128 * 1024)
+
+struct perot_temp {
+	buffer_t *memory;
+	char *path_prefix;
+	int fd;
+};
+
+struct perot_temp *perot_temp_create(struct sieve_instance *svinst)
+{
+	struct perot_temp *temp = i_new(struct perot_temp, 1);
+	const char *dir = svinst->temp_dir;
+
+	temp->memory = buffer_create_dynamic(default_pool, 8192);
+	temp->path_prefix = i_strconcat(dir == NULL ? "/tmp" : dir,
+					"/dovecot.perot-encrypt.", NULL);
+	temp->fd = -1;
+	return temp;
+}
+
+static int perot_temp_open(struct perot_temp *temp)
+{
+	string_t *path = t_str_new(128);
+
+	str_append(path, temp->path_prefix);
+	temp->fd = safe_mkstemp_hostpid(path, 0600, (uid_t)-1, (gid_t)-1);
+	if (temp->fd == -1)
+		return -1;
+	if (unlink(str_c(path)) < 0)
+		return -1;
+	if (write_full(temp->fd, temp->memory->data, temp->memory->used) < 0)
+		return -1;
+	buffer_free(&temp->memory);
+	return 0;
+}
+
+static int perot_temp_write(void *context, struct perot_bytes bytes)
+{
+	struct perot_temp *temp = context;
+	int ret = 0;
+
+	if (temp->memory != NULL &&
+	    temp->memory->used + bytes.size <= PEROT_TEMP_MEMORY) {
+		buffer_append(temp->memory, bytes.data, bytes.size);
+		return 0;
+	}
+	if (temp->memory != NULL) T_BEGIN {
+		ret = perot_temp_open(temp);
+	} T_END;
+	if (ret == 0)
+		ret = write_full(temp->fd, bytes.data, bytes.size);
+	return (ret == 0 ? 0 : (errno == 0 ? EIO : errno));
+}
+
+void perot_temp_output(struct perot_temp *temp, struct perot_output *output_r)
+{
+	output_r->context = temp;
+	output_r->write = perot_temp_write;
+}
+
+void perot_temp_destroy(struct perot_temp **_temp)
+{
+	struct perot_temp *temp = *_temp;
+
+	if (temp == NULL)
+		return;
+	*_temp = NULL;
+	buffer_free(&temp->memory);
+	i_close_fd(&temp->fd);
+	i_free(temp->path_prefix);
+	i_free(temp);
+}
+
+static struct istream *perot_temp_finish(struct perot_temp *temp)
+{
+	struct istream *input;
+
+	if (temp->memory != NULL) {
+		input = i_stream_create_copy_from_buffer(temp->memory);
+	} else {
+		input = i_stream_create_fd_autoclose(&temp->fd, IO_BLOCK_SIZE);
+	}
+	i_stream_set_name(input, "(encrypted message)");
+	/* What sieve_message_substitute() asks for, and what a regular file and memory are */
+	input->blocking = TRUE;
+	return input;
+}
+
+/*
+ * What stays with the message
+ */
+
+struct perot_state {
+	enum mail_flags flags;
+	const char *const *keywords;
+	time_t received_date;
+};
+
+static int
+perot_state_get(struct mail *mail, struct perot_state *state_r,
+		const char **error_r)
+{
+	if (mail_get_received_date(mail, &state_r->received_date) < 0) {
+		*error_r = mailbox_get_last_internal_error(mail->box, NULL);
+		return -1;
+	}
+	state_r->flags = mail_get_flags(mail) & MAIL_FLAGS_NONRECENT;
+	state_r->keywords = p_strarray_dup(pool_datastack_create(),
+					   mail_get_keywords(mail));
+	return 0;
+}
+
+/* `mail` is a substituted one, and so in a raw mailbox of its own. */
+static int
+perot_state_set(struct mail *mail, const struct perot_state *state,
+		const char **error_r)
+{
+	struct mailbox *box = mail->box;
+	struct raw_mailbox *raw_box = RAW_MAILBOX(box);
+	struct mail_keywords *keywords;
+
+	raw_box->mtime = state->received_date;
+	if (state->flags != 0)
+		mail_update_flags(mail, MODIFY_REPLACE, state->flags);
+	if (*state->keywords != NULL) {
+		if (mailbox_keywords_create(box, state->keywords,
+					    &keywords) < 0) {
+			*error_r = mailbox_get_last_internal_error(box, NULL);
+			return -1;
+		}
+		mail_update_keywords(mail, MODIFY_REPLACE, keywords);
+		mailbox_keywords_unref(&keywords);
+	}
+	return 0;
+}
+
+int perot_temp_substitute(struct perot_temp *temp,
+			  const struct sieve_runtime_env *renv,
+			  const char **error_r)
+{
+	struct perot_state state;
+	struct istream *input;
+	int ret;
+
+	if (perot_state_get(sieve_message_get_mail(renv->msgctx), &state,
+			    error_r) < 0)
+		return -1;
+	input = perot_temp_finish(temp);
+	ret = sieve_message_substitute(renv->msgctx, input);
+	i_stream_unref(&input);
+	if (ret < 0) {
+		*error_r = "the mail server does not take the encrypted message";
+		return -1;
+	}
+	return perot_state_set(sieve_message_get_mail(renv->msgctx), &state,
+			       error_r);
+}

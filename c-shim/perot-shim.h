@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef PEROT_SHIM_H
+#define PEROT_SHIM_H
+
+/* What the files of the shim share. */
+
+/* Dovecot's headers first: they define bool themselves. */
+#include "compat.h"
+#include "perot-encrypt.h"
+
+#define PEROT_EXTENSION_NAME "vnd.perot.encrypt"
+
+/*
+ * Plugin (sieve-perot-encrypt-plugin.c)
+ */
+
+/* What the core can do: set once, when the plugin is loaded. */
+extern const struct perot_core *perot_core;
+
+/*
+ * Extension (ext-encrypt.c)
+ */
+
+extern const struct sieve_extension_def perot_extension;
+
+struct perot_ext_context {
+	struct perot_instance *instance;
+};
+
+const struct perot_instance *
+perot_ext_instance(const struct sieve_extension *ext);
+
+/* Where the core's lines go while no script runs */
+void perot_log_init(struct perot_log *log_r, struct event *event);
+
+static inline struct perot_bytes perot_bytes(const char *text)
+{
+	struct perot_bytes bytes = {
+		.data = (const unsigned char *)text,
+		.size = (text == NULL ? 0 : strlen(text)),
+	};
+	return bytes;
+}
+
+/* The bytes as a string, for a "%s" of Dovecot's functions */
+static inline const char *perot_str(struct perot_bytes bytes)
+{
+	return (bytes.data == NULL ? "" :
+		t_strndup(bytes.data, bytes.size));
+}
+
+/*
+ * Commands (cmd-encrypt.c, tst-encrypted.c)
+ */
+
+extern const struct sieve_command_def perot_cmd_encrypt;
+extern const struct sieve_operation_def perot_opr_encrypt;
+
+extern const struct sieve_command_def perot_tst_encrypted;
+extern const struct sieve_operation_def perot_opr_encrypted;
+
+enum perot_operation {
+	PEROT_OPERATION_ENCRYPT,
+	PEROT_OPERATION_ENCRYPTED,
+};
+
+/*
+ * Settings (sieve-perot-encrypt-settings.c)
+ */
+
+/* Reads the settings of the user. The strings live as long as *pool_r. */
+void perot_settings_read(struct sieve_instance *svinst, pool_t pool,
+			 struct perot_settings *set_r);
+
+/*
+ * Message (perot-encrypt-message.c)
+ */
+
+/* The message, for the core to read. Returns 0, or -1 if it is not available: then `*error_r`
+   says why. */
+int perot_input_open(struct mail *mail, struct perot_input *input_r,
+		     const char **error_r);
+
+/* A place for the encrypted message: in memory while it is small, then in an unlinked file.
+   Only ciphertext may go there. */
+struct perot_temp;
+
+struct perot_temp *perot_temp_create(struct sieve_instance *svinst);
+void perot_temp_output(struct perot_temp *temp, struct perot_output *output_r);
+/* Makes the current message of `renv` the one in `temp`, with flags, keywords and received date of
+   the one before. Returns 0, or -1 with the reason. */
+int perot_temp_substitute(struct perot_temp *temp,
+			  const struct sieve_runtime_env *renv,
+			  const char **error_r);
+void perot_temp_destroy(struct perot_temp **temp);
+
+/*
+ * Failing closed (perot-encrypt-failure.c)
+ */
+
+/* From now on a failure stores the current, encrypted message, and never the original. */
+void perot_keep_encrypted_on_failure(const struct sieve_runtime_env *renv,
+				     const struct sieve_extension *ext);
+/* From now on the outcome is a temporary failure, whatever else the script does or has done. The
+   reason, one word, is told to whoever delivers the message. */
+void perot_defer(const struct sieve_runtime_env *renv,
+		 const struct sieve_extension *ext, const char *reason);
+
+#endif

@@ -1,0 +1,31 @@
+//! The panic boundary: no panic leaves the core, and none brings its message into a log.
+
+use std::cell::RefCell;
+use std::panic::{catch_unwind, set_hook, AssertUnwindSafe};
+
+thread_local! {
+    static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Where a panic happened: file and line, never its message, which may quote a mail.
+#[derive(Debug)]
+pub struct Panicked(pub String);
+
+/// Runs `f`, and turns a panic into an error.
+pub fn guard<T>(f: impl FnOnce() -> T) -> Result<T, Panicked> {
+    catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
+        // Dropping it runs foreign code, which could panic again. It is small, and rare.
+        std::mem::forget(payload);
+        let place = PLACE.try_with(|p| p.try_borrow_mut().ok().and_then(|mut p| p.take())).ok().flatten();
+        Panicked(place.unwrap_or_else(|| "unknown place".to_owned()))
+    })
+}
+
+/// Replaces the default report of a panic, which goes to the log with its message, by a note of the
+/// place for [`guard`]. The hook is that of the plugin's own copy of Rust's library.
+pub fn quiet_panics() {
+    set_hook(Box::new(|info| {
+        let place = info.location().map(|l| format!("{}:{}", l.file(), l.line()));
+        let _ = PLACE.try_with(|p| p.try_borrow_mut().map(|mut p| *p = place));
+    }));
+}
