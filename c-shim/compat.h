@@ -22,7 +22,7 @@ perot_register(struct sieve_instance *svinst,
 	       const struct sieve_extension_def *def,
 	       const struct sieve_extension **ext_r)
 {
-	return sieve_extension_register(svinst, def, FALSE, ext_r);
+	return sieve_extension_register(svinst, def, TRUE, ext_r);
 }
 
 #elif PEROT_DOVECOT_ERA == 23
@@ -37,7 +37,7 @@ perot_register(struct sieve_instance *svinst,
 	       const struct sieve_extension_def *def,
 	       const struct sieve_extension **ext_r)
 {
-	*ext_r = sieve_extension_register(svinst, def, FALSE);
+	*ext_r = sieve_extension_register(svinst, def, TRUE);
 	return (*ext_r == NULL ? -1 : 0);
 }
 

@@ -5,7 +5,7 @@ mod corpus;
 mod support;
 
 use perot_encrypt::encrypt::Outcome;
-use support::{armored, decrypt, encrypt_to, key_for, settings, with_crlf};
+use support::{armored, corpus, decrypt, encrypt_to, key_for, settings, with_crlf};
 
 #[test]
 #[cfg_attr(not(corpus), ignore = "../shared/corpus is not there")]

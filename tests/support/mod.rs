@@ -1,6 +1,9 @@
 //! What tests of all kinds share: keys made on the spot, and decryption.
 #![allow(dead_code)] // each test program uses its own part
 
+pub mod corpus;
+pub mod dovecot;
+
 use std::io::Read;
 
 use perot_encrypt::certs::Owner;

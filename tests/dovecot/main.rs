@@ -1,0 +1,6 @@
+//! The plugin in a real Dovecot.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod delivery;

@@ -1,0 +1,529 @@
+//! A private Dovecot: own configuration, own sockets, own users; nothing of the system is touched.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::{chown, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long anything that should happen soon may take, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The user whose mailboxes these are, when the tests run as root.
+const VMAIL: u32 = 5000;
+
+/// Which of the two kinds of Dovecot is installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Era {
+    /// Dovecot 2.3
+    V23,
+    /// Dovecot 2.4
+    V24,
+}
+
+/// The era of the installed Dovecot.
+pub fn era() -> Era {
+    let version = run(Command::new("dovecot").arg("--version"));
+    let version = String::from_utf8_lossy(&version.stdout).into_owned();
+    match version.get(..4) {
+        Some("2.3.") => Era::V23,
+        Some("2.4.") => Era::V24,
+        _ => panic!(
+            "no Dovecot 2.3 or 2.4 (apt install dovecot-core dovecot-lmtpd dovecot-sieve): {version:?}"
+        ),
+    }
+}
+
+/// Runs a program that must be there.
+pub fn run(command: &mut Command) -> Output {
+    let name = command.get_program().to_string_lossy().into_owned();
+    command.output().unwrap_or_else(|e| panic!("{name}: {e}; which package holds it is in tests/packages"))
+}
+
+/// What makes one private Dovecot different from another.
+#[derive(Clone, Default)]
+pub struct Config {
+    /// Settings of the plugin, without their prefix: `("on_error", "keep")`.
+    pub plugin: Vec<(&'static str, String)>,
+    /// A script that runs before the user's own.
+    pub before: Option<String>,
+    /// A script that runs after the user's own.
+    pub after: Option<String>,
+    /// Further lines for `dovecot.conf` of 2.3, and for its `plugin { }`.
+    pub extra_23: &'static str,
+    pub plugin_23: &'static str,
+    /// Further lines for `dovecot.conf` of 2.4.
+    pub extra_24: &'static str,
+    /// `mail_temp_dir`
+    pub temp_dir: Option<PathBuf>,
+}
+
+/// A running Dovecot. It ends when this is dropped.
+pub struct Dovecot {
+    folder: tempfile::TempDir,
+    master: Option<Child>,
+    /// Its era.
+    pub era: Era,
+}
+
+impl Dovecot {
+    /// Starts one.
+    pub fn start(config: &Config) -> Self {
+        let mut dovecot = Self::prepare(config);
+        dovecot.launch();
+        dovecot
+    }
+
+    /// Makes configuration and folders, without starting anything.
+    pub fn prepare(config: &Config) -> Self {
+        let folder = tempfile::Builder::new().prefix("perot").tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let dovecot = Self { folder, master: None, era: era() };
+        for name in ["run", "state", "home", "modules/sieve", "modules/settings", "tmp", "global", "certs"] {
+            fs::create_dir_all(dovecot.path(name)).unwrap();
+        }
+        fs::set_permissions(dovecot.path("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
+        dovecot.own(&dovecot.path("home"));
+        dovecot.stage_modules();
+        for (name, script) in [("before", &config.before), ("after", &config.after)] {
+            if let Some(script) = script {
+                fs::write(dovecot.path("global").join(format!("{name}.sieve")), script).unwrap();
+            }
+        }
+        fs::set_permissions(dovecot.path("global"), fs::Permissions::from_mode(0o777)).unwrap();
+        fs::write(dovecot.path("dovecot.conf"), dovecot.configuration(config)).unwrap();
+        dovecot
+    }
+
+    /// A path in the folder of this Dovecot.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The folder that all users share for certificates, `sieve_perot_encrypt_certs` by default here.
+    pub fn certs(&self) -> PathBuf {
+        self.path("certs")
+    }
+
+    /// A user's home.
+    pub fn home(&self, user: &str) -> PathBuf {
+        let home = self.path("home").join(user);
+        if !home.exists() {
+            fs::create_dir_all(&home).unwrap();
+            self.own(&home);
+        }
+        home
+    }
+
+    /// Puts a script in place as the user's active one.
+    pub fn script(&self, user: &str, script: &str) {
+        let path = self.home(user).join(".dovecot.sieve");
+        fs::write(&path, script).unwrap();
+        self.own(&path);
+        // A new script within the same second as the last delivery would not be noticed.
+        let _ = fs::remove_file(self.home(user).join(".dovecot.svbin"));
+    }
+
+    /// Makes a file one of the mail user's.
+    pub fn own(&self, path: &Path) {
+        if is_root() {
+            chown(path, Some(VMAIL), Some(VMAIL)).unwrap();
+        }
+    }
+
+    fn stage_modules(&self) {
+        let plugin = plugin_file();
+        let name = "lib90_sieve_perot_encrypt_plugin.so";
+        fs::copy(&plugin, self.path("modules/sieve").join(name))
+            .unwrap_or_else(|e| panic!("{}: {e}: run the tests with `make test`", plugin.display()));
+        let system = modules_dir();
+        for entry in fs::read_dir(system.join("sieve")).unwrap() {
+            let entry = entry.unwrap();
+            let link = self.path("modules/sieve").join(entry.file_name());
+            let _ = std::os::unix::fs::symlink(entry.path(), link);
+        }
+        if self.era == Era::V24 {
+            let settings = plugin.parent().unwrap().join("../libsieve_perot_encrypt_settings.so");
+            let name = "libsieve_perot_encrypt_settings.so";
+            fs::copy(&settings, self.path("modules/settings").join(name))
+                .expect("the settings module is built");
+            for entry in fs::read_dir(system.join("settings")).unwrap() {
+                let entry = entry.unwrap();
+                fs::copy(entry.path(), self.path("modules/settings").join(entry.file_name())).unwrap();
+            }
+        }
+    }
+
+    fn configuration(&self, config: &Config) -> String {
+        let dir = self.folder.path().display();
+        let me = user_name();
+        let (uid, gid) = mail_user();
+        let temp = config.temp_dir.clone().unwrap_or_else(|| self.path("tmp"));
+        let temp = temp.display();
+        let extra = if self.era == Era::V23 { config.extra_23 } else { config.extra_24 };
+        let mut plugin_settings = String::new();
+        if !config.plugin.iter().any(|(name, _)| *name == "certs") {
+            plugin_settings = format!("sieve_perot_encrypt_certs = ~/pgp-certs {dir}/certs\n");
+        }
+        for (name, value) in &config.plugin {
+            let value = value.replace("{dir}", &dir.to_string());
+            plugin_settings += &format!("sieve_perot_encrypt_{name} = {value}\n");
+        }
+        let common = format!(
+            "base_dir = {dir}/run\nstate_dir = {dir}/state\nlog_path = {dir}/log\n\
+             ssl = no\nprotocols = lmtp sieve imap\nlisten = 127.0.0.1\n\
+             default_internal_user = {me}\ndefault_login_user = {me}\ndefault_internal_group = {group}\n\
+             first_valid_uid = 1\nmail_temp_dir = {temp}\nmail_debug = no\n\
+             service anvil {{\n  chroot =\n}}\n\
+             service imap-login {{\n  chroot =\n  inet_listener imap {{\n    port = 0\n  }}\n  \
+             inet_listener imaps {{\n    port = 0\n  }}\n  unix_listener imap {{\n    mode = 0666\n  }}\n}}\n\
+             service managesieve-login {{\n  chroot =\n  inet_listener sieve {{\n    port = 0\n  }}\n  \
+             unix_listener sieve {{\n    mode = 0666\n  }}\n}}\n\
+             service lmtp {{\n  user = {me}\n  unix_listener lmtp {{\n    mode = 0666\n  }}\n}}\n",
+            group = group_name(),
+        );
+        match self.era {
+            Era::V23 => {
+                let before =
+                    config.before.as_ref().map(|_| format!("sieve_before = {dir}/global/before.sieve\n"));
+                let after =
+                    config.after.as_ref().map(|_| format!("sieve_after = {dir}/global/after.sieve\n"));
+                format!(
+                    "{common}service stats {{\n  chroot =\n}}\n\
+                     disable_plaintext_auth = no\nmail_location = maildir:~/Maildir\n\
+                     passdb {{\n  driver = static\n  args = password=test\n}}\n\
+                     userdb {{\n  driver = static\n  args = uid={uid} gid={gid} home={dir}/home/%u\n}}\n\
+                     protocol lmtp {{\n  mail_plugins = sieve\n  auth_username_format = %Lu\n}}\n\
+                     plugin {{\n  sieve = file:~/sieve;active=~/.dovecot.sieve\n  \
+                     sieve_plugins = sieve_perot_encrypt\n  sieve_plugin_dir = {dir}/modules/sieve\n  \
+                     {}{}{plugin_settings}{}\n}}\n{extra}\n",
+                    before.unwrap_or_default(),
+                    after.unwrap_or_default(),
+                    config.plugin_23,
+                )
+            }
+            Era::V24 => {
+                let global = |name: &str, script: &Option<String>| {
+                    script.as_ref().map(|_| {
+                        format!("sieve_script {name} {{\n  type = {name}\n  path = {dir}/global/{name}.sieve\n}}\n")
+                    })
+                };
+                format!(
+                    "dovecot_config_version = 2.4.0\ndovecot_storage_version = 2.4.0\n{common}\
+                     auth_allow_cleartext = yes\nmail_driver = maildir\nmail_path = ~/Maildir\n\
+                     passdb static {{\n  password = test\n}}\n\
+                     userdb static {{\n  fields {{\n    uid = {uid}\n    gid = {gid}\n    \
+                     home = {dir}/home/%{{user}}\n  }}\n}}\n\
+                     protocol lmtp {{\n  mail_plugins {{\n    sieve = yes\n  }}\n  \
+                     auth_username_format = %{{user | lower}}\n}}\n\
+                     sieve_script personal {{\n  type = personal\n  path = ~/sieve\n  active_path = ~/.dovecot.sieve\n}}\n\
+                     {}{}sieve_plugins = sieve_perot_encrypt\nsieve_plugin_dir = {dir}/modules/sieve\n\
+                     {plugin_settings}{extra}\n",
+                    global("before", &config.before).unwrap_or_default(),
+                    global("after", &config.after).unwrap_or_default(),
+                )
+            }
+        }
+    }
+
+    /// A command that sees this Dovecot's modules. `doveconf` of 2.4 looks for settings modules at one
+    /// place only, so that place is another one in a mount namespace of the command's own.
+    pub fn command(&self, program: &str) -> Command {
+        if self.era == Era::V23 {
+            return Command::new(program);
+        }
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private"]);
+        if !is_root() {
+            command.args(["--user", "--map-root-user"]);
+        }
+        command.args(["sh", "-c", "mount --bind \"$1\" \"$2\" && shift 2 && exec \"$@\"", "sh"]);
+        command.arg(self.path("modules/settings")).arg(modules_dir().join("settings")).arg(program);
+        command
+    }
+
+    /// Runs one of Pigeonhole's tools (`sievec`, `sieve-test`, ...) with this configuration.
+    pub fn tool(&self, program: &str, arguments: &[&OsStr]) -> Output {
+        run(self.command(program).arg("-c").arg(self.path("dovecot.conf")).args(arguments))
+    }
+
+    fn launch(&mut self) {
+        let child = self
+            .command("dovecot")
+            .args(["-F", "-c"])
+            .arg(self.path("dovecot.conf"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(self.path("stderr")).unwrap())
+            .spawn()
+            .unwrap();
+        let master = self.master.insert(child);
+        let end = Instant::now() + PATIENCE;
+        let socket = self.folder.path().join("run/lmtp");
+        while UnixStream::connect(&socket).is_err() {
+            let ended = master.try_wait().unwrap();
+            if ended.is_some() || Instant::now() > end {
+                let text = |name: &str| fs::read_to_string(self.folder.path().join(name)).unwrap_or_default();
+                panic!("Dovecot does not start: {}{}\n{}", text("stderr"), text("log"), text("dovecot.conf"));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Delivers a message over LMTP, and returns the answer to it, one for each recipient.
+    pub fn deliver_to(&self, recipients: &[&str], message: &[u8]) -> Vec<String> {
+        let mut session = Lmtp::connect(&self.path("run/lmtp"));
+        session.deliver(recipients, message)
+    }
+
+    /// Delivers a message to one user.
+    pub fn deliver(&self, user: &str, message: &[u8]) -> String {
+        self.deliver_to(&[user], message).remove(0)
+    }
+
+    /// All that is stored for a user: in Maildirs, a folder's name with each message.
+    pub fn stored(&self, user: &str) -> Vec<(String, Vec<u8>)> {
+        let maildir = self.home(user).join("Maildir");
+        let mut found = Vec::new();
+        for file in files(&maildir) {
+            let folder = file.parent().unwrap();
+            if ["cur", "new"].iter().any(|n| folder.file_name() == Some(OsStr::new(n))) {
+                let name = folder.parent().unwrap().strip_prefix(&maildir).unwrap();
+                found.push((name.to_string_lossy().into_owned(), fs::read(&file).unwrap()));
+            }
+        }
+        found
+    }
+
+    /// The one message that is stored for a user.
+    pub fn only_message(&self, user: &str) -> Vec<u8> {
+        let mut stored = self.stored(user);
+        assert_eq!(stored.len(), 1, "messages of {user}; the log:\n{}", self.log());
+        stored.remove(0).1
+    }
+
+    /// Panics if `secret` is in any file below this Dovecot's folder.
+    pub fn assert_nowhere(&self, secret: &str) {
+        for file in files(self.folder.path()) {
+            let Ok(content) = fs::read(&file) else { continue };
+            let found = super::find(&content, secret.as_bytes()).is_some();
+            assert!(!found, "'{secret}' is in {}; the log:\n{}", file.display(), self.log());
+        }
+    }
+
+    /// The log so far.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.path("log")).unwrap_or_default()).into_owned()
+    }
+
+    /// Waits until the log has a line with `text`, and returns that line.
+    pub fn log_line(&self, text: &str) -> String {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let log = self.log();
+            if let Some(line) = log.lines().find(|line| line.contains(text)) {
+                return line.to_owned();
+            }
+            assert!(Instant::now() < end, "'{text}' is not in the log:\n{log}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The process IDs of the running `lmtp` processes of this Dovecot.
+    pub fn lmtp_processes(&self) -> Vec<u32> {
+        let master = self.master.as_ref().unwrap().id();
+        processes().into_iter().filter(|p| p.parent == master && p.name == "lmtp").map(|p| p.id).collect()
+    }
+}
+
+impl Drop for Dovecot {
+    fn drop(&mut self) {
+        let Some(mut master) = self.master.take() else { return };
+        let _ = Command::new("kill").arg(master.id().to_string()).status();
+        let end = Instant::now() + Duration::from_secs(10);
+        while master.try_wait().is_ok_and(|s| s.is_none()) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let _ = master.kill();
+        let _ = master.wait();
+    }
+}
+
+/// One LMTP connection.
+pub struct Lmtp {
+    stream: BufReader<UnixStream>,
+}
+
+impl Lmtp {
+    /// Connects and says hello.
+    pub fn connect(socket: &Path) -> Self {
+        let stream = UnixStream::connect(socket).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut session = Self { stream: BufReader::new(stream) };
+        session.answer();
+        session.command("LHLO test");
+        session
+    }
+
+    fn answer(&mut self) -> String {
+        let mut answer = String::new();
+        loop {
+            let mut line = String::new();
+            self.stream.read_line(&mut line).unwrap();
+            let last = line.as_bytes().get(3) != Some(&b'-');
+            answer += &line;
+            if last {
+                return answer.trim_end().to_owned();
+            }
+        }
+    }
+
+    fn command(&mut self, line: &str) -> String {
+        self.stream.get_mut().write_all(format!("{line}\r\n").as_bytes()).unwrap();
+        self.answer()
+    }
+
+    /// Delivers a message, and returns the answers. Empty answers: the connection was closed.
+    pub fn deliver(&mut self, recipients: &[&str], message: &[u8]) -> Vec<String> {
+        self.deliver_from(recipients, &mut &message[..])
+    }
+
+    /// Delivers a message that is read piece by piece.
+    pub fn deliver_from(&mut self, recipients: &[&str], message: &mut dyn Read) -> Vec<String> {
+        self.command("MAIL FROM:<sender@example.net>");
+        for recipient in recipients {
+            let answer = self.command(&format!("RCPT TO:<{recipient}>"));
+            assert!(answer.starts_with("250"), "{recipient}: {answer}");
+        }
+        let answer = self.command("DATA");
+        assert!(answer.starts_with("354"), "{answer}");
+        let stream = self.stream.get_mut();
+        let mut stuffed = DotStuffer { inner: std::io::BufWriter::new(stream), line_start: true, last: 0 };
+        let sent = std::io::copy(message, &mut stuffed).and_then(|_| stuffed.finish());
+        if sent.is_err() {
+            return recipients.iter().map(|_| String::new()).collect();
+        }
+        recipients.iter().map(|_| self.answer()).collect()
+    }
+}
+
+/// Doubles leading dots (RFC 5321, section 4.5.2) and sends lines as they are.
+struct DotStuffer<W> {
+    inner: W,
+    line_start: bool,
+    last: u8,
+}
+
+impl<W: Write> DotStuffer<W> {
+    fn finish(mut self) -> std::io::Result<()> {
+        if !self.line_start {
+            self.inner.write_all(b"\r\n")?;
+        }
+        self.inner.write_all(b".\r\n")?;
+        self.inner.flush()
+    }
+}
+
+impl<W: Write> Write for DotStuffer<W> {
+    fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
+        for &byte in data {
+            if self.line_start && byte == b'.' {
+                self.inner.write_all(b".")?;
+            }
+            if byte == b'\n' && self.last != b'\r' {
+                self.inner.write_all(b"\r")?;
+            }
+            self.inner.write_all(&[byte])?;
+            self.line_start = byte == b'\n';
+            self.last = byte;
+        }
+        Ok(data.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+struct Process {
+    id: u32,
+    parent: u32,
+    name: String,
+}
+
+fn processes() -> Vec<Process> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(id) = entry.file_name().to_string_lossy().parse() else { continue };
+        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
+        let Some((before, after)) = stat.rsplit_once(')') else { continue };
+        let name = before.split_once('(').unwrap().1.to_owned();
+        let parent = after.split_whitespace().nth(1).unwrap().parse().unwrap();
+        found.push(Process { id, parent, name });
+    }
+    found
+}
+
+/// All regular files below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => found.extend(files(&entry.path())),
+            Ok(kind) if kind.is_file() => found.push(entry.path()),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// The plugin as cargo built it, beside the test program.
+pub fn plugin_file() -> PathBuf {
+    std::env::current_exe().unwrap().with_file_name("libperot_encrypt.so")
+}
+
+fn modules_dir() -> PathBuf {
+    let text = fs::read_to_string("/usr/lib/dovecot/dovecot-config").expect("apt install dovecot-dev");
+    let value = text.lines().find_map(|l| l.strip_prefix("dovecot_moduledir=")).expect("dovecot_moduledir");
+    PathBuf::from(value.trim_matches('"'))
+}
+
+/// Whether the tests run as root.
+pub fn is_root() -> bool {
+    mine().0 == 0
+}
+
+fn mine() -> (u32, u32) {
+    let metadata = fs::metadata("/proc/self").unwrap();
+    (metadata.uid(), metadata.gid())
+}
+
+fn mail_user() -> (u32, u32) {
+    if is_root() {
+        (VMAIL, VMAIL)
+    } else {
+        mine()
+    }
+}
+
+fn name_in(file: &str, id: u32) -> String {
+    let text = fs::read_to_string(file).unwrap();
+    let id = id.to_string();
+    let name = text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == id).then(|| name.to_owned())
+    });
+    name.unwrap_or(id)
+}
+
+fn user_name() -> String {
+    name_in("/etc/passwd", mine().0)
+}
+
+fn group_name() -> String {
+    name_in("/etc/group", mine().1)
+}
