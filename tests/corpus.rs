@@ -1,7 +1,5 @@
 //! Real and hostile messages of other projects, through the library.
 
-#[path = "support/corpus.rs"]
-mod corpus;
 mod support;
 
 use perot_encrypt::encrypt::Outcome;

@@ -18,7 +18,10 @@ fn a_message_is_stored_encrypted() {
     assert!(answer.starts_with("250"), "{answer}\n{}", dovecot.log());
     let stored = dovecot.only_message("me@domain.com");
     println!("{}", String::from_utf8_lossy(&stored));
-    println!("{}", fs::read_to_string(dovecot.home("me@domain.com").join(".dovecot.sieve.log")).unwrap_or_default());
+    println!(
+        "{}",
+        fs::read_to_string(dovecot.home("me@domain.com").join(".dovecot.sieve.log")).unwrap_or_default()
+    );
     assert!(decrypt(&stored, &key).ends_with(MESSAGE));
     dovecot.assert_nowhere("brown secret");
 }

@@ -1,0 +1,62 @@
+# make            builds the plugin, the settings module (Dovecot 2.4) and the tool
+# make install    installs them; DESTDIR is honoured
+# make try        shows it at work in a private Dovecot; MAIL=file.eml takes a message of yours
+# make test       runs all tests
+# make test-hosts runs the tests on other Debian releases, in chroots (as root)
+
+CARGO ?= cargo
+TARGET = $(or $(CARGO_TARGET_DIR),target)
+RELEASE = $(TARGET)/release
+FEATURES = plugin,tool
+TEST_FEATURES = $(FEATURES),inject-panic
+HOSTS ?= trixie
+
+DOVECOT_CONFIG ?= $(firstword $(wildcard /usr/lib/dovecot/dovecot-config /usr/lib64/dovecot/dovecot-config \
+	/usr/local/lib/dovecot/dovecot-config))
+PREFIX ?= /usr/local
+MODULEDIR ?= $(shell . $(DOVECOT_CONFIG) && echo $$dovecot_moduledir)
+PLUGIN = lib90_sieve_perot_encrypt_plugin.so
+SETTINGS = libsieve_perot_encrypt_settings.so
+
+.PHONY: all rust deps try test test-library test-dovecot test-hosts install lint clean
+
+all: rust
+	$(CARGO) build --locked --release --features $(FEATURES)
+
+rust:
+	@tests/need-rust
+
+deps: rust
+	@tests/install-missing tests/packages
+
+try: deps
+	@$(CARGO) build --locked --quiet --features $(TEST_FEATURES)
+	@$(CARGO) run --locked --quiet --features $(TEST_FEATURES) --example try -- $(MAIL)
+
+test: deps lint test-library test-dovecot
+
+# Needs neither Dovecot nor its headers.
+test-library: rust
+	$(CARGO) test --locked
+
+test-dovecot: deps
+	$(CARGO) test --locked --features $(TEST_FEATURES)
+
+test-hosts: rust
+	tests/hosts $(HOSTS)
+
+lint: rust
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets --features $(TEST_FEATURES) -- -D warnings
+
+install:
+	@test -e $(RELEASE)/libperot_encrypt.so || { echo "Build it first: make" >&2; exit 1; }
+	@test -n "$(MODULEDIR)" || { echo "Where are Dovecot's modules? apt install dovecot-dev, or say MODULEDIR=..." >&2; exit 1; }
+	install -D -m 0644 $(RELEASE)/libperot_encrypt.so $(DESTDIR)$(MODULEDIR)/sieve/$(PLUGIN)
+	if test -e $(RELEASE)/$(SETTINGS); then \
+		install -D -m 0644 $(RELEASE)/$(SETTINGS) $(DESTDIR)$(MODULEDIR)/settings/$(SETTINGS); fi
+	install -D -m 0755 $(RELEASE)/perot-encrypt $(DESTDIR)$(PREFIX)/bin/perot-encrypt
+
+clean:
+	$(CARGO) clean
