@@ -242,6 +242,13 @@ cmd_encrypt_generate(const struct sieve_codegen_env *cgenv,
 	sieve_binary_emit_byte(cgenv->sblock,
 		(uint8_t)(cmd->ast_node->type == SAT_TEST ? 1 : 0));
 
+	/* An empty block of optional operands when there is no argument at all: the placeholder below
+	   begins with the same byte as such a block, and would be taken for one. */
+	if (sieve_ast_argument_first(cmd->ast_node) == NULL) {
+		sieve_binary_emit_byte(cgenv->sblock, SIEVE_OPERAND_OPTIONAL);
+		sieve_binary_emit_byte(cgenv->sblock, OPT_END);
+	}
+
 	/* Generate arguments */
 	if (!sieve_generate_arguments(cgenv, cmd, NULL))
 		return FALSE;

@@ -279,20 +279,26 @@ fn not_found(recipient: &Recipient, searched: &[String]) -> Error {
     Error::new(Reason::NoCertificate, text)
 }
 
+/// Parsed certificates, and the size of what they were made of.
+#[derive(Default)]
+struct Parsed {
+    bytes: usize,
+    certs: HashMap<Vec<u8>, Arc<Cert>>,
+}
+
 /// The certificate made of `raw`; remembered by its bytes, so that parsing is paid once.
 fn parse(raw: &RawCert) -> std::result::Result<Arc<Cert>, raw::Refusal> {
-    static PARSED: Mutex<Option<(usize, HashMap<Vec<u8>, Arc<Cert>>)>> = Mutex::new(None);
+    static PARSED: Mutex<Option<Parsed>> = Mutex::new(None);
     let mut memory = PARSED.lock().unwrap_or_else(PoisonError::into_inner);
-    let (size, parsed) = memory.get_or_insert_with(Default::default);
-    if let Some(cert) = parsed.get(raw.bytes()) {
+    let parsed = memory.get_or_insert_default();
+    if let Some(cert) = parsed.certs.get(raw.bytes()) {
         return Ok(Arc::clone(cert));
     }
     let cert = Arc::new(raw.certificate()?);
-    if *size + raw.bytes().len() > MOST_REMEMBERED_BYTES {
-        parsed.clear();
-        *size = 0;
+    if parsed.bytes + raw.bytes().len() > MOST_REMEMBERED_BYTES {
+        *parsed = Parsed::default();
     }
-    *size += raw.bytes().len();
-    parsed.insert(raw.bytes().to_vec(), Arc::clone(&cert));
+    parsed.bytes += raw.bytes().len();
+    parsed.certs.insert(raw.bytes().to_vec(), Arc::clone(&cert));
     Ok(cert)
 }

@@ -61,7 +61,7 @@ fn copy_fields(source: &mut dyn Source, out: &mut dyn Write) -> Result<()> {
     let mut out = CrlfWriter::new(out);
     let mut keep = false;
     let mut complete = true;
-    while let Some(piece) = lines.next().map_err(unreadable)?.filter(|p| !p.is_empty_line()) {
+    while let Some(piece) = lines.next_piece().map_err(unreadable)?.filter(|p| !p.is_empty_line()) {
         match header::classify(&piece) {
             Field::Begins(name) => keep = !is_left_out(&name),
             Field::Continues => {}
@@ -151,7 +151,7 @@ pub fn missing_fields(source: &mut dyn Source, inspection: &Inspection) -> Resul
 fn charset(source: &mut dyn Source) -> Result<Charset> {
     source.rewind().map_err(unreadable)?;
     let mut lines = Lines::new(source);
-    while lines.next().map_err(unreadable)?.is_some_and(|p| !p.is_empty_line()) {}
+    while lines.next_piece().map_err(unreadable)?.is_some_and(|p| !p.is_empty_line()) {}
     let mut detector = Detector::default();
     while let Some(chunk) = lines.next_chunk().map_err(unreadable)? {
         detector.update(chunk);
@@ -176,7 +176,7 @@ pub fn write_payload(source: &mut dyn Source, missing_fields: &str, out: &mut dy
     let mut header_ended = false;
     let mut last_line_ended = true;
     while !header_ended {
-        let Some(piece) = lines.next().map_err(unreadable)? else { break };
+        let Some(piece) = lines.next_piece().map_err(unreadable)? else { break };
         if !(std::mem::take(&mut first) && header::is_mbox_from(&piece)) {
             out.write_all(piece.bytes).map_err(failed)?;
             last_line_ended = piece.bytes.ends_with(b"\n");

@@ -63,7 +63,7 @@ impl<R: Read> Lines<R> {
     /// # Errors
     ///
     /// Those of the reader, and `FileTooLarge` behind [`MOST_BYTES`].
-    pub fn next(&mut self) -> io::Result<Option<Piece<'_>>> {
+    pub fn next_piece(&mut self) -> io::Result<Option<Piece<'_>>> {
         let line_end = loop {
             let ready = &self.buffer[self.start..self.end];
             if let Some(n) = memchr::memchr(b'\n', ready) {
@@ -89,7 +89,7 @@ impl<R: Read> Lines<R> {
     ///
     /// # Errors
     ///
-    /// As [`Lines::next`].
+    /// As [`Lines::next_piece`].
     pub fn next_chunk(&mut self) -> io::Result<Option<&[u8]>> {
         if self.start == self.end && !self.at_end {
             self.fill()?;
@@ -126,7 +126,7 @@ mod tests {
     fn pieces(data: &[u8]) -> Vec<(Vec<u8>, bool)> {
         let mut lines = Lines::new(data);
         let mut all = Vec::new();
-        while let Some(piece) = lines.next().unwrap() {
+        while let Some(piece) = lines.next_piece().unwrap() {
             all.push((piece.bytes.to_vec(), piece.begins));
         }
         all
@@ -149,8 +149,9 @@ mod tests {
     fn an_endless_message_ends_in_an_error() {
         let mut lines = Lines::new(io::repeat(b'x'));
         lines.total = MOST_BYTES - 1;
-        let error =
-            std::iter::from_fn(|| lines.next().map(|_| ()).err().map(Some).or(Some(None))).flatten().next();
+        let error = std::iter::from_fn(|| lines.next_piece().map(|_| ()).err().map(Some).or(Some(None)))
+            .flatten()
+            .next();
         assert_eq!(error.unwrap().kind(), io::ErrorKind::FileTooLarge);
     }
 }

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+
 /// How long anything that should happen soon may take, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -57,13 +59,16 @@ pub struct Config {
     pub plugin_23: &'static str,
     /// Further lines for `dovecot.conf` of 2.4.
     pub extra_24: &'static str,
-    /// `mail_temp_dir`
-    pub temp_dir: Option<PathBuf>,
+    /// `mail_temp_dir`, if another than a good one.
+    pub temp_dir: Option<&'static str>,
+    /// The size of the file system of `mail_temp_dir`, for one that is soon full. Needs root.
+    pub temp_size: Option<&'static str>,
 }
 
 /// A running Dovecot. It ends when this is dropped.
 pub struct Dovecot {
     folder: tempfile::TempDir,
+    temp_size: Option<&'static str>,
     master: Option<Child>,
     /// Its era.
     pub era: Era,
@@ -81,7 +86,7 @@ impl Dovecot {
     pub fn prepare(config: &Config) -> Self {
         let folder = tempfile::Builder::new().prefix("perot").tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let dovecot = Self { folder, master: None, era: era() };
+        let dovecot = Self { folder, temp_size: config.temp_size, master: None, era: era() };
         for name in ["run", "state", "home", "modules/sieve", "modules/settings", "tmp", "global", "certs"] {
             fs::create_dir_all(dovecot.path(name)).unwrap();
         }
@@ -127,6 +132,18 @@ impl Dovecot {
         let _ = fs::remove_file(self.home(user).join(".dovecot.svbin"));
     }
 
+    /// Gives a user a certificate file in `~/pgp-certs`.
+    pub fn give(&self, user: &str, name: &str, content: &[u8]) -> PathBuf {
+        let folder = self.home(user).join("pgp-certs");
+        if !folder.exists() {
+            fs::create_dir(&folder).unwrap();
+            self.own(&folder);
+        }
+        fs::write(folder.join(name), content).unwrap();
+        self.own(&folder.join(name));
+        folder.join(name)
+    }
+
     /// Makes a file one of the mail user's.
     pub fn own(&self, path: &Path) {
         if is_root() {
@@ -161,7 +178,7 @@ impl Dovecot {
         let dir = self.folder.path().display();
         let me = user_name();
         let (uid, gid) = mail_user();
-        let temp = config.temp_dir.clone().unwrap_or_else(|| self.path("tmp"));
+        let temp = config.temp_dir.map_or_else(|| self.path("tmp"), PathBuf::from);
         let temp = temp.display();
         let extra = if self.era == Era::V23 { config.extra_23 } else { config.extra_24 };
         let mut plugin_settings = String::new();
@@ -232,7 +249,18 @@ impl Dovecot {
     /// A command that sees this Dovecot's modules. `doveconf` of 2.4 looks for settings modules at one
     /// place only, so that place is another one in a mount namespace of the command's own.
     pub fn command(&self, program: &str) -> Command {
-        if self.era == Era::V23 {
+        let mut mounts = Vec::new();
+        if self.era == Era::V24 {
+            let (from, to) = (self.path("modules/settings"), modules_dir().join("settings"));
+            mounts.push(format!("mount --bind {} {}", from.display(), to.display()));
+        }
+        if let Some(size) = self.temp_size {
+            mounts.push(format!(
+                "mount -t tmpfs -o size={size},mode=1777 tmpfs {}",
+                self.path("tmp").display()
+            ));
+        }
+        if mounts.is_empty() {
             return Command::new(program);
         }
         let mut command = Command::new("unshare");
@@ -240,8 +268,8 @@ impl Dovecot {
         if !is_root() {
             command.args(["--user", "--map-root-user"]);
         }
-        command.args(["sh", "-c", "mount --bind \"$1\" \"$2\" && shift 2 && exec \"$@\"", "sh"]);
-        command.arg(self.path("modules/settings")).arg(modules_dir().join("settings")).arg(program);
+        mounts.push("exec \"$@\"".to_owned());
+        command.args(["sh", "-c", &mounts.join(" && "), "sh", program]);
         command
     }
 
@@ -332,6 +360,18 @@ impl Dovecot {
         }
     }
 
+    /// Uploads a script over ManageSieve, and returns the server's answer.
+    pub fn upload(&self, user: &str, script: &str) -> String {
+        let mut session = Lmtp::open(&self.path("run/sieve"));
+        session.until("OK");
+        let plain = base64::engine::general_purpose::STANDARD.encode(format!("\0{user}\0test"));
+        session.send(&format!("AUTHENTICATE \"PLAIN\" \"{plain}\"\r\n"));
+        let answer = session.until("");
+        assert!(answer.contains("OK"), "{answer}\n{}", self.log());
+        session.send(&format!("PUTSCRIPT \"test\" {{{}+}}\r\n{script}\r\n", script.len()));
+        session.until("")
+    }
+
     /// The process IDs of the running `lmtp` processes of this Dovecot.
     pub fn lmtp_processes(&self) -> Vec<u32> {
         let master = self.master.as_ref().unwrap().id();
@@ -358,11 +398,37 @@ pub struct Lmtp {
 }
 
 impl Lmtp {
-    /// Connects and says hello.
-    pub fn connect(socket: &Path) -> Self {
+    fn open(socket: &Path) -> Self {
         let stream = UnixStream::connect(socket).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut session = Self { stream: BufReader::new(stream) };
+        Self { stream: BufReader::new(stream) }
+    }
+
+    fn send(&mut self, text: &str) {
+        self.stream.get_mut().write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Reads lines of ManageSieve until its answer: `OK`, `NO` or `BYE`, with all that belongs to it.
+    fn until(&mut self, expected: &str) -> String {
+        let mut text = String::new();
+        loop {
+            let mut line = String::new();
+            assert!(self.stream.read_line(&mut line).unwrap() > 0, "the connection ended: {text}");
+            text += &line;
+            if let Some(size) = line.trim_end().strip_suffix('}').and_then(|l| l.rsplit_once('{')) {
+                let mut literal = vec![0; size.1.parse().unwrap()];
+                self.stream.read_exact(&mut literal).unwrap();
+                text += &String::from_utf8_lossy(&literal);
+            }
+            if ["OK", "NO", "BYE"].iter().any(|word| line.starts_with(word) && word.starts_with(expected)) {
+                return text;
+            }
+        }
+    }
+
+    /// Connects and says hello.
+    pub fn connect(socket: &Path) -> Self {
+        let mut session = Self::open(socket);
         session.answer();
         session.command("LHLO test");
         session
@@ -382,7 +448,7 @@ impl Lmtp {
     }
 
     fn command(&mut self, line: &str) -> String {
-        self.stream.get_mut().write_all(format!("{line}\r\n").as_bytes()).unwrap();
+        self.send(&format!("{line}\r\n"));
         self.answer()
     }
 

@@ -5,6 +5,7 @@ pub mod corpus;
 pub mod dovecot;
 
 use std::io::Read;
+use std::time::{Duration, SystemTime};
 
 use perot_encrypt::certs::Owner;
 use perot_encrypt::encrypt::{encrypt, Job, Outcome};
@@ -35,6 +36,38 @@ pub fn builder(address: &str) -> CertBuilder<'static> {
         .set_cipher_suite(openpgp::cert::CipherSuite::Cv25519)
 }
 
+/// A certificate that has been revoked.
+pub fn revoked(address: &str) -> Cert {
+    let (cert, _) = builder(address).generate().unwrap();
+    let mut signer = cert.primary_key().key().clone().parts_into_secret().unwrap().into_keypair().unwrap();
+    let reason = openpgp::types::ReasonForRevocation::KeyCompromised;
+    let revocation = cert.revoke(&mut signer, reason, b"test").unwrap();
+    cert.insert_packets(revocation).unwrap().0
+}
+
+/// A certificate that expired yesterday.
+pub fn expired(address: &str) -> Cert {
+    let day = Duration::from_secs(24 * 60 * 60);
+    let created = SystemTime::now() - 3 * day;
+    builder(address).set_creation_time(created).set_validity_period(2 * day).generate().unwrap().0
+}
+
+/// A certificate that can sign and not be encrypted to.
+pub fn signing_only(address: &str) -> Cert {
+    let builder = CertBuilder::new().add_userid(format!("<{address}>")).add_signing_subkey();
+    builder.generate().unwrap().0
+}
+
+/// A version 6 certificate.
+pub fn version6(address: &str) -> Cert {
+    builder(address).set_profile(Profile::RFC9580).unwrap().generate().unwrap().0
+}
+
+/// A certificate with its secret key, armored: what must never be on a server.
+pub fn armored_secret(cert: &Cert) -> Vec<u8> {
+    cert.as_tsk().armored().to_vec().unwrap()
+}
+
 /// The public part of a certificate, armored.
 pub fn armored(cert: &Cert) -> Vec<u8> {
     cert.clone().strip_secret_key_material().armored().to_vec().unwrap()
@@ -56,7 +89,7 @@ pub fn encrypt_to(
     message: &[u8],
 ) -> Result<(Outcome, Vec<u8>), Error> {
     let owner = Owner { user: "tester", ..Owner::default() };
-    let job = Job { settings, owner, recipients, force: false, now: std::time::SystemTime::now() };
+    let job = Job { settings, owner, recipients, force: false, now: SystemTime::now() };
     let mut out = Vec::new();
     let outcome = encrypt(&job, &mut std::io::Cursor::new(message), &mut out, &())?;
     Ok((outcome, out))

@@ -68,7 +68,10 @@ impl Leaf {
         self.decoded.clear();
         self.transfer.decode(bytes, &mut self.decoded)?;
         match self.kind.feed(&self.decoded) {
-            Err(Plain) if self.undecoded.is_some() => Ok(self.kind = Kind::Failed),
+            Err(Plain) if self.undecoded.is_some() => {
+                self.kind = Kind::Failed;
+                Ok(())
+            }
             result => result,
         }
     }

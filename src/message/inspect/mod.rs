@@ -55,7 +55,7 @@ pub fn inspect(source: &mut dyn Source) -> Result<Inspection> {
     let mut header_bytes = 0;
     let mut first = true;
     loop {
-        let piece = lines.next().map_err(unreadable)?;
+        let piece = lines.next_piece().map_err(unreadable)?;
         let Some(piece) = piece else { break };
         if std::mem::take(&mut first) && header::is_mbox_from(&piece) {
             continue;
@@ -89,7 +89,7 @@ struct Walker {
 
 enum Place {
     Header(Fields),
-    Leaf(Leaf),
+    Leaf(Box<Leaf>),
     /// In front of a multipart's first boundary; how many bytes so far.
     Preamble(usize),
     /// Behind a multipart's last boundary.
@@ -205,7 +205,7 @@ impl Walker {
             return Err(Plain);
         }
         match std::mem::replace(&mut self.place, Place::Epilogue) {
-            Place::Leaf(leaf) => self.end_of_leaf(leaf)?,
+            Place::Leaf(leaf) => self.end_of_leaf(*leaf)?,
             Place::Preamble(_) | Place::Epilogue => {}
             // A part without an empty line: its header would be its content for some.
             Place::Header(_) => return Err(Plain),
@@ -253,7 +253,7 @@ impl Walker {
         }
         let transfer = fields.transfer_encoding.as_deref().map(|v| v.trim_ascii().to_ascii_lowercase());
         if !kind.name.starts_with("multipart/") {
-            return Ok(Place::Leaf(Leaf::new(&kind.name, transfer.as_deref())?));
+            return Ok(Place::Leaf(Box::new(Leaf::new(&kind.name, transfer.as_deref())?)));
         }
         let is_encrypted = kind.name == "multipart/encrypted";
         let readable_parts =
@@ -293,7 +293,7 @@ impl Walker {
         }
         if let Place::Leaf(mut leaf) = std::mem::replace(&mut self.place, Place::Epilogue) {
             leaf.feed(&self.held_line_end)?;
-            self.end_of_leaf(leaf)?;
+            self.end_of_leaf(*leaf)?;
         }
         if !self.around.is_empty() || self.encrypted_leaves == 0 {
             return Err(Plain);

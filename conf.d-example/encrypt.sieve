@@ -1,0 +1,10 @@
+# Encrypts all mail for the owner of the mailbox.
+#
+# Meant to run before the users' own scripts: put it at /etc/dovecot/sieve/encrypt.sieve, name it as
+# in 90-sieve-perot-encrypt.conf, and compile it with: sievec /etc/dovecot/sieve/encrypt.sieve
+#
+# `encrypt` is not followed by `stop`: the user's own script still runs, and what it files or keeps
+# is the encrypted message.
+
+require "vnd.perot.encrypt";
+encrypt;

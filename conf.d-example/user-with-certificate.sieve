@@ -1,0 +1,16 @@
+# Encrypts all mail to the certificate that stands in this script: nothing else is needed on the server.
+#
+# Replace the three lines between `text:` and `.` by the whole output of
+#
+#     gpg --armor --export-options export-minimal --export me@domain.com
+#
+# from its BEGIN line to its END line. It is the public part of your key: the secret part must never
+# be on the server, and a script that holds it is not accepted. The `.` stays on a line of its own.
+
+require "vnd.perot.encrypt";
+encrypt text:
+-----BEGIN PGP PUBLIC KEY BLOCK-----
+(paste your certificate here, in place of this line and of the BEGIN and END lines around it)
+-----END PGP PUBLIC KEY BLOCK-----
+.
+;

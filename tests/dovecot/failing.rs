@@ -1,0 +1,273 @@
+//! What keeps a message from being encrypted, and that it is deferred then.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::support::dovecot::{Config, Dovecot, Lmtp};
+use crate::support::{armored, armored_secret, decrypt, expired, key_for, revoked, signing_only, version6};
+use crate::{assert_nothing_stored, message, script, start, SECRET};
+
+const ME: &str = "me@domain.com";
+
+/// One way to fail: a user, how it is set up, the script, and what the log says.
+struct Row {
+    user: &'static str,
+    prepare: fn(&Dovecot, &str),
+    script: String,
+    log: &'static str,
+}
+
+fn mode(path: &std::path::Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn rows() -> Vec<Row> {
+    let plain = || script("", "encrypt;");
+    let literal = |armored: Vec<u8>| {
+        let text = String::from_utf8(armored).unwrap();
+        script("", &format!("encrypt text:\n{text}\n.\n;"))
+    };
+    let mut damaged = String::from_utf8(armored(&key_for(ME))).unwrap();
+    damaged.replace_range(200..204, "????");
+    vec![
+        Row {
+            user: "missing@t.org",
+            prepare: |_, _| {},
+            script: plain(),
+            log: "no certificate for missing@t.org. Searched: ",
+        },
+        Row {
+            user: "damaged@t.org",
+            prepare: |d, u| drop(d.give(u, "k.asc", b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nxyz")),
+            script: plain(),
+            log: "no certificate; k.asc: its armor has no END line: it is cut off",
+        },
+        Row {
+            user: "empty@t.org",
+            prepare: |d, u| drop(d.give(u, "k.asc", b"")),
+            script: plain(),
+            log: "k.asc: it holds no OpenPGP certificate",
+        },
+        Row {
+            user: "unreadable@t.org",
+            prepare: |d, u| mode(&d.give(u, "k.asc", &armored(&key_for(u))), 0o000),
+            script: plain(),
+            log: "k.asc: it cannot be read: Permission denied",
+        },
+        Row {
+            user: "locked@t.org",
+            prepare: |d, u| mode(d.give(u, "k.asc", &armored(&key_for(u))).parent().unwrap(), 0o000),
+            script: plain(),
+            log: "pgp-certs: it cannot be read: Permission denied",
+        },
+        Row {
+            user: "open@t.org",
+            prepare: |d, u| mode(d.give(u, "k.asc", &armored(&key_for(u))).parent().unwrap(), 0o777),
+            script: plain(),
+            log: "pgp-certs: everybody may write it, so anybody could read the mail: chmod o-w",
+        },
+        Row {
+            user: "openfile@t.org",
+            prepare: |d, u| mode(&d.give(u, "k.asc", &armored(&key_for(u))), 0o666),
+            script: plain(),
+            log: "k.asc: everybody may write it, so anybody could read the mail: chmod o-w",
+        },
+        Row {
+            user: "link@t.org",
+            prepare: |d, u| {
+                let real = d.give(u, "real.txt", &armored(&key_for(u)));
+                std::os::unix::fs::symlink(&real, real.with_file_name("k.asc")).unwrap();
+            },
+            script: plain(),
+            log: "k.asc: it is a symbolic link",
+        },
+        Row {
+            user: "revoked@t.org",
+            prepare: |d, u| drop(d.give(u, "k.asc", &armored(&revoked(u)))),
+            script: plain(),
+            log: "is revoked: put the certificate of the new key in its place",
+        },
+        Row {
+            user: "signer@t.org",
+            prepare: |d, u| drop(d.give(u, "k.asc", &armored(&signing_only(u)))),
+            script: plain(),
+            log: "cannot be encrypted to: it has no encryption subkey",
+        },
+        Row {
+            user: "several@t.org",
+            prepare: |d, u| drop(d.give(u, "k.asc", &armored(&key_for(u)))),
+            script: script("", "encrypt [\"several@t.org\", \"nobody@t.org\"];"),
+            log: "no certificate for nobody@t.org",
+        },
+        Row {
+            user: "mixed@t.org",
+            prepare: |d, u| {
+                d.give(u, "four.asc", &armored(&key_for("four@t.org")));
+                d.give(u, "six.asc", &armored(&only_seipd2("six@t.org")));
+            },
+            script: script("", "encrypt [\"four@t.org\", \"six@t.org\"];"),
+            log: "(version 6) reads only the new message format",
+        },
+        Row {
+            user: "variable@t.org",
+            prepare: |_, _| {},
+            script: script(", \"variables\"", "set \"x\" \"non\\rsense\"; encrypt \"${x}\";"),
+            log: "is not a recipient: write an e-mail address",
+        },
+        Row {
+            user: "wrongtext@t.org",
+            prepare: |_, _| {},
+            script: script("", "encrypt \"me\";"),
+            log: "'me' is not a recipient",
+        },
+        Row {
+            user: "literal@t.org",
+            prepare: |_, _| {},
+            script: literal(damaged.into_bytes()),
+            log: "the certificate in the script cannot be used: ",
+        },
+        Row {
+            user: "secret@t.org",
+            prepare: |_, _| {},
+            script: literal(armored_secret(&key_for(ME))),
+            log: "it holds the secret key, which must never be on a server",
+        },
+        Row {
+            user: "panic@t.org",
+            prepare: |_, _| {},
+            script: script("", "encrypt \"panic@test.invalid\";"),
+            log: "a fault in perot-encrypt (src/ffi/mod.rs:",
+        },
+        Row {
+            user: "fifo@t.org",
+            prepare: |d, u| {
+                let fifo = d.give(u, "x", b"").with_file_name("k.asc");
+                assert!(std::process::Command::new("mkfifo").arg(fifo).status().unwrap().success());
+            },
+            script: plain(),
+            log: "k.asc: ",
+        },
+    ]
+}
+
+/// A version 6 certificate that says of itself that it reads SEIPDv2 only.
+fn only_seipd2(address: &str) -> sequoia_openpgp::Cert {
+    use sequoia_openpgp::types::Features;
+    let builder = crate::support::builder(address).set_profile(sequoia_openpgp::Profile::RFC9580).unwrap();
+    builder.set_features(Features::empty().set_seipdv2()).unwrap().generate().unwrap().0
+}
+
+#[test]
+fn every_way_to_fail_defers_the_message() {
+    let dovecot = start();
+    let _ = version6;
+    let rows = rows();
+    for row in &rows {
+        (row.prepare)(&dovecot, row.user);
+        dovecot.script(row.user, &row.script);
+    }
+    let mut session = Lmtp::connect(&dovecot.path("run/lmtp"));
+    for row in &rows {
+        let answer = session.deliver(&[row.user], &message("failing")).remove(0);
+        assert!(answer.starts_with("451 "), "{}: {answer}\n{}", row.user, dovecot.log());
+        assert!(answer.contains("could not be encrypted for its owner ("), "{}: {answer}", row.user);
+        let line = dovecot.log_line(row.log);
+        assert!(line.contains("Error: ") && line.contains(row.user), "{line}");
+        assert_nothing_stored(&dovecot, row.user);
+    }
+    // The same process serves the next message on the same connection, and the cause can be removed.
+    let key = key_for("missing@t.org");
+    dovecot.give("missing@t.org", "k.asc", &armored(&key));
+    let answer = session.deliver(&["missing@t.org"], &message("works")).remove(0);
+    assert!(answer.starts_with("250 "), "{answer}\n{}", dovecot.log());
+    assert!(decrypt(&dovecot.only_message("missing@t.org"), &key).ends_with(&message("works")));
+    assert!(!dovecot.log().contains("Fatal") && !dovecot.log().contains("Panic"), "{}", dovecot.log());
+}
+
+#[test]
+fn a_wrong_setting_defers_every_message() {
+    for (name, value, log) in [
+        (
+            "on_error",
+            "bounce",
+            "sieve_perot_encrypt_on_error = bounce: not understood; write `tempfail` or `keep`",
+        ),
+        (
+            "certs",
+            "certs/x",
+            "sieve_perot_encrypt_certs = certs/x: not understood; write paths that begin with",
+        ),
+        ("cert", "rubbish", "sieve_perot_encrypt_cert of me@domain.com: "),
+    ] {
+        let dovecot = Dovecot::start(&Config { plugin: vec![(name, value.into())], ..Config::default() });
+        dovecot.script(ME, &script("", "encrypt;"));
+        let answer = dovecot.deliver(ME, &message("setting"));
+        assert!(answer.starts_with("451 "), "{name}: {answer}\n{}", dovecot.log());
+        dovecot.log_line(log);
+        assert_nothing_stored(&dovecot, ME);
+    }
+}
+
+#[test]
+fn the_administrator_can_ask_to_keep() {
+    let dovecot = Dovecot::start(&Config { plugin: vec![("on_error", "keep".into())], ..Config::default() });
+    dovecot.script(ME, &script("", "encrypt;"));
+    assert!(dovecot.deliver(ME, &message("kept")).starts_with("250 "), "{}", dovecot.log());
+    assert!(dovecot.only_message(ME).ends_with(b"sings.\n"));
+    let line = dovecot.log_line("no certificate for me@domain.com");
+    assert!(line.contains("Error: ") && line.contains("the script goes on with it as it was"), "{line}");
+}
+
+#[test]
+fn the_script_can_ask_to_try() {
+    let dovecot = start();
+    dovecot.script("try@t.org", &script("", "encrypt :try;"));
+    assert!(dovecot.deliver("try@t.org", &message("tried")).starts_with("250 "));
+    assert!(dovecot.only_message("try@t.org").ends_with(b"sings.\n"));
+    assert!(dovecot.log_line("no certificate for try@t.org").contains("Error: "));
+
+    let test = "if not encrypt { fileinto :create \"failed\"; }";
+    dovecot.script("test@t.org", &script(", \"fileinto\", \"mailbox\"", test));
+    assert!(dovecot.deliver("test@t.org", &message("tested")).starts_with("250 "));
+    assert_eq!(dovecot.stored("test@t.org")[0].0, ".failed", "{}", dovecot.log());
+    assert!(dovecot.log_line("no certificate for test@t.org").contains("the test is false"));
+}
+
+#[test]
+fn an_expired_certificate_is_used_with_a_warning() {
+    let dovecot = start();
+    let key = expired(ME);
+    dovecot.give(ME, "k.asc", &armored(&key));
+    dovecot.script(ME, &script("", "encrypt;"));
+    assert!(dovecot.deliver(ME, &message("late")).starts_with("250 "), "{}", dovecot.log());
+    let stored = dovecot.only_message(ME);
+    assert!(decrypt(&stored, &key).ends_with(&message("late")));
+    let marker = format!(" expired={}\n", key.fingerprint().to_hex());
+    assert!(
+        crate::support::find(&stored, marker.as_bytes()).is_some(),
+        "{}",
+        String::from_utf8_lossy(&stored)
+    );
+    assert!(dovecot.log_line("has expired; it is used all the same").contains("Warning: "));
+    dovecot.assert_nowhere(SECRET);
+}
+
+#[test]
+fn full_temporary_space_defers_the_message() {
+    let big = [message("big"), b"0123456789abcdef0123456789abcdef\r\n".repeat(40_000)].concat();
+    let no_room = Config { temp_size: Some("256k"), ..Config::default() };
+    let no_folder = Config { temp_dir: Some("/nonexistent"), ..Config::default() };
+    for (config, log) in [(no_room, "No space left on device"), (no_folder, "No such file or directory")] {
+        let dovecot = Dovecot::start(&config);
+        let key = key_for(ME);
+        dovecot.give(ME, "k.asc", &armored(&key));
+        dovecot.script(ME, &script("", "encrypt;"));
+        let mut session = Lmtp::connect(&dovecot.path("run/lmtp"));
+        let answer = session.deliver(&[ME], &big).remove(0);
+        assert!(answer.starts_with('4'), "{answer}\n{}", dovecot.log());
+        assert_nothing_stored(&dovecot, ME);
+        if answer.contains("could not be encrypted") {
+            dovecot.log_line(log);
+        }
+    }
+}

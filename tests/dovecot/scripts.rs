@@ -1,0 +1,1 @@
+//! The language: what compiles, what does not, and what the author is told.
