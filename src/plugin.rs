@@ -34,6 +34,8 @@ pub unsafe extern "C" fn sieve_perot_encrypt_plugin_load(
     svinst: *mut c_void,
     context: *mut *mut c_void,
 ) -> c_int {
+    // Not in `init`: Pigeonhole does not call that.
+    ffi::guard::quiet_panics();
     // SAFETY: the arguments are passed on as they came; the table is a constant.
     unsafe { perot_shim_load(svinst, context, &ffi::CORE) }
 }
@@ -49,12 +51,10 @@ pub unsafe extern "C" fn sieve_perot_encrypt_plugin_unload(_svinst: *mut c_void,
     unsafe { perot_shim_unload(context) }
 }
 
-/// Called when the plugin has been opened.
+/// Part of every module's interface; Pigeonhole does nothing with it.
 #[no_mangle]
-pub extern "C" fn sieve_perot_encrypt_plugin_init() {
-    ffi::guard::quiet_panics();
-}
+pub extern "C" fn sieve_perot_encrypt_plugin_init() {}
 
-/// Called before the plugin is closed.
+/// Part of every module's interface; Pigeonhole does nothing with it.
 #[no_mangle]
 pub extern "C" fn sieve_perot_encrypt_plugin_deinit() {}

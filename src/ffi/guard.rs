@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::panic::{catch_unwind, set_hook, AssertUnwindSafe};
+use std::sync::Once;
 
 thread_local! {
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
@@ -24,8 +25,11 @@ pub fn guard<T>(f: impl FnOnce() -> T) -> Result<T, Panicked> {
 /// Replaces the default report of a panic, which goes to the log with its message, by a note of the
 /// place for [`guard`]. The hook is that of the plugin's own copy of Rust's library.
 pub fn quiet_panics() {
-    set_hook(Box::new(|info| {
-        let place = info.location().map(|l| format!("{}:{}", l.file(), l.line()));
-        let _ = PLACE.try_with(|p| p.try_borrow_mut().map(|mut p| *p = place));
-    }));
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        set_hook(Box::new(|info| {
+            let place = info.location().map(|l| format!("{}:{}", l.file(), l.line()));
+            let _ = PLACE.try_with(|p| p.try_borrow_mut().map(|mut p| *p = place));
+        }));
+    });
 }

@@ -129,9 +129,9 @@ fn a_mailbox_that_does_not_take_the_message_does_not_get_the_original() {
 #[test]
 fn a_full_mailbox_stores_nothing_in_clear() {
     let config = Config {
-        extra_23: "mail_plugins = quota",
+        extra_23: "protocol lmtp {\n  mail_plugins = sieve quota\n}\n",
         plugin_23: "quota = maildir:User quota\nquota_rule = *:storage=1B\nquota_grace = 0\n",
-        extra_24: "mail_plugins {\n  quota = yes\n}\nquota user {\n  driver = count\n  storage_size = 1B\n  storage_grace = 0\n}\n",
+        extra_24: "protocol lmtp {\n  mail_plugins {\n    quota = yes\n  }\n}\nquota user {\n  driver = count\n  storage_size = 1B\n  storage_grace = 0\n}\n",
         ..encrypt_before()
     };
     let dovecot = Dovecot::start(&config);

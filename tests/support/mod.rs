@@ -105,7 +105,7 @@ pub fn ciphertext(message: &[u8]) -> &[u8] {
 
 /// Where `needle` is in `haystack`.
 pub fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|w| w == needle)
+    memchr::memmem::find(haystack, needle)
 }
 
 /// Decrypts the ciphertext in `message`.
