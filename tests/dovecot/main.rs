@@ -8,6 +8,7 @@ mod exports;
 mod failing;
 mod later;
 mod scripts;
+mod streaming;
 
 use support::dovecot::{Config, Dovecot};
 

@@ -138,7 +138,9 @@ fn the_binary_can_be_dumped() {
 
 #[test]
 fn a_trace_shows_each_step() {
-    let dovecot = Dovecot::prepare(&Config::default());
+    // The tools find another home for the user than a delivery does.
+    let dovecot =
+        Dovecot::prepare(&Config { plugin: vec![("certs", "{dir}/certs".into())], ..Config::default() });
     fs::write(dovecot.certs().join("me.asc"), armored(&key_for(ME))).unwrap();
     let source = dovecot.path("global/traced.sieve");
     fs::write(&source, script("", "encrypt \"me@domain.com\"; if encrypted { keep; }")).unwrap();
