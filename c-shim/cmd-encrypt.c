@@ -84,31 +84,6 @@ const struct sieve_operation_def perot_opr_encrypt = {
  * Validation
  */
 
-/* Warns of what stores or sends the message before it is encrypted. */
-static void
-cmd_encrypt_warn_of_earlier_actions(struct sieve_validator *valdtr,
-				    struct sieve_command *cmd)
-{
-	static const char *const actions[] = {
-		"keep", "fileinto", "redirect", NULL
-	};
-	struct sieve_command *outer, *earlier;
-
-	for (outer = cmd; outer != NULL; outer = sieve_command_parent(outer)) {
-		for (earlier = sieve_command_prev(outer); earlier != NULL;
-		     earlier = sieve_command_prev(earlier)) {
-			const char *name = earlier->ast_node->identifier;
-
-			if (!str_array_icase_find(actions, name))
-				continue;
-			sieve_command_validate_warning(valdtr, cmd,
-				"'%s' on line %u comes before 'encrypt': "
-				"it takes the message as it is, not encrypted",
-				name, earlier->ast_node->source_line);
-		}
-	}
-}
-
 /* What a finding means depends on who asks. Whoever uploads a script is told, and the script is not
    accepted. When Dovecot compiles a stored script again during a delivery, an error would make it
    deliver in clear: there the command says it when it runs. sievec is run by administrators, often
@@ -132,6 +107,35 @@ cmd_encrypt_author(struct sieve_validator *valdtr)
 	return AUTHOR_IS_AWAY;
 }
 
+/* Warns of what stores or sends the message before it is encrypted: of the nearest such action, and
+   not of what stands before an earlier `encrypt`, which has been looked at already. */
+static void
+cmd_encrypt_warn_of_earlier_action(struct sieve_validator *valdtr,
+				   struct sieve_command *cmd)
+{
+	static const char *const actions[] = {
+		"keep", "fileinto", "redirect", NULL
+	};
+	struct sieve_command *outer, *earlier;
+
+	for (outer = cmd; outer != NULL; outer = sieve_command_parent(outer)) {
+		for (earlier = sieve_command_prev(outer); earlier != NULL;
+		     earlier = sieve_command_prev(earlier)) {
+			const char *name = earlier->ast_node->identifier;
+
+			if (strcasecmp(name, "encrypt") == 0)
+				return;
+			if (!str_array_icase_find(actions, name))
+				continue;
+			sieve_command_validate_warning(valdtr, cmd,
+				"'%s' on line %u comes before 'encrypt': "
+				"it takes the message as it is, not encrypted",
+				name, earlier->ast_node->source_line);
+			return;
+		}
+	}
+}
+
 static void cmd_encrypt_explain(void *context, struct perot_bytes text)
 {
 	const char **explanation = context;
@@ -142,10 +146,10 @@ static void cmd_encrypt_explain(void *context, struct perot_bytes text)
 static bool
 cmd_encrypt_check_recipient(struct sieve_validator *valdtr,
 			    struct sieve_command *cmd,
-			    struct sieve_ast_argument *arg)
+			    struct sieve_ast_argument *arg,
+			    enum cmd_encrypt_author author)
 {
 	struct sieve_instance *svinst = sieve_validator_svinst(valdtr);
-	enum cmd_encrypt_author author = cmd_encrypt_author(valdtr);
 	const char *explanation = "";
 	const struct perot_finding_sink sink = {
 		.context = &explanation,
@@ -192,9 +196,11 @@ cmd_encrypt_validate(struct sieve_validator *valdtr, struct sieve_command *cmd)
 {
 	struct sieve_ast_argument *arg = cmd->first_positional;
 	struct sieve_ast_argument *item;
+	enum cmd_encrypt_author author = cmd_encrypt_author(valdtr);
 	bool success = TRUE;
 
-	cmd_encrypt_warn_of_earlier_actions(valdtr, cmd);
+	if (author != AUTHOR_IS_AWAY)
+		cmd_encrypt_warn_of_earlier_action(valdtr, cmd);
 	if (arg == NULL)
 		return TRUE;
 
@@ -207,7 +213,8 @@ cmd_encrypt_validate(struct sieve_validator *valdtr, struct sieve_command *cmd)
 			"a string or a list of strings: the recipients");
 		return FALSE;
 	}
-	if (sieve_ast_argument_type(arg) == SAAT_STRING_LIST &&
+	if (author != AUTHOR_IS_AWAY &&
+	    sieve_ast_argument_type(arg) == SAAT_STRING_LIST &&
 	    sieve_ast_strlist_count(arg) > PEROT_MOST_RECIPIENTS) {
 		sieve_argument_validate_error(valdtr, arg,
 			"the encrypt command takes up to %u recipients, "
@@ -219,10 +226,10 @@ cmd_encrypt_validate(struct sieve_validator *valdtr, struct sieve_command *cmd)
 		return FALSE;
 
 	if (sieve_ast_argument_type(arg) != SAAT_STRING_LIST)
-		return cmd_encrypt_check_recipient(valdtr, cmd, arg);
+		return cmd_encrypt_check_recipient(valdtr, cmd, arg, author);
 	for (item = sieve_ast_strlist_first(arg); item != NULL;
 	     item = sieve_ast_strlist_next(item)) {
-		if (!cmd_encrypt_check_recipient(valdtr, cmd, item))
+		if (!cmd_encrypt_check_recipient(valdtr, cmd, item, author))
 			success = FALSE;
 	}
 	return success;
@@ -280,7 +287,7 @@ cmd_encrypt_operation_dump(const struct sieve_dumptime_env *denv,
 
 	/* Dump optional operands */
 	for (;;) {
-		ret = sieve_action_opr_optional_dump(denv, address, &opt_code);
+		ret = sieve_opr_optional_dump(denv, address, &opt_code);
 		if (ret < 0)
 			return FALSE;
 		if (ret == 0)
@@ -310,7 +317,10 @@ struct cmd_encrypt_call {
 	const struct sieve_extension *ext;
 	bool is_test, force, try;
 	const char *const *recipients;
-	/* Set when a failure makes the message be deferred */
+	/* Where the encrypted message is put together */
+	struct perot_temp *temp;
+	/* What became of it, and why it failed if it did */
+	enum perot_outcome outcome;
 	const char *failure_reason;
 };
 
@@ -333,10 +343,9 @@ cmd_encrypt_read_operands(struct cmd_encrypt_call *call, sieve_size_t *address)
 	for (;;) {
 		int opt;
 
-		opt = sieve_action_opr_optional_read(renv, address, &opt_code,
-						     &ret, NULL);
+		opt = sieve_opr_optional_read(renv, address, &opt_code);
 		if (opt < 0)
-			return ret;
+			return SIEVE_EXEC_BIN_CORRUPT;
 		if (opt == 0)
 			break;
 		switch (opt_code) {
@@ -397,19 +406,29 @@ cmd_encrypt_done(void *context, const struct perot_report *report)
 		[PEROT_FAILED] = "failed",
 	};
 	struct cmd_encrypt_call *call = context;
+	enum perot_outcome outcome = report->outcome;
 	const char *reason = perot_str(report->reason);
+	const char *text = perot_str(report->text);
 	const char *recipients = perot_str(report->recipients);
-	struct event_passthrough *e =
-		event_create_passthrough(call->renv->event)->
+	struct event_passthrough *e;
+
+	if (outcome == PEROT_ENCRYPTED &&
+	    perot_temp_substitute(call->temp, call->renv, &text) < 0) {
+		outcome = PEROT_FAILED;
+		reason = "write_failed";
+	}
+	call->outcome = outcome;
+
+	e = event_create_passthrough(call->renv->event)->
 		set_name("sieve_perot_encrypt_finished")->
-		add_str("outcome", outcomes[report->outcome])->
+		add_str("outcome", outcomes[outcome])->
 		add_str("reason", reason)->
 		add_int("bytes_in", (intmax_t)report->bytes_in)->
 		add_int("bytes_out", (intmax_t)report->bytes_out)->
 		add_str("recipients", recipients)->
 		add_int("duration", (intmax_t)report->microseconds);
 
-	switch (report->outcome) {
+	switch (outcome) {
 	case PEROT_ENCRYPTED:
 		e_info(e->event(), "encrypt: message encrypted: "
 		       "%"PRIu64" -> %"PRIu64" bytes, %"PRIu64".%03u ms, to %s",
@@ -428,7 +447,7 @@ cmd_encrypt_done(void *context, const struct perot_report *report)
 			(cmd_encrypt_defers(call) ? "deferred" :
 			 (call->is_test ? "the test is false" :
 			  "the script goes on with it as it was")),
-			perot_str(report->text));
+			text);
 		break;
 	}
 }
@@ -447,7 +466,7 @@ cmd_encrypt_failed(struct cmd_encrypt_call *call, const char *reason,
 	cmd_encrypt_done(call, &report);
 }
 
-static enum perot_outcome
+static void
 cmd_encrypt_perform(struct cmd_encrypt_call *call, struct mail *mail)
 {
 	const struct sieve_runtime_env *renv = call->renv;
@@ -474,10 +493,8 @@ cmd_encrypt_perform(struct cmd_encrypt_call *call, struct mail *mail)
 		.context = call,
 		.done = cmd_encrypt_done,
 	};
-	struct perot_input input;
+	struct perot_mail_input input;
 	struct perot_output output;
-	struct perot_temp *temp;
-	enum perot_outcome outcome;
 	const char *error;
 
 	while (call->recipients != NULL &&
@@ -487,25 +504,24 @@ cmd_encrypt_perform(struct cmd_encrypt_call *call, struct mail *mail)
 			call->recipients[request.recipient_count]);
 		request.recipient_count++;
 	}
-	if (perot_input_open(mail, &input, &error) < 0) {
+	if (perot_input_open(mail, renv, &input, &error) < 0) {
 		cmd_encrypt_failed(call, "unreadable_message", error);
-		return PEROT_FAILED;
+		return;
 	}
 
-	temp = perot_temp_create(svinst);
-	perot_temp_output(temp, &output);
-	outcome = perot_core->encrypt(perot_ext_instance(call->ext), &request,
-				      &input, &output, &log, &report);
-	if (outcome == PEROT_ENCRYPTED &&
-	    perot_temp_substitute(temp, renv, &error) < 0) {
-		cmd_encrypt_failed(call, "write_failed", error);
-		outcome = PEROT_FAILED;
-	}
-	perot_temp_destroy(&temp);
-	return outcome;
+	call->temp = perot_temp_create(svinst);
+	perot_temp_output(call->temp, &output);
+	perot_core->encrypt(perot_ext_instance(call->ext), &request,
+			    &input.input, &output, &log, &report);
+	perot_temp_destroy(&call->temp);
 }
 
-/* The message as it came may be stored no longer, whatever happens next. */
+static int cmd_encrypt_defer(const struct cmd_encrypt_call *call)
+{
+	perot_defer(call->renv, call->ext, call->failure_reason);
+	return SIEVE_EXEC_TEMP_FAILURE;
+}
+
 static int
 cmd_encrypt_operation_run(struct cmd_encrypt_call *call)
 {
@@ -517,26 +533,30 @@ cmd_encrypt_operation_run(struct cmd_encrypt_call *call)
 			    (call->is_test ? "test" : "action"));
 	sieve_runtime_trace_descend(renv);
 
-	if ((mail_get_flags(mail) & MAIL_DRAFT) != 0) {
+	call->outcome = PEROT_FAILED;
+	if (sieve_interpreter_loop_get_global(renv->interp, NULL, NULL) != NULL) {
+		/* The loop holds on to parts of the message that a substitution frees. */
+		cmd_encrypt_failed(call, "bad_script",
+			"encrypt cannot stand in a foreverypart loop: "
+			"put it in front of the loop or behind it");
+	} else if ((mail_get_flags(mail) & MAIL_DRAFT) != 0) {
 		sieve_runtime_trace(renv, SIEVE_TRLVL_ACTIONS,
 			"the message is a draft: left as it is");
-	} else switch (cmd_encrypt_perform(call, mail)) {
-	case PEROT_ENCRYPTED:
-		perot_keep_encrypted_on_failure(renv, call->ext);
-		/* fall through */
-	case PEROT_ALREADY_ENCRYPTED:
+		if (call->is_test)
+			sieve_interpreter_set_test_result(renv->interp, FALSE);
+		return SIEVE_EXEC_OK;
+	} else {
+		cmd_encrypt_perform(call, mail);
+	}
+
+	if (call->outcome != PEROT_FAILED) {
 		encrypted = TRUE;
-		break;
-	case PEROT_FAILED:
-		if (cmd_encrypt_defers(call)) {
-			perot_defer(renv, call->ext, call->failure_reason);
-			return SIEVE_EXEC_TEMP_FAILURE;
-		}
-		break;
+		perot_keep_encrypted(renv, call->ext);
+	} else if (cmd_encrypt_defers(call)) {
+		return cmd_encrypt_defer(call);
 	}
-	if (call->is_test) {
+	if (call->is_test)
 		sieve_interpreter_set_test_result(renv->interp, encrypted);
-	}
 	return SIEVE_EXEC_OK;
 }
 
@@ -547,16 +567,16 @@ cmd_encrypt_operation_execute(const struct sieve_runtime_env *renv,
 	struct cmd_encrypt_call call = {
 		.renv = renv,
 		.ext = renv->oprtn->ext,
+		.failure_reason = "internal",
 	};
-	int ret;
 
-	ret = cmd_encrypt_read_operands(&call, address);
-	if (ret <= 0) {
-		/* If the binary is corrupt, Pigeonhole compiles the script anew and runs it again;
-		   if that fails, too, it must not deliver in clear. */
-		perot_defer(renv, call.ext, "internal");
-		return (ret == SIEVE_EXEC_BIN_CORRUPT ?
-			ret : SIEVE_EXEC_TEMP_FAILURE);
+	if (cmd_encrypt_read_operands(&call, address) <= 0) {
+		/* Not BIN_CORRUPT, though the binary is: Pigeonhole would run the script a second time,
+		   and end the process in an assertion. The version of the extension (ext-encrypt.c)
+		   makes it compile scripts anew where the operands have changed. */
+		cmd_encrypt_failed(&call, "internal", "the compiled script is "
+				   "damaged: remove its .svbin file");
+		return cmd_encrypt_defer(&call);
 	}
 	return cmd_encrypt_operation_run(&call);
 }

@@ -25,6 +25,12 @@ perot_register(struct sieve_instance *svinst,
 	return sieve_extension_register(svinst, def, TRUE, ext_r);
 }
 
+/* sieve_max_cpu_time; 0: no limit */
+static inline unsigned int perot_max_cpu_secs(struct sieve_instance *svinst)
+{
+	return svinst->set->max_cpu_time;
+}
+
 #elif PEROT_DOVECOT_ERA == 23
 
 #define PEROT_SETTINGS_FROM_MODULE 0
@@ -39,6 +45,11 @@ perot_register(struct sieve_instance *svinst,
 {
 	*ext_r = sieve_extension_register(svinst, def, TRUE);
 	return (*ext_r == NULL ? -1 : 0);
+}
+
+static inline unsigned int perot_max_cpu_secs(struct sieve_instance *svinst)
+{
+	return svinst->max_cpu_time_secs;
 }
 
 #endif

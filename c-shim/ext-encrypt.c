@@ -4,7 +4,7 @@
  * ---------------------------
  *
  * Specification: vendor-defined; doc/vnd.perot.encrypt.txt
- * Implementation: full
+ * Implementation: full, but for `:hidesubject`
  *
  */
 
@@ -32,6 +32,8 @@ ext_encrypt_validator_load(const struct sieve_extension *ext,
 
 const struct sieve_extension_def perot_extension = {
 	.name = PEROT_EXTENSION_NAME,
+	/* To be raised with each change of the operands of an operation */
+	.version = 1,
 	.load = ext_encrypt_load,
 	.unload = ext_encrypt_unload,
 	.validator_load = ext_encrypt_validator_load,

@@ -90,21 +90,49 @@ perot_deliver_context(const struct sieve_execute_env *eenv)
 {
 	if (eenv->svinst->env_location != SIEVE_ENV_LOCATION_MDA)
 		return NULL;
+	i_assert(eenv->exec_status != NULL);
 	return eenv->scriptenv->script_context;
 }
 
-void perot_keep_encrypted_on_failure(const struct sieve_runtime_env *renv,
-				     const struct sieve_extension *ext)
+/* A `keep` of an earlier script has been given the message as it was then, and hands it on to the
+   implicit keep at the end. */
+static void perot_update_earlier_keeps(const struct sieve_runtime_env *renv)
+{
+	struct sieve_result_iterate_context *iter;
+	const struct sieve_action *const_action;
+	struct mail *mail = sieve_message_get_mail(renv->msgctx);
+	bool found = FALSE;
+
+	iter = sieve_result_iterate_init(renv->result);
+	while ((const_action = sieve_result_iterate_next(iter, NULL)) != NULL) {
+		struct sieve_action *action = (struct sieve_action *)const_action;
+
+		if (!action->keep || action->def != NULL ||
+		    !sieve_action_is_executed(action, renv->result))
+			continue;
+		action->mail = mail;
+		found = TRUE;
+	}
+	/* The mail now belongs to an action, too: what changes the message next makes a new one. */
+	if (found)
+		sieve_message_snapshot(renv->msgctx);
+}
+
+void perot_keep_encrypted(const struct sieve_runtime_env *renv,
+			  const struct sieve_extension *ext)
 {
 	const struct sieve_execute_env *eenv = renv->exec_env;
 	struct mail_deliver_context *mdctx = perot_deliver_context(eenv);
 
+	perot_update_earlier_keeps(renv);
+	/* Existing mail (sieve-filter, imapsieve) just stays as it is when something fails. */
+	if (mdctx == NULL)
+		return;
 	sieve_result_set_failure_action(renv->result, ext, &act_store_current);
-	if (eenv->exec_status != NULL)
-		eenv->exec_status->tried_default_save = TRUE;
+	eenv->exec_status->tried_default_save = TRUE;
 	/* Told of a temporary failure only where it is the one way to keep mail_deliver() from the
 	   INBOX: else the sender is still told when the mailbox is full. */
-	if (mdctx != NULL && mdctx->tempfail_error == NULL &&
+	if (mdctx->tempfail_error == NULL &&
 	    strcasecmp(mdctx->rcpt_default_mailbox, "INBOX") != 0) {
 		mdctx->tempfail_error =
 			"Encrypted message could not be stored";
@@ -117,12 +145,11 @@ void perot_defer(const struct sieve_runtime_env *renv,
 	const struct sieve_execute_env *eenv = renv->exec_env;
 	struct mail_deliver_context *mdctx = perot_deliver_context(eenv);
 
+	if (mdctx == NULL)
+		return;
 	sieve_result_set_failure_action(renv->result, ext, &act_defer);
-	if (eenv->exec_status != NULL)
-		eenv->exec_status->tried_default_save = TRUE;
-	if (mdctx != NULL) {
-		mdctx->tempfail_error = p_strdup_printf(mdctx->pool,
-			"Message could not be encrypted for its owner (%s): "
-			"the log of the mail server says more", reason);
-	}
+	eenv->exec_status->tried_default_save = TRUE;
+	mdctx->tempfail_error = p_strdup_printf(mdctx->pool,
+		"Message could not be encrypted for its owner (%s): "
+		"the log of the mail server says more", reason);
 }

@@ -2,7 +2,39 @@
 
 #include "perot-shim.h"
 
+#include <sys/resource.h>
 #include <unistd.h>
+
+/*
+ * CPU time
+ *
+ * Pigeonhole adds up the time that the runs of a user's script take (sieve_max_cpu_time, 30 s in an
+ * hour), and delivers in clear once a script has taken too much. Large messages do take time, and it
+ * is the sender who chooses how large they are. So what has been added up is set back, and a message
+ * that alone takes most of the time allowed is deferred by us.
+ */
+
+static uint64_t perot_cpu_msecs(void)
+{
+	struct rusage usage;
+
+	if (getrusage(RUSAGE_SELF, &usage) < 0)
+		return 0;
+	return (uint64_t)usage.ru_utime.tv_sec * 1000 +
+		(uint64_t)usage.ru_utime.tv_usec / 1000;
+}
+
+static void perot_cpu_reset(struct sieve_binary *sbin)
+{
+	struct sieve_resource_usage usage;
+
+	sieve_binary_get_resource_usage(sbin, &usage);
+	/* Setting it makes the file of the binary be written. */
+	if (usage.cpu_time_msecs == 0)
+		return;
+	i_zero(&usage);
+	sieve_binary_set_resource_usage(sbin, &usage);
+}
 
 /*
  * Mail in
@@ -11,46 +43,54 @@
 static ptrdiff_t
 perot_input_read(void *context, unsigned char *buffer, size_t size)
 {
-	struct istream *input = context;
+	struct perot_mail_input *input = context;
+	struct istream *stream = input->stream;
 	const unsigned char *data;
 	size_t available;
 	ssize_t ret;
 
-	while ((ret = i_stream_read_more(input, &data, &available)) == 0) {
+	if (input->cpu_deadline > 0 && perot_cpu_msecs() > input->cpu_deadline)
+		return PEROT_READ_TOO_SLOW;
+	while ((ret = i_stream_read_more(stream, &data, &available)) == 0) {
 		/* Streams of mails are blocking: this does not happen. If it did, it must not be an
 		   endless loop. */
-		if (!input->blocking)
-			return -1;
+		if (!stream->blocking)
+			return PEROT_READ_FAILED;
 	}
 	if (ret < 0)
-		return (input->stream_errno == 0 ? 0 : -1);
+		return (stream->stream_errno == 0 ? 0 : PEROT_READ_FAILED);
 	available = I_MIN(available, size);
 	memcpy(buffer, data, available);
-	i_stream_skip(input, available);
+	i_stream_skip(stream, available);
 	return (ptrdiff_t)available;
 }
 
 static int perot_input_rewind(void *context)
 {
-	struct istream *input = context;
+	struct perot_mail_input *input = context;
 
-	i_stream_seek(input, 0);
-	return (input->stream_errno == 0 ? 0 : -1);
+	i_stream_seek(input->stream, 0);
+	return (input->stream->stream_errno == 0 ? 0 : -1);
 }
 
-int perot_input_open(struct mail *mail, struct perot_input *input_r,
-		     const char **error_r)
+int perot_input_open(struct mail *mail, const struct sieve_runtime_env *renv,
+		     struct perot_mail_input *input_r, const char **error_r)
 {
-	struct istream *input;
+	unsigned int max_secs = perot_max_cpu_secs(renv->exec_env->svinst);
 
-	if (mail_get_stream(mail, NULL, NULL, &input) < 0) {
+	i_zero(input_r);
+	/* The stream belongs to the mail. */
+	if (mail_get_stream(mail, NULL, NULL, &input_r->stream) < 0) {
 		*error_r = mailbox_get_last_internal_error(mail->box, NULL);
 		return -1;
 	}
-	/* The stream belongs to the mail. */
-	input_r->context = input;
-	input_r->read = perot_input_read;
-	input_r->rewind = perot_input_rewind;
+	perot_cpu_reset(renv->sbin);
+	/* Two thirds of what is allowed: the rest of the script needs some, too. */
+	if (max_secs > 0)
+		input_r->cpu_deadline = perot_cpu_msecs() + max_secs * 667;
+	input_r->input.context = input_r;
+	input_r->input.read = perot_input_read;
+	input_r->input.rewind = perot_input_rewind;
 	return 0;
 }
 
@@ -89,10 +129,14 @@ static int perot_temp_open(struct perot_temp *temp)
 	temp->fd = safe_mkstemp_hostpid(path, 0600, (uid_t)-1, (gid_t)-1);
 	if (temp->fd == -1)
 		return -1;
-	if (unlink(str_c(path)) < 0)
+	if (unlink(str_c(path)) < 0 ||
+	    write_full(temp->fd, temp->memory->data, temp->memory->used) < 0) {
+		int open_errno = errno;
+
+		i_close_fd(&temp->fd);
+		errno = open_errno;
 		return -1;
-	if (write_full(temp->fd, temp->memory->data, temp->memory->used) < 0)
-		return -1;
+	}
 	buffer_free(&temp->memory);
 	return 0;
 }

@@ -38,11 +38,16 @@ struct perot_log {
 		      struct perot_bytes line);
 };
 
+/* The mail server cannot read it. */
+#define PEROT_READ_FAILED -1
+/* The message has taken most of the CPU time that a script may take. */
+#define PEROT_READ_TOO_SLOW -2
+
 /* The message as the mail server has it. */
 struct perot_input {
 	void *context;
-	/* Reads up to `size` bytes, at least one. Returns 0 at the end of the message, -1 if it
-	   cannot be read. */
+	/* Reads up to `size` bytes, at least one. Returns 0 at the end of the message, or one of
+	   the values below 0. */
 	ptrdiff_t (*read)(void *context, unsigned char *buffer, size_t size);
 	/* Goes back to the first byte. Returns -1 if that cannot be done. */
 	int (*rewind)(void *context);

@@ -76,10 +76,17 @@ void perot_settings_read(struct sieve_instance *svinst, pool_t pool,
  * Message (perot-encrypt-message.c)
  */
 
-/* The message, for the core to read. Returns 0, or -1 if it is not available: then `*error_r`
-   says why. */
-int perot_input_open(struct mail *mail, struct perot_input *input_r,
-		     const char **error_r);
+/* The message, for the core to read */
+struct perot_mail_input {
+	struct perot_input input;
+	struct istream *stream;
+	/* User CPU time at which reading ends, in milliseconds; 0: never */
+	uint64_t cpu_deadline;
+};
+
+/* Returns 0, or -1 if the message is not available: then `*error_r` says why. */
+int perot_input_open(struct mail *mail, const struct sieve_runtime_env *renv,
+		     struct perot_mail_input *input_r, const char **error_r);
 
 /* A place for the encrypted message: in memory while it is small, then in an unlinked file.
    Only ciphertext may go there. */
@@ -98,9 +105,10 @@ void perot_temp_destroy(struct perot_temp **temp);
  * Failing closed (perot-encrypt-failure.c)
  */
 
-/* From now on a failure stores the current, encrypted message, and never the original. */
-void perot_keep_encrypted_on_failure(const struct sieve_runtime_env *renv,
-				     const struct sieve_extension *ext);
+/* From now on the current, encrypted message is stored where Pigeonhole would store the original: when
+   something fails, and for a `keep` of an earlier script. */
+void perot_keep_encrypted(const struct sieve_runtime_env *renv,
+			  const struct sieve_extension *ext);
 /* From now on the outcome is a temporary failure, whatever else the script does or has done. The
    reason, one word, is told to whoever delivers the message. */
 void perot_defer(const struct sieve_runtime_env *renv,

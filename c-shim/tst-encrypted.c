@@ -74,14 +74,14 @@ tst_encrypted_operation_execute(const struct sieve_runtime_env *renv,
 				sieve_size_t *address ATTR_UNUSED)
 {
 	struct mail *mail = sieve_message_get_mail(renv->msgctx);
-	struct perot_input input;
+	struct perot_mail_input input;
 	struct perot_log log;
 	const char *error = "it cannot be looked at";
 	int ret = -1;
 
 	perot_log_init(&log, renv->event);
-	if (perot_input_open(mail, &input, &error) == 0)
-		ret = perot_core->is_encrypted(&input, &log);
+	if (perot_input_open(mail, renv, &input, &error) == 0)
+		ret = perot_core->is_encrypted(&input.input, &log);
 	if (ret < 0) {
 		e_error(renv->event, "encrypted: "
 			"the message cannot be read, deferred: %s", error);

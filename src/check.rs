@@ -6,6 +6,7 @@ use crate::certs::keys::RecipientKeys;
 use crate::certs::{Finder, Owner};
 use crate::error::Reason;
 use crate::log::Log;
+use crate::printable::printable;
 use crate::recipient::Recipient;
 use crate::settings::Loaded;
 
@@ -29,7 +30,7 @@ pub enum Finding {
 pub fn recipient(loaded: &Loaded, owner: Owner<'_>, text: &[u8], now: SystemTime, log: &dyn Log) -> Finding {
     let recipient = match Recipient::parse(text) {
         Ok(recipient) => recipient,
-        Err(why) => return Finding::Wrong(why.to_string()),
+        Err(why) => return Finding::Wrong(format!("'{}': {why}", printable(text))),
     };
     let settings = match &loaded.settings {
         Ok(settings) => settings,

@@ -35,8 +35,6 @@ pub struct Settings {
     pub sources: Vec<SourcePath>,
     /// The owner's certificate itself, armored or in base64.
     pub owner_cert: Option<Vec<u8>>,
-    /// Whether `:hidesubject` is the default.
-    pub hide_subject: bool,
 }
 
 /// Where a source is, before the user's home is known.
@@ -84,11 +82,13 @@ fn on_error(value: Option<&[u8]>) -> Result<OnError> {
 }
 
 fn settings(raw: &RawSettings<'_>) -> Result<Settings> {
-    let hide_subject = match word(raw.hide_subject).as_deref() {
-        None | Some("" | "no") => false,
-        Some("yes") => true,
-        Some(other) => return Err(unknown("hide_subject", other, "`yes` or `no`")),
-    };
+    // Not silently ignored: whoever sets it would believe that subjects are hidden.
+    match word(raw.hide_subject).as_deref() {
+        None | Some("" | "no") => {}
+        Some(other) => {
+            return Err(unknown("hide_subject", other, "`no`, for this version does not hide subjects yet"))
+        }
+    }
     let certs = match raw.certs {
         None => DEFAULT_CERTS,
         Some(bytes) => {
@@ -98,7 +98,6 @@ fn settings(raw: &RawSettings<'_>) -> Result<Settings> {
     Ok(Settings {
         sources: certs.split_whitespace().map(source_path).collect::<Result<_>>()?,
         owner_cert: raw.cert.filter(|c| !c.trim_ascii().is_empty()).map(<[u8]>::to_vec),
-        hide_subject,
     })
 }
 
@@ -134,7 +133,7 @@ mod tests {
             settings.sources,
             [SourcePath::Home("pgp-certs".into()), SourcePath::Absolute("/etc/dovecot/pgp-certs".into())]
         );
-        assert!(settings.owner_cert.is_none() && !settings.hide_subject);
+        assert!(settings.owner_cert.is_none());
     }
 
     #[test]
@@ -145,8 +144,8 @@ mod tests {
                 "sieve_perot_encrypt_on_error = bounce: not understood; write `tempfail` or `keep`",
             ),
             (
-                RawSettings { hide_subject: Some(b"maybe"), ..Default::default() },
-                "sieve_perot_encrypt_hide_subject = maybe: not understood; write `yes` or `no`",
+                RawSettings { hide_subject: Some(b"yes"), ..Default::default() },
+                "sieve_perot_encrypt_hide_subject = yes: not understood; write `no`, for this version does not hide subjects yet",
             ),
             (
                 RawSettings { certs: Some(b"/etc/certs keys"), ..Default::default() },

@@ -59,7 +59,8 @@ pub enum Links {
 /// It cannot be read, or everybody may write it: then everybody could decide who reads the mail.
 pub fn open(path: &Path, links: Links) -> Result<Option<Opened>, Refusal> {
     let no_follow = if links == Links::Refuse { libc::O_NOFOLLOW } else { 0 };
-    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | no_follow).open(path);
+    let opened =
+        OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | no_follow).open(path);
     let file = match opened {
         Ok(file) => file,
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {

@@ -166,8 +166,8 @@ impl Finder<'_> {
 
     /// The keys of those of `certs` that can be used; an error if none of them can.
     fn usable(&self, place: &str, certs: Vec<RawCert>) -> Result<Vec<RecipientKeys>> {
-        let mut usable: Vec<RecipientKeys> = Vec::new();
         let mut refusals = Vec::new();
+        let mut merged: Vec<Arc<Cert>> = Vec::new();
         for raw in certs {
             if raw.has_secret() {
                 let text = format!(
@@ -175,10 +175,14 @@ impl Finder<'_> {
                 );
                 self.log.log(Level::Error, &text);
             }
-            let cert =
-                parse(&raw).map_err(|why| Error::new(Reason::UnusableCertificate, format!("{place}: {why}")));
-            match cert.and_then(|cert| keys::choose(&cert, self.now)) {
-                Ok(found) if usable.iter().any(|u| u.fingerprint == found.fingerprint) => {}
+            match parse(&raw) {
+                Ok(cert) => merge(&mut merged, cert),
+                Err(why) => refusals.push(why),
+            }
+        }
+        let mut usable: Vec<RecipientKeys> = Vec::new();
+        for cert in merged {
+            match keys::choose(&cert, self.now) {
                 Ok(found) => usable.push(found),
                 Err(why) => refusals.push(why.to_string()),
             }
@@ -277,6 +281,21 @@ fn not_found(recipient: &Recipient, searched: &[String]) -> Error {
         "no certificate for {recipient}. Searched: {places}. Put one there, or correct sieve_perot_encrypt_certs"
     );
     Error::new(Reason::NoCertificate, text)
+}
+
+/// Adds a certificate to `merged`. Two copies of one certificate are made into one, so that what only
+/// one of them knows, a revocation for instance, holds for both.
+fn merge(merged: &mut Vec<Arc<Cert>>, cert: Arc<Cert>) {
+    match merged.iter_mut().find(|known| known.fingerprint() == cert.fingerprint()) {
+        // Fails only for certificates with different fingerprints.
+        Some(known) if *known != cert => {
+            if let Ok(both) = (**known).clone().merge_public((*cert).clone()) {
+                *known = Arc::new(both);
+            }
+        }
+        Some(_) => {}
+        None => merged.push(cert),
+    }
 }
 
 /// Parsed certificates, and the size of what they were made of.

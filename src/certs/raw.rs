@@ -225,10 +225,10 @@ impl Filter {
     fn signature(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         let Ok(Packet::Signature(signature)) = Packet::from_bytes(bytes) else { return Ok(()) };
         let belongs = match self.component {
+            // Wherever it stands: behind the last subkey, if somebody has appended it to the file.
+            _ if signature.typ() == SignatureType::KeyRevocation => true,
             Component::Dropped => false,
-            Component::Primary => {
-                matches!(signature.typ(), SignatureType::DirectKey | SignatureType::KeyRevocation)
-            }
+            Component::Primary => signature.typ() == SignatureType::DirectKey,
             Component::Subkey => {
                 matches!(signature.typ(), SignatureType::SubkeyBinding | SignatureType::SubkeyRevocation)
             }

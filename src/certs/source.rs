@@ -18,8 +18,8 @@ const SUFFIXES: [&str; 5] = ["asc", "pgp", "gpg", "pub", "key"];
 /// How long a folder is trusted not to hold files that were changed in place, without a look at each.
 /// Files that are used are looked at each time, and a folder's list of names is, too.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
-/// How many sources are remembered. When there are more, all are read anew.
-const MOST_REMEMBERED: usize = 1024;
+/// How much is remembered of all sources, in bytes, roughly. When it is more, all are read anew.
+const MOST_REMEMBERED: usize = 32 << 20;
 /// How many problems with files are told.
 const MOST_PROBLEMS: usize = 3;
 
@@ -35,7 +35,8 @@ pub enum Query<'a> {
 }
 
 impl Query<'_> {
-    fn matches(&self, summary: &Summary) -> bool {
+    /// Whether a certificate claims to be what is looked for.
+    pub fn matches(&self, summary: &Summary) -> bool {
         match self {
             Self::Address(address) => summary.addresses.iter().any(|a| a == address),
             Self::Fingerprint(hex) => summary.fingerprint == *hex,
@@ -252,30 +253,60 @@ fn read_keyring(opened: &mut Opened, identity: Identity) -> Result<Keyring, Refu
 static FOLDERS: Memory<Folder> = Memory::new();
 static KEYRINGS: Memory<Keyring> = Memory::new();
 
+/// Something that takes memory.
+trait Weight {
+    /// About how many bytes.
+    fn weight(&self) -> usize;
+}
+
+impl Weight for Folder {
+    fn weight(&self) -> usize {
+        // File names, addresses and fingerprints, each in two places, and the tables around them.
+        let addresses: usize = self.by_address.keys().map(String::len).sum();
+        1024 + self.files.len() * 512 + addresses * 2
+    }
+}
+
+impl Weight for Keyring {
+    fn weight(&self) -> usize {
+        1024 + self.certs.iter().map(|(_, cert)| 256 + cert.bytes().len()).sum::<usize>()
+    }
+}
+
 /// Remembers sources by path and by the identity of the process: what was read as one user is not
 /// known to another, even if both are served by the same process.
-struct Memory<T>(Mutex<Option<HashMap<Key, Arc<T>>>>);
+struct Memory<T>(Mutex<Option<Remembered<T>>>);
+
+struct Remembered<T> {
+    weight: usize,
+    sources: HashMap<Key, Arc<T>>,
+}
 
 type Key = ((u32, u32), PathBuf);
 
-impl<T> Memory<T> {
+impl<T: Weight> Memory<T> {
     const fn new() -> Self {
         Self(Mutex::new(None))
     }
 
     fn get(&self, path: &Path) -> Option<Arc<T>> {
-        let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        map.as_ref()?.get(&(effective_ids(), path.to_owned())).cloned()
+        let remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        remembered.as_ref()?.sources.get(&(effective_ids(), path.to_owned())).cloned()
     }
 
     fn put(&self, path: &Path, value: T) -> Arc<T> {
         let value = Arc::new(value);
-        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let map = map.get_or_insert_with(HashMap::new);
-        if map.len() >= MOST_REMEMBERED {
-            map.clear();
+        let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let remembered = remembered.get_or_insert_with(|| Remembered { weight: 0, sources: HashMap::new() });
+        // What is replaced counts until all is forgotten: that only makes it happen earlier.
+        remembered.weight += value.weight();
+        if remembered.weight > MOST_REMEMBERED {
+            remembered.sources.clear();
+            remembered.weight = value.weight();
         }
-        map.insert((effective_ids(), path.to_owned()), Arc::clone(&value));
+        if remembered.weight <= MOST_REMEMBERED {
+            remembered.sources.insert((effective_ids(), path.to_owned()), Arc::clone(&value));
+        }
         value
     }
 }

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 
 use super::contract::{
     perot_bytes, perot_input, perot_level, perot_log, perot_output, PEROT_LEVEL_DEBUG, PEROT_LEVEL_ERROR,
-    PEROT_LEVEL_WARNING,
+    PEROT_LEVEL_WARNING, PEROT_READ_TOO_SLOW,
 };
 use crate::log::{Level, Log};
 use crate::message::Source;
@@ -66,6 +66,7 @@ impl Read for HostInput<'_> {
         let n = unsafe { read(self.0.context, buffer.as_mut_ptr(), buffer.len()) };
         match usize::try_from(n) {
             Ok(n) if n <= buffer.len() => Ok(n),
+            _ if n == PEROT_READ_TOO_SLOW as isize => Err(io::ErrorKind::TimedOut.into()),
             _ => Err(io::Error::other("the mail server cannot read it")),
         }
     }

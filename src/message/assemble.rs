@@ -172,15 +172,13 @@ pub fn write_payload(source: &mut dyn Source, missing_fields: &str, out: &mut dy
     out.write_all(missing_fields.as_bytes()).map_err(failed)?;
     let mut lines = Lines::new(source);
     let mut out = CrlfWriter::new(out);
-    let mut first = true;
+    lines.skip_mbox_line().map_err(unreadable)?;
     let mut header_ended = false;
     let mut last_line_ended = true;
     while !header_ended {
         let Some(piece) = lines.next_piece().map_err(unreadable)? else { break };
-        if !(std::mem::take(&mut first) && header::is_mbox_from(&piece)) {
-            out.write_all(piece.bytes).map_err(failed)?;
-            last_line_ended = piece.bytes.ends_with(b"\n");
-        }
+        out.write_all(piece.bytes).map_err(failed)?;
+        last_line_ended = piece.bytes.ends_with(b"\n");
         header_ended = piece.is_empty_line();
     }
     if !header_ended {

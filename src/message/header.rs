@@ -31,11 +31,6 @@ pub fn classify(piece: &Piece<'_>) -> Field {
     Field::Begins(String::from_utf8_lossy(name).to_ascii_lowercase())
 }
 
-/// Whether `piece`, the first of a message, is the line that mbox files put in front.
-pub fn is_mbox_from(piece: &Piece<'_>) -> bool {
-    piece.bytes.starts_with(b"From ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

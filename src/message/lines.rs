@@ -99,6 +99,22 @@ impl<R: Read> Lines<R> {
         Ok(Some(bytes).filter(|b| !b.is_empty()))
     }
 
+    /// Skips the line that mbox files put in front of a message. To be called before anything else.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lines::next_piece`].
+    pub fn skip_mbox_line(&mut self) -> io::Result<()> {
+        const FROM: &[u8] = b"From ";
+        while self.end < FROM.len() && !self.at_end {
+            self.fill()?;
+        }
+        if self.buffer[..self.end].starts_with(FROM) {
+            while self.next_piece()?.is_some_and(|piece| !piece.bytes.ends_with(b"\n")) {}
+        }
+        Ok(())
+    }
+
     /// How many bytes of the message have been returned.
     pub fn position(&self) -> u64 {
         self.total - (self.end - self.start) as u64

@@ -30,8 +30,10 @@ impl<T: Read + Seek> Source for T {
 
 /// The error for a message that the host cannot give us, or that is too large.
 pub fn unreadable(error: io::Error) -> Error {
-    if error.kind() == io::ErrorKind::FileTooLarge {
-        return too_large("the message", MOST_BYTES);
+    match error.kind() {
+        io::ErrorKind::FileTooLarge => return too_large("the message", MOST_BYTES),
+        io::ErrorKind::TimedOut => return too_slow(),
+        _ => {}
     }
     let why = crate::printable::printable(error.to_string());
     Error::new(Reason::UnreadableMessage, format!("the message cannot be read: {why}"))
@@ -43,4 +45,11 @@ pub fn too_large(what: &str, most: u64) -> Error {
         Reason::MessageTooLarge,
         format!("{what} is larger than {} MiB, which is the most", most >> 20),
     )
+}
+
+fn too_slow() -> Error {
+    let text =
+        "the message takes more CPU time than a script may take: raise sieve_max_cpu_time, or lower the \
+        largest size of a message in the mail server that hands it over";
+    Error::new(Reason::MessageTooLarge, text)
 }

@@ -112,13 +112,13 @@ fn rows() -> Vec<Row> {
             user: "variable@t.org",
             prepare: |_, _| {},
             script: script(", \"variables\"", "set \"x\" \"non\\rsense\"; encrypt \"${x}\";"),
-            log: "is not a recipient: write an e-mail address",
+            log: "a recipient in the script is not one: write an e-mail address",
         },
         Row {
             user: "wrongtext@t.org",
             prepare: |_, _| {},
             script: script("", "encrypt \"me\";"),
-            log: "'me' is not a recipient",
+            log: "a recipient in the script is not one",
         },
         Row {
             user: "literal@t.org",

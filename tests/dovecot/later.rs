@@ -78,6 +78,38 @@ fn the_script_before_encrypts_whatever_the_users_script_does() {
 }
 
 #[test]
+fn a_keep_of_an_earlier_script_keeps_the_encrypted_message() {
+    for (before_script, user_script) in [
+        ("keep;", "encrypt;"),
+        ("require \"imap4flags\"; addflag \"\\\\Flagged\"; keep;", "encrypt; stop;"),
+        ("keep;", "encrypt; keep;"),
+        ("keep;", "encrypt; encrypt :force;"),
+    ] {
+        let dovecot = Dovecot::start(&before(before_script.into()));
+        let key = key_for(ME);
+        dovecot.give(ME, "k.asc", &armored(&key));
+        dovecot.script(ME, &script("", user_script));
+        let answer = dovecot.deliver(ME, &message("later"));
+        assert!(answer.starts_with("250 "), "{answer}\n{}", dovecot.log());
+        let mut payload = decrypt(&dovecot.only_message(ME), &key);
+        if user_script.contains("force") {
+            payload = decrypt(&payload, &key);
+        }
+        assert!(payload.ends_with(&message("later")), "{before_script} {user_script}");
+        dovecot.assert_nowhere(SECRET);
+    }
+}
+
+#[test]
+fn a_loop_over_the_parts_is_no_place_to_encrypt() {
+    let loop_ = "foreverypart { if true { encrypt; } }";
+    let (dovecot, answer, stored) = deliver(&Config::default(), &script(", \"foreverypart\"", loop_));
+    assert!(answer.starts_with("451 ") && stored.is_empty(), "{answer}\n{}", dovecot.log());
+    dovecot
+        .log_line(&["encrypt cannot stand in a foreverypart loop: put it in front of the loop or behind it"]);
+}
+
+#[test]
 fn an_earlier_copy_is_not_stored_when_encrypt_fails() {
     let copy =
         before("require [\"fileinto\", \"mailbox\", \"copy\"];\nfileinto :copy :create \"archive\";".into());

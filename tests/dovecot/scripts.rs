@@ -46,8 +46,11 @@ fn what_does_not_compile_and_why() {
             "if encrypted \"x\" { keep; }",
             "the encrypted test requires 0 positional argument(s), but 1 is/are specified",
         ),
-        ("encrypt \"me\";", "encrypt: 'me' is not a recipient: write an e-mail address"),
-        ("encrypt \"DEADBEEFDEADBEEF\";", "encrypt: 'DEADBEEFDEADBEEF' is a key ID"),
+        ("encrypt \"me\";", "encrypt: 'me': a recipient in the script is not one: write an e-mail address"),
+        (
+            "encrypt \"DEADBEEFDEADBEEF\";",
+            "encrypt: 'DEADBEEFDEADBEEF': a recipient in the script is a key ID",
+        ),
         (
             &literal(b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nxxxx"),
             "its armor has no END line: it is cut off",

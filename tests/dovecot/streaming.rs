@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::dovecot::{Dovecot, Lmtp};
+use crate::support::dovecot::{Config, Dovecot, Lmtp};
 use crate::support::{armored, decrypt, key_for};
 use crate::{assert_nothing_stored, message, script, start, SECRET};
 
@@ -96,6 +96,29 @@ fn nor_does_one_that_is() {
     assert!(answer.starts_with("250 "), "{answer}\n{}", dovecot.log());
     dovecot.log_line(&["it is encrypted already"]);
     assert!(more <= MOST_MORE, "{} MiB more", more / MIB);
+}
+
+/// Pigeonhole delivers in clear what comes after a script that has taken too much time.
+#[test]
+fn a_message_that_takes_too_much_time_is_deferred_by_us() {
+    let dovecot = Dovecot::start(&Config {
+        plugin_23: "sieve_max_cpu_time = 1s\n",
+        extra_24: "sieve_max_cpu_time = 1s\n",
+        ..Config::default()
+    });
+    let key = key_for(ME);
+    dovecot.give(ME, "k.asc", &armored(&key));
+    dovecot.script(ME, &script("", "encrypt;"));
+    let big = [message("slow"), lines(300 * MIB)].concat();
+    for _ in 0..2 {
+        let answer = dovecot.deliver(ME, &big);
+        assert!(answer.starts_with("451 "), "{answer}\n{}", dovecot.log());
+        dovecot
+            .log_line(&["the message takes more CPU time than a script may take: raise sieve_max_cpu_time"]);
+        assert_nothing_stored(&dovecot, ME);
+    }
+    assert!(dovecot.deliver(ME, &message("small")).starts_with("250 "), "{}", dovecot.log());
+    assert!(decrypt(&dovecot.only_message(ME), &key).ends_with(&message("small")));
 }
 
 #[test]

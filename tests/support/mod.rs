@@ -78,7 +78,6 @@ pub fn settings(sources: &[&std::path::Path]) -> Settings {
     Settings {
         sources: sources.iter().map(|p| SourcePath::Absolute(p.to_str().unwrap().into())).collect(),
         owner_cert: None,
-        hide_subject: false,
     }
 }
 

@@ -6,9 +6,12 @@ use super::Plain;
 
 const BEGIN: &[u8] = b"-----BEGIN PGP MESSAGE-----";
 const END: &[u8] = b"-----END PGP MESSAGE-----";
-/// Longest line besides data, and largest armor header: they are no place for a message.
-const MOST_LINE: usize = 512;
-const MOST_HEADERS: usize = 2048;
+/// All armor headers together, and white space around the armor, in bytes: no place for a message, nor
+/// to keep us busy with.
+const MOST_HEADERS: usize = 256;
+const MOST_SPACE: usize = 4096;
+/// The armor headers of RFC 9580, section 6.2.2, and RFC 4880, section 6.2.
+const HEADERS: [&[u8]; 5] = [b"Version:", b"Comment:", b"Hash:", b"Charset:", b"MessageID:"];
 
 /// Looks at text as it comes by.
 #[derive(Default)]
@@ -17,6 +20,7 @@ pub struct Armor {
     /// The line so far, where lines matter.
     line: Vec<u8>,
     header_bytes: usize,
+    space: usize,
     base64: Base64,
     decoded: Vec<u8>,
     message: OpenPgp,
@@ -35,6 +39,8 @@ enum State {
     Data,
     /// In the checksum (`=njUN`); it is not checked, the message has a better one.
     Checksum,
+    /// Behind the checksum.
+    Checked,
     /// In the END line.
     End,
     /// White space behind the armor.
@@ -81,7 +87,11 @@ impl Armor {
                 _ => State::Data,
             };
         }
+        if byte.is_ascii_whitespace() && !matches!(self.state, State::Headers | State::Data) {
+            self.space += 1;
+        }
         match self.state {
+            _ if self.space > MOST_SPACE => Err(Plain),
             State::LineStart => Ok(()),
             State::Data if is_digit(byte) || byte == b'=' => {
                 self.base64.decode(std::iter::once(byte), &mut self.decoded)
@@ -93,7 +103,7 @@ impl Armor {
             State::Data if byte.is_ascii_whitespace() => Ok(()),
             State::Data => Err(Plain),
             _ if byte == b'\n' => self.end_of_line(),
-            _ if self.line.len() < MOST_LINE => {
+            _ if self.line.len() < MOST_SPACE => {
                 self.line.push(byte);
                 Ok(())
             }
@@ -107,17 +117,26 @@ impl Armor {
             State::Before if line.is_empty() => State::Before,
             State::Before if line == BEGIN => State::Headers,
             State::Headers if line.is_empty() => State::LineStart,
-            State::Headers if line.contains(&b':') && self.header_bytes < MOST_HEADERS => State::Headers,
-            State::Checksum if line.len() == 5 => State::LineStart,
+            State::Headers if HEADERS.iter().any(|h| line.starts_with(h)) => {
+                self.header_bytes += line.len();
+                State::Headers
+            }
+            State::Checksum if matches!(line, [b'=', crc @ ..] if crc.len() == 4 && crc.iter().all(|&b| is_digit(b))) => {
+                State::Checked
+            }
             // The padding of the data, wrapped onto a line of its own.
             State::Checksum if matches!(line, b"=" | b"==") => State::LineStart,
-            State::End if line == END => State::After,
+            State::Checked if line.is_empty() => State::Checked,
+            State::Checked | State::End if line == END => State::After,
             State::After if line.is_empty() => State::After,
             state @ (State::LineStart | State::Data) => state,
             _ => return Err(Plain),
         };
-        self.header_bytes += self.line.len();
         self.line.clear();
-        Ok(())
+        if self.header_bytes > MOST_HEADERS {
+            Err(Plain)
+        } else {
+            Ok(())
+        }
     }
 }

@@ -4,7 +4,7 @@ use super::armor::Armor;
 use super::cms::Cms;
 use super::openpgp::OpenPgp;
 use super::transfer::Transfer;
-use super::Plain;
+use super::{ContentType, Plain};
 
 /// What a leaf turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,9 +34,11 @@ enum Kind {
     Text(Armor),
     /// `application/pkcs7-mime`
     Cms(Cms),
-    /// Another `application/...`, of which nothing has been seen yet; whether it may be a control part.
+    /// Another `application/...`, of which nothing has been seen yet: whether it may be a control part, and
+    /// whether it may be binary.
     Application {
         control: bool,
+        binary: bool,
     },
     Control(Vec<u8>),
     Binary(OpenPgp),
@@ -46,13 +48,15 @@ enum Kind {
 }
 
 impl Leaf {
-    /// A leaf of the given type (in lower case) and transfer encoding (likewise).
-    pub fn new(content_type: &str, transfer: Option<&[u8]>) -> Result<Self, Plain> {
-        let kind = match content_type {
-            "text/plain" => Kind::Text(Armor::default()),
-            "application/pkcs7-mime" | "application/x-pkcs7-mime" => Kind::Cms(Cms::default()),
-            "application/pgp-encrypted" => Kind::Application { control: true },
-            other if other.starts_with("application/") => Kind::Application { control: false },
+    /// A leaf of the given type and transfer encoding (in lower case).
+    pub fn new(content_type: &ContentType, transfer: Option<&[u8]>) -> Result<Self, Plain> {
+        // Ciphertext that is not encoded may hold anything, lines that look like boundaries included.
+        let binary = transfer == Some(b"base64");
+        let kind = match content_type.name.as_str() {
+            "text/plain" if is_like_ascii(content_type.charset.as_deref()) => Kind::Text(Armor::default()),
+            "application/pkcs7-mime" | "application/x-pkcs7-mime" if binary => Kind::Cms(Cms::default()),
+            "application/pgp-encrypted" => Kind::Application { control: true, binary },
+            other if other.starts_with("application/") => Kind::Application { control: false, binary },
             _ => return Err(Plain),
         };
         let mislabelled = matches!(kind, Kind::Text(_)) && transfer == Some(b"quoted-printable");
@@ -97,11 +101,11 @@ impl Leaf {
 
 impl Kind {
     fn feed(&mut self, bytes: &[u8]) -> Result<(), Plain> {
-        if let Self::Application { control } = *self {
+        if let Self::Application { control, binary } = *self {
             match bytes.iter().copied().find(|b| !b.is_ascii_whitespace()) {
                 None => return Ok(()),
                 Some(b'V' | b'v') if control => *self = Self::Control(Vec::new()),
-                Some(0x80..) => *self = Self::Binary(OpenPgp::default()),
+                Some(0x80..) if binary => *self = Self::Binary(OpenPgp::default()),
                 Some(_) => *self = Self::Armored(Armor::default()),
             }
         }
@@ -119,6 +123,15 @@ impl Kind {
             Self::Application { .. } | Self::Failed => Ok(()),
         }
     }
+}
+
+/// Whether digits of base64 in this charset are those digits. In UTF-7, for one, they can be another text.
+fn is_like_ascii(charset: Option<&str>) -> bool {
+    charset.is_none_or(|c| {
+        matches!(c, "us-ascii" | "ascii" | "utf-8")
+            || c.starts_with("iso-8859-")
+            || c.starts_with("windows-125")
+    })
 }
 
 fn is_control(text: &[u8]) -> bool {

@@ -21,12 +21,16 @@ use super::{too_large, unreadable, Source, MOST_HEADER_BYTES};
 use crate::error::Result;
 use leaf::{Content, Leaf};
 
-/// Longest Content-Type and similar field of a part, in bytes. A longer one is not understood.
-const MOST_FIELD: usize = 16 << 10;
-/// Largest preamble, in bytes: "This is an OpenPGP/MIME encrypted message (RFC 4880 and 3156)".
-const MOST_PREAMBLE: usize = 256;
-/// Deepest nesting of multiparts.
+/// Longest Content-Type and similar field, in bytes. A longer one is not understood.
+const MOST_FIELD: usize = 4 << 10;
+/// Largest header of a part, in bytes. It is not encrypted, so it is no place for a message.
+const MOST_PART_HEADER: usize = 4 << 10;
+/// All preambles and epilogues together, in bytes: "This is an OpenPGP/MIME encrypted message (RFC 4880
+/// and 3156)".
+const MOST_BETWEEN: usize = 256;
+/// Deepest nesting of multiparts, and how many parts there may be.
 const MOST_DEPTH: usize = 16;
+const MOST_PARTS: usize = 256;
 
 /// Something in the message is not encrypted, or is not understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,23 +56,18 @@ pub fn inspect(source: &mut dyn Source) -> Result<Inspection> {
     source.rewind().map_err(unreadable)?;
     let mut lines = Lines::new(source);
     let mut walker = Walker::default();
-    let mut header_bytes = 0;
-    let mut first = true;
-    loop {
-        let piece = lines.next_piece().map_err(unreadable)?;
-        let Some(piece) = piece else { break };
-        if std::mem::take(&mut first) && header::is_mbox_from(&piece) {
-            continue;
+    lines.skip_mbox_line().map_err(unreadable)?;
+    // To the end of the header in any case: it has to be known whether there is a Content-Type.
+    let mut plain = false;
+    while walker.in_message_header || !plain {
+        let Some(piece) = lines.next_piece().map_err(unreadable)? else { break };
+        plain |= walker.piece(&piece).is_err();
+        if walker.in_message_header && lines.position() > MOST_HEADER_BYTES {
+            return Err(too_large("the header of the message", MOST_HEADER_BYTES));
         }
-        if walker.in_message_header {
-            header_bytes += piece.bytes.len() as u64;
-            if header_bytes > MOST_HEADER_BYTES {
-                return Err(too_large("the header of the message", MOST_HEADER_BYTES));
-            }
-        }
-        if walker.piece(&piece).is_err() {
-            return Ok(walker.inspection(false));
-        }
+    }
+    if plain {
+        return Ok(walker.inspection(false));
     }
     let encrypted = walker.end().is_ok();
     Ok(walker.inspection(encrypted))
@@ -81,8 +80,11 @@ struct Walker {
     place: Place,
     in_message_header: bool,
     message_fields: Fields,
-    /// How many encrypted leaves there were.
+    /// How many parts there were, and how many encrypted leaves.
+    parts: usize,
     encrypted_leaves: usize,
+    /// The size of all preambles and epilogues, in bytes.
+    between: usize,
     /// The line end of the line before: it belongs to a boundary that follows (RFC 2046, section 5.1.1).
     held_line_end: Vec<u8>,
 }
@@ -90,8 +92,8 @@ struct Walker {
 enum Place {
     Header(Fields),
     Leaf(Box<Leaf>),
-    /// In front of a multipart's first boundary; how many bytes so far.
-    Preamble(usize),
+    /// In front of a multipart's first boundary.
+    Preamble,
     /// Behind a multipart's last boundary.
     Epilogue,
 }
@@ -110,8 +112,13 @@ struct Fields {
     transfer_encoding: Option<Vec<u8>>,
     /// The field that a folded line goes on with.
     current: Current,
-    /// A field of these stands there twice, or is too long: not understood.
+    /// A field of these stands there twice, is too long, or a line is no field: not understood.
     odd: bool,
+    /// The size so far.
+    bytes: usize,
+    begun: bool,
+    /// The header of a part, where only fields about the content have a meaning (RFC 2045, section 9).
+    in_part: bool,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -129,7 +136,9 @@ impl Default for Walker {
             place: Place::Header(Fields::default()),
             in_message_header: true,
             message_fields: Fields::default(),
+            parts: 0,
             encrypted_leaves: 0,
+            between: 0,
             held_line_end: Vec::new(),
         }
     }
@@ -156,30 +165,33 @@ impl Walker {
             }
         }
         let (content, line_end) = piece.split_end();
+        // A CR alone ends a line for some programs, and a NUL ends a text.
+        let ambiguous = memchr::memchr2(b'\r', 0, content).is_some();
         match &mut self.place {
             Place::Header(fields) => {
                 if piece.is_empty_line() {
                     return self.end_of_header();
                 }
+                fields.odd |= ambiguous;
                 fields.piece(piece);
+                let most = if self.in_message_header { usize::MAX } else { MOST_PART_HEADER };
+                if fields.bytes > most || fields.odd {
+                    return Err(Plain);
+                }
             }
+            _ if ambiguous => return Err(Plain),
             Place::Leaf(leaf) => {
                 leaf.feed(&self.held_line_end)?;
                 leaf.feed(content)?;
                 self.held_line_end.clear();
                 self.held_line_end.extend_from_slice(line_end);
             }
-            Place::Preamble(size) => {
-                *size += piece.bytes.len();
-                if *size > MOST_PREAMBLE {
-                    return Err(Plain);
-                }
-            }
-            Place::Epilogue => {
-                if !piece.bytes.trim_ascii().is_empty() {
-                    return Err(Plain);
-                }
-            }
+            Place::Preamble => self.between += piece.bytes.len(),
+            Place::Epilogue if piece.bytes.trim_ascii().is_empty() => self.between += piece.bytes.len(),
+            Place::Epilogue => return Err(Plain),
+        }
+        if self.between > MOST_BETWEEN {
+            return Err(Plain);
         }
         Ok(())
     }
@@ -206,7 +218,7 @@ impl Walker {
         }
         match std::mem::replace(&mut self.place, Place::Epilogue) {
             Place::Leaf(leaf) => self.end_of_leaf(*leaf)?,
-            Place::Preamble(_) | Place::Epilogue => {}
+            Place::Preamble | Place::Epilogue => {}
             // A part without an empty line: its header would be its content for some.
             Place::Header(_) => return Err(Plain),
         }
@@ -214,10 +226,11 @@ impl Walker {
         let multipart = self.around.last_mut().ok_or(Plain)?;
         if !closes {
             multipart.parts += 1;
-            if multipart.is_encrypted && multipart.parts > 2 {
+            self.parts += 1;
+            if multipart.is_encrypted && multipart.parts > 2 || self.parts > MOST_PARTS {
                 return Err(Plain);
             }
-            self.place = Place::Header(Fields::default());
+            self.place = Place::Header(Fields { in_part: true, ..Fields::default() });
             return Ok(());
         }
         if multipart.is_encrypted && multipart.parts != 2 || multipart.parts == 0 {
@@ -253,7 +266,7 @@ impl Walker {
         }
         let transfer = fields.transfer_encoding.as_deref().map(|v| v.trim_ascii().to_ascii_lowercase());
         if !kind.name.starts_with("multipart/") {
-            return Ok(Place::Leaf(Box::new(Leaf::new(&kind.name, transfer.as_deref())?)));
+            return Ok(Place::Leaf(Box::new(Leaf::new(&kind, transfer.as_deref())?)));
         }
         let is_encrypted = kind.name == "multipart/encrypted";
         let readable_parts =
@@ -265,14 +278,14 @@ impl Walker {
         if is_encrypted && kind.protocol.as_deref() != Some("application/pgp-encrypted") {
             return Err(Plain);
         }
-        let boundary = kind.boundary.filter(|b| !b.is_empty()).ok_or(Plain)?.into_bytes();
+        let boundary = kind.boundary.filter(|b| is_boundary(b)).ok_or(Plain)?.into_bytes();
         // Which of two boundaries a line is must not depend on the order in which one looks.
         if self.around.iter().any(|m| m.boundary.starts_with(&boundary) || boundary.starts_with(&m.boundary))
         {
             return Err(Plain);
         }
         self.around.push(Multipart { boundary, is_encrypted, parts: 0 });
-        Ok(Place::Preamble(0))
+        Ok(Place::Preamble)
     }
 
     fn end_of_leaf(&mut self, leaf: Leaf) -> std::result::Result<(), Plain> {
@@ -304,8 +317,11 @@ impl Walker {
 
 impl Fields {
     fn piece(&mut self, piece: &Piece<'_>) {
+        self.bytes += piece.bytes.len();
         match header::classify(piece) {
             Field::Begins(name) => {
+                self.begun = true;
+                self.odd |= self.in_part && !name.starts_with("content-") && name != "mime-version";
                 self.current = match name.as_str() {
                     "content-type" => Current::ContentType,
                     "content-transfer-encoding" => Current::TransferEncoding,
@@ -314,7 +330,10 @@ impl Fields {
                 let colon = memchr::memchr(b':', piece.bytes).map_or(0, |n| n + 1);
                 self.add(&piece.bytes[colon..], true);
             }
-            Field::Continues => self.add(piece.bytes, false),
+            Field::Continues => {
+                self.odd |= !self.begun;
+                self.add(piece.bytes, false);
+            }
             Field::NotAField => {
                 self.current = Current::Other;
                 self.odd = true;
@@ -343,14 +362,16 @@ struct ContentType {
     name: String,
     boundary: Option<String>,
     protocol: Option<String>,
+    charset: Option<String>,
 }
 
 impl ContentType {
     fn parse(value: Option<&[u8]>) -> std::result::Result<Self, Plain> {
-        let Some(value) = value else {
-            // RFC 2045, section 5.2
-            return Ok(Self { name: "text/plain".into(), boundary: None, protocol: None });
-        };
+        // RFC 2045, section 5.2
+        let value = value.unwrap_or(b"text/plain");
+        if !is_understood_by_all(value) {
+            return Err(Plain);
+        }
         let mut terminated = value.to_vec();
         terminated.push(b'\n');
         let HeaderValue::ContentType(parsed) = MessageStream::new(&terminated).parse_content_type() else {
@@ -367,6 +388,59 @@ impl ContentType {
             name: format!("{}/{}", parsed.ctype(), parsed.subtype().unwrap_or_default()).to_ascii_lowercase(),
             boundary: attribute("boundary")?,
             protocol: attribute("protocol")?.map(|p| p.to_ascii_lowercase()),
+            charset: attribute("charset")?.map(|c| c.to_ascii_lowercase()),
         })
     }
+}
+
+/// Whether a Content-Type is written in the plain part of the grammar (RFC 2045, section 5.1): `type/subtype`
+/// and parameters that are tokens or quoted strings. Of comments, escapes, encodings (RFC 2231, RFC 2047)
+/// and mistakes every program makes something else, so that a sender could have a mail program see
+/// parts where we see ciphertext.
+fn is_understood_by_all(value: &[u8]) -> bool {
+    let unfolded: Vec<u8> = value.iter().copied().filter(|b| !matches!(b, b'\r' | b'\n')).collect();
+    let mut items = split_outside_quotes(&unfolded).into_iter().map(<[u8]>::trim_ascii);
+    let name = items.next().unwrap_or_default();
+    let mut halves = name.split(|&b| b == b'/');
+    let type_is_good =
+        halves.next().is_some_and(is_token) && halves.next().is_some_and(is_token) && halves.next().is_none();
+    let mut items = items.peekable();
+    let mut good = type_is_good;
+    while let Some(item) = items.next() {
+        // A semicolon at the end is a common mistake, and harmless.
+        let last_and_empty = item.is_empty() && items.peek().is_none();
+        good &= last_and_empty || is_parameter(item);
+    }
+    good
+}
+
+fn split_outside_quotes(value: &[u8]) -> Vec<&[u8]> {
+    let mut quoted = false;
+    value
+        .split(|&b| {
+            quoted ^= b == b'"';
+            b == b';' && !quoted
+        })
+        .collect()
+}
+
+fn is_parameter(item: &[u8]) -> bool {
+    let Some(equals) = memchr::memchr(b'=', item) else { return false };
+    let (name, value) = (&item[..equals], &item[equals + 1..]);
+    let quoted = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\""));
+    let is_plain = |v: &[u8]| v.iter().all(|b| matches!(b, b' '..=b'~') && !matches!(b, b'"' | b'\\'));
+    is_token(name)
+        && quoted.map_or_else(|| is_token(value), |v| is_plain(v) && memchr::memmem::find(v, b"=?").is_none())
+}
+
+/// A token of RFC 2045, without the characters that RFC 2231 and RFC 2047 give a meaning.
+fn is_token(text: &[u8]) -> bool {
+    let fits = |b: &u8| b.is_ascii_alphanumeric() || b"!#$&-+.^_`{|}~".contains(b);
+    !text.is_empty() && text.iter().all(fits)
+}
+
+/// Whether `text` is a boundary that every program reads in the same way (RFC 2046, section 5.1.1).
+fn is_boundary(text: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&b);
+    (1..=70).contains(&text.len()) && text.bytes().all(fits) && !text.ends_with(' ')
 }

@@ -36,8 +36,9 @@ impl Transfer {
         match self {
             Self::Identity => out.extend_from_slice(bytes),
             Self::Base64(decoder) => {
-                // Section 6.8: all characters that are not in the alphabet must be ignored.
-                let digits = bytes.iter().copied().filter(|&b| is_digit(b) || b == b'=');
+                // Section 6.8: all characters that are not in the alphabet must be ignored. They could be
+                // a text of their own, though.
+                let digits = bytes.iter().copied().filter(|b| !b.is_ascii_whitespace());
                 decoder.decode(digits, out)?;
             }
             Self::QuotedPrintable(decoder) => decoder.decode(bytes, out),
@@ -66,8 +67,8 @@ impl Base64 {
     pub fn decode(&mut self, digits: impl Iterator<Item = u8>, out: &mut Vec<u8>) -> Result<(), Plain> {
         for digit in digits {
             match digit {
-                b'=' => self.padding += 1,
-                _ if self.padding > 0 => return Err(Plain),
+                b'=' if self.padding < 2 => self.padding += 1,
+                _ if self.padding > 0 || !is_digit(digit) => return Err(Plain),
                 _ => self.digits.push(digit),
             }
             if self.digits.len() == DIGITS {
