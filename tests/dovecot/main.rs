@@ -3,10 +3,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod corpus;
 mod delivery;
+mod documents;
 mod exports;
 mod failing;
 mod later;
+mod readers;
 mod scripts;
 mod streaming;
 

@@ -50,6 +50,8 @@ pub fn run(command: &mut Command) -> Output {
 pub struct Config {
     /// Settings of the plugin, without their prefix: `("on_error", "keep")`.
     pub plugin: Vec<(&'static str, String)>,
+    /// Leave `sieve_perot_encrypt_certs` at its default.
+    pub default_certs: bool,
     /// A script that runs before the user's own.
     pub before: Option<String>,
     /// A script that runs after the user's own.
@@ -182,7 +184,7 @@ impl Dovecot {
         let temp = temp.display();
         let extra = if self.era == Era::V23 { config.extra_23 } else { config.extra_24 };
         let mut plugin_settings = String::new();
-        if !config.plugin.iter().any(|(name, _)| *name == "certs") {
+        if !config.default_certs && !config.plugin.iter().any(|(name, _)| *name == "certs") {
             plugin_settings = format!("sieve_perot_encrypt_certs = ~/pgp-certs {dir}/certs\n");
         }
         for (name, value) in &config.plugin {
@@ -285,7 +287,8 @@ impl Dovecot {
             .args(arguments))
     }
 
-    fn launch(&mut self) {
+    /// Starts what [`Self::prepare`] has prepared.
+    pub fn launch(&mut self) {
         let child = self
             .command("dovecot")
             .args(["-F", "-c"])
@@ -553,9 +556,11 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The plugin as cargo built it, beside the test program.
+/// The plugin as cargo built it: beside the test program, or, for an example, in the folder above.
 pub fn plugin_file() -> PathBuf {
-    std::env::current_exe().unwrap().with_file_name("libperot_encrypt.so")
+    let folder = std::env::current_exe().unwrap().parent().unwrap().to_owned();
+    let folder = if folder.ends_with("examples") { folder.with_file_name("deps") } else { folder };
+    folder.join("libperot_encrypt.so")
 }
 
 fn modules_dir() -> PathBuf {

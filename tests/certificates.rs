@@ -1,0 +1,248 @@
+//! From sources to certificates: what is found where, what is refused, what is remembered.
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use perot_encrypt::encrypt::Outcome;
+use perot_encrypt::settings::Settings;
+use sequoia_openpgp::serialize::SerializeInto;
+use sequoia_openpgp::{Cert, Packet};
+use support::{armored, armored_secret, builder, encrypt_to, expired, key_for, revoked, settings};
+
+const ME: &str = "me@example.org";
+
+/// The fingerprints that a message for `recipient` is encrypted to, or why it is not.
+fn found(settings: &Settings, recipient: &str) -> Result<Vec<String>, String> {
+    match encrypt_to(settings, &[recipient.as_bytes()], b"Content-Type: x\r\n\r\n") {
+        Ok((Outcome::Encrypted { recipients, .. }, _)) => Ok(recipients),
+        Ok((Outcome::AlreadyEncrypted, _)) => panic!("left alone"),
+        Err(why) => Err(why.to_string()),
+    }
+}
+
+fn hex(key: &Cert) -> String {
+    key.fingerprint().to_hex()
+}
+
+fn binary(key: &Cert) -> Vec<u8> {
+    key.clone().strip_secret_key_material().to_vec().unwrap()
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+#[test]
+fn files_of_all_forms() {
+    let keys: Vec<Cert> = (0..8).map(|i| key_for(&format!("u{i}@t.org"))).collect();
+    let folder = folder();
+    let write = |name: &str, content: &[u8]| fs::write(folder.path().join(name), content).unwrap();
+    write("armored.asc", &armored(&keys[0]));
+    write("binary.pgp", &binary(&keys[1]));
+    write("several.gpg", &[binary(&keys[2]), binary(&keys[3])].concat());
+    write(
+        "blocks.pub",
+        &[b"Two of them:\n".to_vec(), armored(&keys[4]), b"\nand\n".to_vec(), armored(&keys[5])].concat(),
+    );
+    write("crlf.KEY", &support::with_crlf(&armored(&keys[6])));
+    write("other.txt", &armored(&keys[7]));
+    let settings = settings(&[folder.path()]);
+    for (i, key) in keys.iter().enumerate().take(7) {
+        assert_eq!(found(&settings, &format!("u{i}@t.org")), Ok(vec![hex(key)]), "u{i}");
+        assert_eq!(found(&settings, &hex(key)), Ok(vec![hex(key)]), "u{i} by fingerprint");
+    }
+    let error = found(&settings, "u7@t.org").unwrap_err();
+    let place = folder.path().display();
+    assert_eq!(
+        error,
+        format!("no certificate for u7@t.org. Searched: {place} (7 certificates). Put one there, or correct sieve_perot_encrypt_certs")
+    );
+    // The same as keyrings.
+    for (name, key) in [("armored.asc", &keys[0]), ("several.gpg", &keys[3]), ("blocks.pub", &keys[5])] {
+        let keyring = support::settings(&[&folder.path().join(name)]);
+        assert_eq!(found(&keyring, &hex(key)), Ok(vec![hex(key)]), "{name}");
+    }
+}
+
+#[test]
+fn addresses() {
+    let folder = folder();
+    let key = builder("Me@Example.org").add_userid("Bücher <info@bücher.example>").generate().unwrap().0;
+    let second = key_for(ME);
+    let detail = key_for("me+work@example.org");
+    for (name, key) in [("a.asc", &key), ("b.asc", &second), ("c.asc", &detail)] {
+        fs::write(folder.path().join(name), armored(key)).unwrap();
+    }
+    let settings = settings(&[folder.path()]);
+    let both = Ok(vec![hex(&key), hex(&second)]);
+    assert_eq!(found(&settings, "ME@EXAMPLE.ORG"), both);
+    assert_eq!(found(&settings, "me+lists@example.org"), both);
+    assert_eq!(found(&settings, "me+work@example.org"), Ok(vec![hex(&detail)]));
+    assert_eq!(found(&settings, "info@xn--bcher-kva.example"), Ok(vec![hex(&key)]));
+    for other in ["me@example.com", "+x@example.org", "e@example.org", "\"a@b\"@example.org"] {
+        assert!(found(&settings, other).unwrap_err().contains("no certificate for"), "{other}");
+    }
+}
+
+#[test]
+fn the_first_source_wins() {
+    let (first, second) = (folder(), folder());
+    let (one, two) = (key_for(ME), key_for(ME));
+    fs::write(second.path().join("me.asc"), armored(&two)).unwrap();
+    let missing = Path::new("/nonexistent/certs");
+    let both = settings(&[missing, first.path(), second.path()]);
+    assert_eq!(found(&both, ME), Ok(vec![hex(&two)]));
+    fs::write(first.path().join("me.asc"), armored(&one)).unwrap();
+    assert_eq!(found(&both, ME), Ok(vec![hex(&one)]));
+    // A certificate that cannot be used is not replaced by another one behind its owner's back.
+    fs::write(first.path().join("me.asc"), armored(&revoked(ME))).unwrap();
+    assert!(found(&both, ME).unwrap_err().contains("is revoked"));
+    // Nor is a source that cannot be trusted passed over.
+    fs::set_permissions(first.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    assert!(found(&both, ME).unwrap_err().contains("everybody may write it"));
+}
+
+#[test]
+fn changes_are_seen_at_once() {
+    let folder = folder();
+    let file = folder.path().join("me.asc");
+    let settings = settings(&[folder.path()]);
+    let keyring = folder.path().join("ring.x");
+    let ring = support::settings(&[&keyring]);
+    assert!(found(&settings, ME).is_err() && found(&ring, ME).is_err());
+    for _ in 0..3 {
+        let key = key_for(ME);
+        fs::write(&file, armored(&key)).unwrap();
+        fs::write(&keyring, armored(&key)).unwrap();
+        assert_eq!(found(&settings, ME), Ok(vec![hex(&key)]));
+        assert_eq!(found(&ring, ME), Ok(vec![hex(&key)]));
+    }
+    // In place, with another address.
+    let other = key_for("other@example.org");
+    fs::write(&file, armored(&other)).unwrap();
+    assert_eq!(found(&settings, "other@example.org"), Ok(vec![hex(&other)]));
+    assert!(found(&settings, ME).is_err());
+    fs::remove_file(&file).unwrap();
+    assert!(found(&settings, "other@example.org").is_err());
+}
+
+#[test]
+fn a_shared_certificate_directory_answers_to_fingerprints_only() {
+    let folder = folder();
+    let key = key_for(ME);
+    let name = hex(&key).to_lowercase();
+    fs::create_dir(folder.path().join(&name[..2])).unwrap();
+    fs::write(folder.path().join(&name[..2]).join(&name[2..]), binary(&key)).unwrap();
+    let settings = settings(&[folder.path()]);
+    assert_eq!(found(&settings, &hex(&key)), Ok(vec![hex(&key)]));
+    assert!(found(&settings, ME).is_err());
+    // A file under the name of another certificate is not that certificate.
+    fs::write(folder.path().join(&name[..2]).join(&name[2..]), binary(&key_for(ME))).unwrap();
+    assert!(found(&settings, &hex(&key)).is_err());
+}
+
+#[test]
+fn a_revocation_holds_wherever_it_stands() {
+    let key = revoked(ME);
+    let revocation = key.primary_key().self_revocations().next().unwrap().clone();
+    let without = Cert::from_packets(
+        key.clone().into_packets().filter(|p| !matches!(p, Packet::Signature(s) if *s == revocation)),
+    )
+    .unwrap();
+    let folder = folder();
+    let settings = settings(&[folder.path()]);
+    fs::write(folder.path().join("old.asc"), armored(&without)).unwrap();
+    assert_eq!(found(&settings, ME), Ok(vec![hex(&key)]));
+    // In a second copy of the certificate.
+    fs::write(folder.path().join("revoked.asc"), armored(&key)).unwrap();
+    assert!(found(&settings, ME).unwrap_err().contains("is revoked"));
+    fs::remove_file(folder.path().join("revoked.asc")).unwrap();
+    // Appended to the file.
+    let appended = [binary(&without), Packet::from(revocation).to_vec().unwrap()].concat();
+    fs::remove_file(folder.path().join("old.asc")).unwrap();
+    fs::write(folder.path().join("old.pgp"), appended).unwrap();
+    assert!(found(&settings, ME).unwrap_err().contains("is revoked"));
+}
+
+#[test]
+fn expired_and_secret_ones_are_used() {
+    let folder = folder();
+    let settings = settings(&[folder.path()]);
+    let late = expired(ME);
+    fs::write(folder.path().join("me.asc"), armored(&late)).unwrap();
+    assert_eq!(found(&settings, ME), Ok(vec![hex(&late)]));
+    let secret = key_for("secret@example.org");
+    fs::write(folder.path().join("secret.asc"), armored_secret(&secret)).unwrap();
+    assert_eq!(found(&settings, "secret@example.org"), Ok(vec![hex(&secret)]));
+}
+
+/// Hostile files are refused or read within a time that no one notices.
+#[test]
+fn hostile_files() {
+    let key = key_for(ME);
+    let packets: Vec<Packet> = key.clone().strip_secret_key_material().into_packets().collect();
+    let (primary, rest) = packets.split_first().unwrap();
+    let signature = packets.iter().find(|p| matches!(p, Packet::Signature(_))).unwrap();
+    let bytes = |packets: &[&Packet]| packets.iter().flat_map(|p| p.to_vec().unwrap()).collect::<Vec<u8>>();
+    let flood = |count: usize| {
+        let mut data = bytes(&[primary]);
+        (0..count).for_each(|_| data.extend(signature.to_vec().unwrap()));
+        rest.iter().for_each(|p| data.extend(p.to_vec().unwrap()));
+        data
+    };
+    let user_ids: Vec<u8> = (0..2000)
+        .flat_map(|i| {
+            Packet::from(sequoia_openpgp::packet::UserID::from(format!("u{i}@t.org"))).to_vec().unwrap()
+        })
+        .collect();
+    let folder = folder();
+    let settings = settings(&[folder.path()]);
+    for (what, data, refused) in [
+        ("misplaced signatures", flood(1500), "more than 512 signatures of its own"),
+        ("a certificate of more than 1 MiB", flood(20_000), "a certificate in it is larger than 1024 KiB"),
+        (
+            "User IDs without end",
+            [bytes(&packets.iter().collect::<Vec<_>>()), user_ids].concat(),
+            "more than 256 User IDs",
+        ),
+        (
+            "random packets",
+            (0..100_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8 | 0x80).collect(),
+            "x.pgp: it ",
+        ),
+        ("no key", bytes(&[signature]), "it does not begin with a primary key"),
+        ("a message", [0xd2, 3, 1, 2, 3].to_vec(), "it does not begin with a primary key"),
+        ("a half", binary(&key)[..200].to_vec(), "its packets do not fit together"),
+    ] {
+        fs::write(folder.path().join("x.pgp"), &data).unwrap();
+        let begin = Instant::now();
+        let result = found(&settings, ME);
+        // Generous: this is about seconds and minutes, not about milliseconds.
+        assert!(begin.elapsed() < Duration::from_secs(5), "{what} took {:?}", begin.elapsed());
+        let why = result.expect_err(what);
+        assert!(why.contains(refused), "{what}: {why}");
+    }
+    fs::remove_file(folder.path().join("x.pgp")).unwrap();
+    for (what, name) in [("a folder", "d.asc"), ("a device", "l.asc")] {
+        match what {
+            "a folder" => fs::create_dir(folder.path().join(name)).unwrap(),
+            _ => std::os::unix::fs::symlink("/dev/zero", folder.path().join(name)).unwrap(),
+        }
+        assert!(found(&settings, ME).unwrap_err().contains("no certificate for me@example.org"), "{what}");
+    }
+    assert!(found(&support::settings(&[Path::new("/dev/zero")]), ME).unwrap_err().contains("/dev/zero: "));
+}
+
+#[test]
+fn a_quoted_local_part_in_a_certificate_spoils_nothing() {
+    let folder = folder();
+    let odd = builder("x@t.org").add_userid("Odd <\"a@b\"@t.org>").generate().unwrap().0;
+    fs::write(folder.path().join("odd.asc"), armored(&odd)).unwrap();
+    let key = key_for(ME);
+    fs::write(folder.path().join("me.asc"), armored(&key)).unwrap();
+    assert_eq!(found(&settings(&[folder.path()]), ME), Ok(vec![hex(&key)]));
+}

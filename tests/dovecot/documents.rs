@@ -1,0 +1,203 @@
+//! What README and conf.d-example show is so.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support::dovecot::{era, run, Config, Dovecot, Era};
+use crate::support::{armored, decrypt, encrypt_to, find, key_for, settings};
+use crate::{message, script, SECRET};
+
+const ME: &str = "me@domain.com";
+
+fn project(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(project(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+}
+
+/// The example configuration for the installed Dovecot.
+fn example() -> &'static str {
+    match era() {
+        Era::V23 => "conf.d-example/2.3/90-sieve-perot-encrypt.conf",
+        Era::V24 => "conf.d-example/2.4/90-sieve-perot-encrypt.conf",
+    }
+}
+
+/// A Dovecot with the example configuration, and its `encrypt.sieve` in place of the system's.
+fn dovecot_with(example: &str) -> Dovecot {
+    let mut dovecot = Dovecot::prepare(&Config { default_certs: true, ..Config::default() });
+    let encrypt = dovecot.path("global/encrypt.sieve");
+    fs::copy(project("conf.d-example/encrypt.sieve"), &encrypt).unwrap();
+    let example = example.replace("/etc/dovecot/sieve/encrypt.sieve", encrypt.to_str().unwrap());
+    let file = dovecot.path("dovecot.conf");
+    fs::write(&file, fs::read_to_string(&file).unwrap() + &example).unwrap();
+    dovecot.launch();
+    dovecot
+}
+
+#[test]
+fn the_example_configuration_encrypts_everybodys_mail() {
+    let as_it_is = read(example());
+    // The settings that are shown with their defaults are valid, too, and are the defaults. An empty
+    // certificate is none.
+    let all_active = as_it_is.replace("#sieve_perot_encrypt_", "sieve_perot_encrypt_");
+    assert!(
+        all_active.matches("\nsieve_perot_encrypt_").count()
+            + all_active.matches("  sieve_perot_encrypt_").count()
+            >= 4
+    );
+    for example in [as_it_is, all_active] {
+        let dovecot = dovecot_with(&example);
+        let key = key_for(ME);
+        dovecot.give(ME, "me.asc", &armored(&key));
+        dovecot.script(ME, "this does not compile");
+        let answer = dovecot.deliver(ME, &message("example"));
+        assert!(answer.starts_with("250 "), "{answer}\n{}", dovecot.log());
+        assert!(decrypt(&dovecot.only_message(ME), &key).ends_with(&message("example")));
+        dovecot.assert_nowhere(SECRET);
+    }
+}
+
+#[test]
+fn the_readme_shows_what_is_active_in_the_examples() {
+    let readme = read("README.md");
+    for example in
+        ["conf.d-example/2.3/90-sieve-perot-encrypt.conf", "conf.d-example/2.4/90-sieve-perot-encrypt.conf"]
+    {
+        let active: Vec<String> = read(example)
+            .lines()
+            .filter(|line| !line.trim().is_empty() && !line.trim().starts_with('#'))
+            .map(|line| format!("   {line}"))
+            .collect();
+        let shown: Vec<&str> = readme.lines().filter(|line| !line.trim().is_empty()).collect();
+        let found = shown.windows(active.len()).any(|window| window == active);
+        assert!(found, "{example}: README does not show\n{}", active.join("\n"));
+    }
+}
+
+#[test]
+fn the_example_scripts_compile() {
+    let dovecot = Dovecot::prepare(&Config::default());
+    let key = key_for(ME);
+    fs::write(dovecot.certs().join("me.asc"), armored(&key)).unwrap();
+    for name in ["encrypt.sieve", "user-with-address.sieve", "user-with-certificate.sieve"] {
+        let mut text = read(&format!("conf.d-example/{name}"));
+        if let Some(begin) = text.find("\n-----BEGIN") {
+            let end = text.rfind("-----\n.").unwrap() + 6;
+            let certificate = String::from_utf8(armored(&key)).unwrap().replace("\r\n", "\n");
+            text.replace_range(begin + 1..end, &certificate);
+        }
+        let (source, compiled) = (dovecot.path("global/x.sieve"), dovecot.path("global/x.svbin"));
+        fs::write(&source, &text).unwrap();
+        let output = dovecot.tool("sievec", &[source.as_os_str(), compiled.as_os_str()]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.is_empty(), "{name}: {said}\n{text}");
+    }
+}
+
+#[test]
+fn the_readme_quotes_what_is_said() {
+    let readme = read("README.md");
+    let dovecot = Dovecot::start(&Config::default());
+    let key = key_for(ME);
+    dovecot.script(ME, &script("", "encrypt;"));
+    let answer = dovecot.deliver(ME, &message("quoted"));
+    assert!(readme.contains(&answer), "{answer}");
+    let line = dovecot.log_line(&["not encrypted, deferred: "]);
+    let said = line.split_once("Error: ").unwrap().1;
+    let (before, after) = (said.split_once(". Searched: ").unwrap().0, said.rsplit_once(". ").unwrap().1);
+    assert!(readme.contains(before) && readme.contains(after), "{said}");
+
+    dovecot.give(ME, "me.asc", &armored(&key));
+    assert!(dovecot.deliver(ME, &message("quoted")).starts_with("250 "));
+    let line = dovecot.log_line(&["message encrypted: ", " bytes, ", " ms, to "]);
+    let said = line.split_once("Info: ").unwrap().1.split_once("encrypted: ").unwrap().0;
+    assert!(readme.contains(&format!("Info: {said}encrypted: ")), "{said}");
+
+    let certs = dovecot.home(ME).join("pgp-certs");
+    let (_, encrypted) = encrypt_to(&settings(&[&certs]), &[ME.as_bytes()], &message("quoted")).unwrap();
+    assert!(dovecot.deliver(ME, &encrypted).starts_with("250 "));
+    let line = dovecot.log_line(&["message left as it is"]);
+    assert!(readme.contains(line.split_once("sieve: ").unwrap().1), "{line}");
+}
+
+#[test]
+fn every_setting_is_documented_with_its_default() {
+    let documents = [read("README.md"), read("doc/vnd.perot.encrypt.txt"), read(example())];
+    for (name, default) in [
+        ("certs", perot_encrypt::settings::DEFAULT_CERTS),
+        ("cert", ""),
+        ("on_error", "tempfail"),
+        ("hide_subject", "no"),
+    ] {
+        for document in &documents {
+            assert!(document.contains(&format!("sieve_perot_encrypt_{name}")), "{name}");
+            assert!(document.contains(default), "{name} = {default}");
+        }
+    }
+    // The module of 2.4 says it a second time: doveconf shows it.
+    let module = read("c-shim/sieve-perot-encrypt-set.c");
+    assert!(module.contains(&format!(".certs = \"{}\"", perot_encrypt::settings::DEFAULT_CERTS)));
+}
+
+#[test]
+fn make_install_puts_things_in_their_places() {
+    let root = tempfile::tempdir().unwrap();
+    let release = root.path().join("target/release");
+    fs::create_dir_all(&release).unwrap();
+    for name in ["libperot_encrypt.so", "perot-encrypt", "libsieve_perot_encrypt_settings.so"] {
+        fs::write(release.join(name), name).unwrap();
+    }
+    let image = root.path().join("image");
+    let mut make = Command::new("make");
+    make.current_dir(project("")).arg("install").env("CARGO_TARGET_DIR", root.path().join("target"));
+    let output = run(make.arg(format!("DESTDIR={}", image.display())));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for (place, content) in [
+        ("usr/lib/dovecot/modules/sieve/lib90_sieve_perot_encrypt_plugin.so", "libperot_encrypt.so"),
+        (
+            "usr/lib/dovecot/modules/settings/libsieve_perot_encrypt_settings.so",
+            "libsieve_perot_encrypt_settings.so",
+        ),
+        ("usr/local/bin/perot-encrypt", "perot-encrypt"),
+    ] {
+        assert_eq!(fs::read_to_string(image.join(place)).unwrap_or_default(), content, "{place}");
+    }
+}
+
+/// Headers that are not there, or of a Dovecot that nobody here has seen, end the build with a sentence.
+#[test]
+fn the_build_says_what_it_misses() {
+    let folder = tempfile::tempdir().unwrap();
+    let build = |config: &Path| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.current_dir(project("")).args(["check", "--locked", "--offline", "--features", "plugin"]);
+        cargo.env("CARGO_TARGET_DIR", target_of_this_test()).env("DOVECOT_CONFIG", config);
+        let output = run(&mut cargo);
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let config = folder.path().join("dovecot-config");
+    fs::write(&config, format!("dovecot_pkgincludedir={}/include\n", folder.path().display())).unwrap();
+    let said = build(&config);
+    assert!(said.contains("cannot be used: apt install dovecot-dev"), "{said}");
+
+    fs::create_dir_all(folder.path().join("include/sieve")).unwrap();
+    fs::write(folder.path().join("include/config.h"), "#define DOVECOT_ABI_VERSION \"2.9.ABIv1(2.9.0)\"\n")
+        .unwrap();
+    let pigeonhole = "#define PIGEONHOLE_ABI_VERSION \"2.9.ABIv1(2.9.0)\"\n";
+    fs::write(folder.path().join("include/sieve/pigeonhole-config.h"), pigeonhole).unwrap();
+    let said = build(&config);
+    let expected =
+        "the headers are of Dovecot 2.9.ABIv1(2.9.0): this version of perot-encrypt knows 2.3 and 2.4";
+    assert!(said.contains(expected), "{said}");
+    assert!(find(said.as_bytes(), b"panicked").is_none(), "{said}");
+}
+
+/// The target folder in which this test was built: all but our own crate is built there already.
+fn target_of_this_test() -> PathBuf {
+    std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned()
+}
