@@ -191,3 +191,21 @@ fn what_was_filed_before_is_as_it_was() {
     assert!(find(plain, SECRET.as_bytes()).is_some());
     assert!(decrypt(encrypted, &key).ends_with(&message("both")));
 }
+
+#[test]
+fn a_script_that_takes_too_much_time_after_encrypt_stores_nothing_in_clear() {
+    let config = Config {
+        plugin_23: "sieve_max_cpu_time = 1s\n",
+        extra_24: "sieve_max_cpu_time = 1s\n",
+        ..Config::default()
+    };
+    let dovecot = Dovecot::start(&config);
+    dovecot.give(ME, "k.asc", &armored(&key_for(ME)));
+    let slow = "if header :regex \"x-a\" \"((a|b)*(a|c)*(a|d)*)*\\\\1e\" { stop; }\n".repeat(40);
+    dovecot.script(ME, &script(", \"regex\"", &format!("encrypt;\n{slow}")));
+    let header = format!("X-A: {}\r\n", "a".repeat(60));
+    let answer = dovecot.deliver(ME, &[header.as_bytes(), &message("slow")].concat());
+    assert!(answer.starts_with("451 "), "{answer}\n{}", dovecot.log());
+    dovecot.log_line(&["excessive resource usage"]);
+    assert_nothing_stored(&dovecot, ME);
+}
