@@ -31,6 +31,13 @@ static inline unsigned int perot_max_cpu_secs(struct sieve_instance *svinst)
 	return svinst->set->max_cpu_time;
 }
 
+/* In 2.4 there is no limit for deliveries unless the administrator sets one: then
+   sieve_resource_usage_timeout has to be set, too (conf.d-example). Settings are constant here. */
+static inline void
+perot_forget_cpu_time(struct sieve_instance *svinst ATTR_UNUSED)
+{
+}
+
 #elif PEROT_DOVECOT_ERA == 23
 
 #define PEROT_SETTINGS_FROM_MODULE 0
@@ -50,6 +57,15 @@ perot_register(struct sieve_instance *svinst,
 static inline unsigned int perot_max_cpu_secs(struct sieve_instance *svinst)
 {
 	return svinst->max_cpu_time_secs;
+}
+
+/* Pigeonhole adds up the CPU time of a user's script over an hour, and disables it when that is more than
+   sieve_max_cpu_time: it delivers in clear then. Large messages take time, so that a sender could have
+   it come to that. What a single run may take stays limited. */
+static inline void perot_forget_cpu_time(struct sieve_instance *svinst)
+{
+	svinst->resource_usage_timeout_secs =
+		I_MIN(svinst->resource_usage_timeout_secs, 1);
 }
 
 #endif

@@ -81,6 +81,7 @@ ext_encrypt_load(const struct sieve_extension *ext, void **context)
 
 	if (*context != NULL)
 		ext_encrypt_unload(ext);
+	perot_forget_cpu_time(ext->svinst);
 
 	pool = pool_alloconly_create("perot settings", 1024);
 	perot_settings_read(ext->svinst, pool, &set);

@@ -125,8 +125,10 @@ void perot_keep_encrypted(const struct sieve_runtime_env *renv,
 	struct mail_deliver_context *mdctx = perot_deliver_context(eenv);
 
 	perot_update_earlier_keeps(renv);
-	/* Existing mail (sieve-filter, imapsieve) just stays as it is when something fails. */
-	if (mdctx == NULL)
+	/* Existing mail (sieve-filter, imapsieve) just stays as it is when something fails, and what came
+	   encrypted may be stored as it came. */
+	if (mdctx == NULL ||
+	    sieve_message_get_mail(renv->msgctx) == eenv->msgdata->mail)
 		return;
 	sieve_result_set_failure_action(renv->result, ext, &act_store_current);
 	eenv->exec_status->tried_default_save = TRUE;

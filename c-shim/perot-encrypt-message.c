@@ -8,10 +8,10 @@
 /*
  * CPU time
  *
- * Pigeonhole adds up the time that the runs of a user's script take (sieve_max_cpu_time, 30 s in an
- * hour), and delivers in clear once a script has taken too much. Large messages do take time, and it
- * is the sender who chooses how large they are. So what has been added up is set back, and a message
- * that alone takes most of the time allowed is deferred by us.
+ * Pigeonhole ends a script that takes too much CPU time (sieve_max_cpu_time), and it is the sender who
+ * chooses how large messages are. A message that takes most of what is allowed is deferred by us: what
+ * Pigeonhole does about it in the end is to disable the script, and to deliver in clear. (What it adds
+ * up over several runs is another matter: perot_forget_cpu_time() in compat.h.)
  */
 
 static uint64_t perot_cpu_msecs(void)
@@ -22,18 +22,6 @@ static uint64_t perot_cpu_msecs(void)
 		return 0;
 	return (uint64_t)usage.ru_utime.tv_sec * 1000 +
 		(uint64_t)usage.ru_utime.tv_usec / 1000;
-}
-
-static void perot_cpu_reset(struct sieve_binary *sbin)
-{
-	struct sieve_resource_usage usage;
-
-	sieve_binary_get_resource_usage(sbin, &usage);
-	/* Setting it makes the file of the binary be written. */
-	if (usage.cpu_time_msecs == 0)
-		return;
-	i_zero(&usage);
-	sieve_binary_set_resource_usage(sbin, &usage);
 }
 
 /*
@@ -84,7 +72,6 @@ int perot_input_open(struct mail *mail, const struct sieve_runtime_env *renv,
 		*error_r = mailbox_get_last_internal_error(mail->box, NULL);
 		return -1;
 	}
-	perot_cpu_reset(renv->sbin);
 	/* Two thirds of what is allowed: the rest of the script needs some, too. */
 	if (max_secs > 0)
 		input_r->cpu_deadline = perot_cpu_msecs() + max_secs * 667;

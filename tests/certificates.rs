@@ -78,7 +78,9 @@ fn addresses() {
         fs::write(folder.path().join(name), armored(key)).unwrap();
     }
     let settings = settings(&[folder.path()]);
-    let both = Ok(vec![hex(&key), hex(&second)]);
+    let mut both = vec![hex(&key), hex(&second)];
+    both.sort();
+    let both = Ok(both);
     assert_eq!(found(&settings, "ME@EXAMPLE.ORG"), both);
     assert_eq!(found(&settings, "me+lists@example.org"), both);
     assert_eq!(found(&settings, "me+work@example.org"), Ok(vec![hex(&detail)]));
@@ -161,6 +163,13 @@ fn a_revocation_holds_wherever_it_stands() {
     fs::write(folder.path().join("revoked.asc"), armored(&key)).unwrap();
     assert!(found(&settings, ME).unwrap_err().contains("is revoked"));
     fs::remove_file(folder.path().join("revoked.asc")).unwrap();
+    // In a copy that a key server has stripped of its User IDs.
+    let stripped =
+        Cert::from_packets(key.clone().into_packets().filter(|p| !matches!(p, Packet::UserID(_)))).unwrap();
+    fs::write(folder.path().join("stripped.asc"), armored(&stripped)).unwrap();
+    assert!(found(&settings, ME).unwrap_err().contains("is revoked"));
+    fs::remove_file(folder.path().join("stripped.asc")).unwrap();
+    assert_eq!(found(&settings, ME), Ok(vec![hex(&key)]));
     // Appended to the file.
     let appended = [binary(&without), Packet::from(revocation).to_vec().unwrap()].concat();
     fs::remove_file(folder.path().join("old.asc")).unwrap();

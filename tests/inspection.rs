@@ -191,7 +191,8 @@ fn not_encrypted() {
         |packets: &[u8]| with_data(format!("Content-Type: application/octet-stream\n\n{}", armor(packets)));
     let binary = STANDARD.encode(encrypted_packets());
     let long_part_header =
-        format!("Content-Type: text/plain\nContent-Description: {}", "secret ".repeat(1000));
+        format!("Content-Type: text/plain\nContent-Description: {}", "secret ".repeat(1200));
+    let part_header = format!("Content-Type: text/plain\nContent-Description: {}", "secret ".repeat(100));
     let long_boundary =
         format!("multipart/encrypted; protocol=\"application/pgp-encrypted\"; boundary=b{}", "x".repeat(80));
     let long_control =
@@ -262,6 +263,12 @@ fn not_encrypted() {
         ("text between the digits", mixed(&[part("Content-Type: application/octet-stream\nContent-Transfer-Encoding: base64", &format!("{}\n\u{43f}\u{440}\n{}", &binary[..40], &binary[40..]))])),
         ("UTF-7", [b"Content-Type: text/plain; charset=utf-7\n\n".to_vec(), good().into_bytes()].concat()),
         ("text in armor headers", text(&good().replace("MESSAGE-----\n\n", "MESSAGE-----\nDear Bob: x\n\n"))),
+        ("words between the digits", text("-----BEGIN PGP MESSAGE-----\n\nwQEDpwAA\nDear Bob\nthe password is nightingale\n-----END PGP MESSAGE-----\n")),
+        ("a word in each line", text("-----BEGIN PGP MESSAGE-----\n\nwQEDpwAA\nDear\nBob\nthe\npassword\n-----END PGP MESSAGE-----\n")),
+        ("words in base64", mixed(&[part("Content-Type: application/octet-stream\nContent-Transfer-Encoding: base64", "wQEDpwAA\nDear Bob\nthe password\n")])),
+        ("padding, and data behind it", text(&good().replace("=AAAA", "=\nAAAA"))),
+        ("many session keys", octets(&[&[0xc1, 0xc0, 63, 3][..], &[b's'; 254], &pkesk().repeat(200), &seipd(9)].concat())),
+        ("large headers of parts", mixed(&vec![part(&part_header, &good()); 20])),
         ("two checksums", text(&good().replace("=AAAA\n", "=AAAA\n=text\n"))),
         ("a long header of a part", mixed(&[part(&long_part_header, &good())])),
         ("a field of another kind in a part", mixed(&[part("Content-Type: text/plain\nX-Text: secret", &good())])),

@@ -8,7 +8,7 @@ pub mod source;
 use base64::Engine;
 use sequoia_openpgp::Cert;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -59,7 +59,8 @@ impl Finder<'_> {
     /// There is none, or it cannot be used.
     pub fn owner(&self) -> Result<Vec<RecipientKeys>> {
         if self.settings.owner_cert.is_some() {
-            return self.usable("sieve_perot_encrypt_cert", self.owner_certs()?);
+            let place = "sieve_perot_encrypt_cert";
+            return self.usable(place, self.merged(place, self.owner_certs()?)?);
         }
         let recipient = self.owner.recipient.filter(|r| r.contains('@'));
         match Some(self.owner.user).filter(|u| u.contains('@')).or(recipient) {
@@ -101,7 +102,8 @@ impl Finder<'_> {
                     .into(),
             ));
         }
-        self.usable("the certificate in the script", certs)
+        let place = "the certificate in the script";
+        self.usable(place, self.merged(place, certs)?)
     }
 
     /// Tries one query after the other in all sources; the first source that answers wins.
@@ -109,9 +111,11 @@ impl Finder<'_> {
         let mut searched = Vec::new();
         for &query in queries {
             searched.clear();
-            let inline = self.matching(query, self.owner_certs()?)?;
-            if !inline.is_empty() {
-                return self.usable("sieve_perot_encrypt_cert", inline);
+            let place = "sieve_perot_encrypt_cert";
+            let inline = self.owner_certs()?;
+            let certs = self.matching(place, query, inline.clone(), |_| Ok(inline.clone()))?;
+            if !certs.is_empty() {
+                return self.usable(place, certs);
             }
             for path in &self.settings.sources {
                 let Some(path) = self.expand(path) else {
@@ -123,7 +127,12 @@ impl Finder<'_> {
                     searched.push(format!("{name} (not there)"));
                     continue;
                 };
-                let certs = self.matching(query, answer.certs)?;
+                let copies = |hex: &str| {
+                    let answer =
+                        source::ask(&path, Query::Fingerprint(hex)).map_err(|why| bad_source(&name, &why))?;
+                    Ok(answer.map(|a| a.certs).unwrap_or_default())
+                };
+                let certs = self.matching(&name, query, answer.certs, copies)?;
                 if !certs.is_empty() {
                     return self.usable(&name, certs);
                 }
@@ -136,38 +145,41 @@ impl Finder<'_> {
         Err(not_found(recipient, &searched))
     }
 
-    /// Of certificates that claim to match, those whose signatures say so, too.
-    fn matching(&self, query: Query<'_>, certs: Vec<RawCert>) -> Result<Vec<RawCert>> {
-        let mut matching = Vec::new();
-        for raw in certs {
-            let Ok(summary) = raw.summary() else { continue };
-            let matches = match query {
-                Query::All => true,
-                Query::Fingerprint(hex) => summary.fingerprint == hex,
-                // A certificate that is not accepted as a whole is kept: it says why when it is used.
-                Query::Address(address) => {
-                    summary.addresses.iter().any(|a| a == address)
-                        && parse(&raw).map_or(true, |cert| {
-                            !keys::accepted(&cert, self.now) || keys::carries(&cert, address, self.now)
-                        })
-                }
-            };
-            if matches {
-                matching.push(raw);
-            }
-        }
-        if matching.len() > MOST_CERTIFICATES && !matches!(query, Query::All) {
-            let text =
-                format!("{} certificates for one recipient: {MOST_CERTIFICATES} is the most", matching.len());
+    /// Of certificates in `place` that claim to match, those whose signatures say so, too. `copies` gives
+    /// all that the place has of a fingerprint: a copy without User IDs may hold the revocation.
+    fn matching(
+        &self,
+        place: &str,
+        query: Query<'_>,
+        claiming: Vec<RawCert>,
+        copies: impl Fn(&str) -> Result<Vec<RawCert>>,
+    ) -> Result<Vec<Arc<Cert>>> {
+        let summaries = claiming.iter().filter_map(|raw| raw.summary().ok()).filter(|s| query.matches(s));
+        let fingerprints: BTreeSet<String> = summaries.map(|s| s.fingerprint).collect();
+        // Before any signature is checked: that takes time.
+        if fingerprints.len() > MOST_CERTIFICATES {
+            let text = format!(
+                "{} certificates for one recipient: {MOST_CERTIFICATES} is the most",
+                fingerprints.len()
+            );
             return Err(Error::new(Reason::UnusableCertificate, text));
         }
-        Ok(matching)
+        let mut certs = Vec::new();
+        for hex in &fingerprints {
+            let mut all = copies(hex)?;
+            all.retain(|raw| raw.summary().is_ok_and(|s| s.fingerprint == *hex));
+            certs.extend(self.merged(place, all)?);
+        }
+        if let Query::Address(address) = query {
+            // A certificate that is not accepted as a whole is kept: it says why when it is used.
+            certs.retain(|cert| !keys::accepted(cert, self.now) || keys::carries(cert, address, self.now));
+        }
+        Ok(certs)
     }
 
-    /// The keys of those of `certs` that can be used; an error if none of them can.
-    fn usable(&self, place: &str, certs: Vec<RawCert>) -> Result<Vec<RecipientKeys>> {
-        let mut refusals = Vec::new();
-        let mut merged: Vec<Arc<Cert>> = Vec::new();
+    /// Parses certificates, and makes one of the copies of each.
+    fn merged(&self, place: &str, certs: Vec<RawCert>) -> Result<Vec<Arc<Cert>>> {
+        let mut merged = Vec::new();
         for raw in certs {
             if raw.has_secret() {
                 let text = format!(
@@ -175,13 +187,18 @@ impl Finder<'_> {
                 );
                 self.log.log(Level::Error, &text);
             }
-            match parse(&raw) {
-                Ok(cert) => merge(&mut merged, cert),
-                Err(why) => refusals.push(why),
-            }
+            let cert = parse(&raw)
+                .map_err(|why| Error::new(Reason::UnusableCertificate, format!("{place}: {why}")))?;
+            merge(&mut merged, cert);
         }
+        Ok(merged)
+    }
+
+    /// The keys of those of `certs` that can be used; an error if none of them can.
+    fn usable(&self, place: &str, certs: Vec<Arc<Cert>>) -> Result<Vec<RecipientKeys>> {
         let mut usable: Vec<RecipientKeys> = Vec::new();
-        for cert in merged {
+        let mut refusals = Vec::new();
+        for cert in certs {
             match keys::choose(&cert, self.now) {
                 Ok(found) => usable.push(found),
                 Err(why) => refusals.push(why.to_string()),
@@ -231,8 +248,10 @@ impl Finder<'_> {
             certs.extend(answer.map(|a| a.certs).unwrap_or_default());
         }
         let place = searched.join(", ");
-        match certs.len() {
-            1 => self.usable(&place, certs),
+        let fingerprints: BTreeSet<String> =
+            certs.iter().filter_map(|raw| raw.summary().ok()).map(|s| s.fingerprint).collect();
+        match fingerprints.len() {
+            1 => self.usable(&place, self.merged(&place, certs)?),
             n => {
                 let text = format!(
                     "the user name {} is no address, there is no envelope, and below the home directory there is not one \

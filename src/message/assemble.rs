@@ -86,7 +86,7 @@ fn copy_fields(source: &mut dyn Source, out: &mut dyn Write) -> Result<()> {
     if !complete {
         out.write_all(b"\n").map_err(|e| unwritable(&e))?;
     }
-    Ok(())
+    out.flush().map_err(|e| unwritable(&e))
 }
 
 fn is_left_out(name: &str) -> bool {
@@ -187,5 +187,6 @@ pub fn write_payload(source: &mut dyn Source, missing_fields: &str, out: &mut dy
     while let Some(chunk) = lines.next_chunk().map_err(unreadable)? {
         out.write_all(chunk).map_err(failed)?;
     }
+    out.flush().map_err(failed)?;
     Ok(lines.position())
 }

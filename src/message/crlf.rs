@@ -2,21 +2,32 @@
 
 use std::io::{self, Write};
 
+/// How much is collected where line ends are added.
+const BUFFER: usize = 64 << 10;
+
 /// Gives every LF that lacks its CR one, and changes no other byte.
 pub struct CrlfWriter<W> {
     inner: W,
     last: u8,
+    buffer: Vec<u8>,
 }
 
 impl<W: Write> CrlfWriter<W> {
     /// Writes to `inner`.
     pub fn new(inner: W) -> Self {
-        Self { inner, last: 0 }
+        Self { inner, last: 0, buffer: Vec::new() }
     }
 
-    /// The writer below.
-    pub fn into_inner(self) -> W {
-        self.inner
+    fn add(&mut self, data: &[u8]) -> io::Result<()> {
+        if self.buffer.len() + data.len() > BUFFER {
+            self.inner.write_all(&self.buffer)?;
+            self.buffer.clear();
+        }
+        if data.len() > BUFFER {
+            return self.inner.write_all(data);
+        }
+        self.buffer.extend_from_slice(data);
+        Ok(())
     }
 }
 
@@ -26,18 +37,21 @@ impl<W: Write> Write for CrlfWriter<W> {
         for lf in memchr::memchr_iter(b'\n', data) {
             let before = if lf == 0 { self.last } else { data[lf - 1] };
             if before != b'\r' {
-                self.inner.write_all(&data[written..lf])?;
-                self.inner.write_all(b"\r\n")?;
+                self.add(&data[written..lf])?;
+                self.add(b"\r\n")?;
                 written = lf + 1;
             }
         }
-        self.inner.write_all(&data[written..])?;
+        self.add(&data[written..])?;
         self.last = data.last().copied().unwrap_or(self.last);
         Ok(data.len())
     }
 
+    /// Hands on what has been collected. To be called in the end.
     fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
+        self.inner.write_all(&self.buffer)?;
+        self.buffer.clear();
+        Ok(())
     }
 }
 
@@ -55,9 +69,11 @@ mod tests {
             (&[b"\0\r\r\n\xff\r"], b"\0\r\r\n\xff\r"),
         ];
         for (chunks, expected) in rows {
-            let mut writer = CrlfWriter::new(Vec::new());
+            let mut out = Vec::new();
+            let mut writer = CrlfWriter::new(&mut out);
             chunks.iter().for_each(|c| writer.write_all(c).unwrap());
-            assert_eq!(writer.into_inner(), expected);
+            writer.flush().unwrap();
+            assert_eq!(out, expected);
         }
     }
 }

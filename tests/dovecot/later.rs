@@ -96,6 +96,7 @@ fn a_keep_of_an_earlier_script_keeps_the_encrypted_message() {
             payload = decrypt(&payload, &key);
         }
         assert!(payload.ends_with(&message("later")), "{before_script} {user_script}");
+        assert_eq!(dovecot.is_flagged(ME), before_script.contains("Flagged"), "{before_script}");
         dovecot.assert_nowhere(SECRET);
     }
 }

@@ -343,6 +343,14 @@ impl Dovecot {
         stored.remove(0).1
     }
 
+    /// Whether a message of the user has the flag \Flagged (Maildir: an F behind the colon).
+    pub fn is_flagged(&self, user: &str) -> bool {
+        let names = files(&self.home(user).join("Maildir/cur"));
+        names
+            .iter()
+            .any(|f| f.to_string_lossy().rsplit_once(":2,").is_some_and(|(_, flags)| flags.contains('F')))
+    }
+
     /// Panics if `secret` is in any file below this Dovecot's folder.
     pub fn assert_nowhere(&self, secret: &str) {
         for file in files(self.folder.path()).into_iter().filter(|f| !f.starts_with(self.path("modules"))) {

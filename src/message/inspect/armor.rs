@@ -61,6 +61,11 @@ impl Armor {
         self.state == State::Before && self.line.trim_ascii().is_empty()
     }
 
+    /// The size of the armor headers, in bytes.
+    pub fn header_bytes(&self) -> usize {
+        self.header_bytes
+    }
+
     /// Whether it was a complete encrypted message.
     pub fn finish(mut self) -> Result<(), Plain> {
         self.end_of_line()?;
@@ -83,25 +88,20 @@ impl Armor {
             self.state = match byte {
                 b'-' => State::End,
                 b'=' => State::Checksum,
-                b if b.is_ascii_whitespace() => State::LineStart,
                 _ => State::Data,
             };
         }
-        if byte.is_ascii_whitespace() && !matches!(self.state, State::Headers | State::Data) {
+        if byte.is_ascii_whitespace() && self.state != State::Data {
             self.space += 1;
         }
         match self.state {
             _ if self.space > MOST_SPACE => Err(Plain),
-            State::LineStart => Ok(()),
-            State::Data if is_digit(byte) || byte == b'=' => {
-                self.base64.decode(std::iter::once(byte), &mut self.decoded)
+            State::Data => {
+                if byte == b'\n' {
+                    self.state = State::LineStart;
+                }
+                self.base64.text(byte, &mut self.decoded)
             }
-            State::Data if byte == b'\n' => {
-                self.state = State::LineStart;
-                Ok(())
-            }
-            State::Data if byte.is_ascii_whitespace() => Ok(()),
-            State::Data => Err(Plain),
             _ if byte == b'\n' => self.end_of_line(),
             _ if self.line.len() < MOST_SPACE => {
                 self.line.push(byte);
@@ -124,8 +124,6 @@ impl Armor {
             State::Checksum if matches!(line, [b'=', crc @ ..] if crc.len() == 4 && crc.iter().all(|&b| is_digit(b))) => {
                 State::Checked
             }
-            // The padding of the data, wrapped onto a line of its own.
-            State::Checksum if matches!(line, b"=" | b"==") => State::LineStart,
             State::Checked if line.is_empty() => State::Checked,
             State::Checked | State::End if line == END => State::After,
             State::After if line.is_empty() => State::After,

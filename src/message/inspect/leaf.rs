@@ -80,6 +80,14 @@ impl Leaf {
         }
     }
 
+    /// How many bytes in it are readable, though it is encrypted: the armor headers.
+    pub fn readable_bytes(&self) -> usize {
+        match &self.kind {
+            Kind::Text(armor) | Kind::Armored(armor) => armor.header_bytes(),
+            _ => self.undecoded.as_ref().map_or(0, Armor::header_bytes),
+        }
+    }
+
     /// What it was.
     pub fn finish(mut self) -> Result<Content, Plain> {
         if self.undecoded.take().is_some_and(|armor| armor.finish().is_ok()) {

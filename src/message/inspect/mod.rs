@@ -23,8 +23,9 @@ use leaf::{Content, Leaf};
 
 /// Longest Content-Type and similar field, in bytes. A longer one is not understood.
 const MOST_FIELD: usize = 4 << 10;
-/// Largest header of a part, in bytes. It is not encrypted, so it is no place for a message.
-const MOST_PART_HEADER: usize = 4 << 10;
+/// All headers of parts and armor headers together, in bytes. They are not encrypted, so they are no place
+/// for a message.
+const MOST_PART_HEADERS: usize = 8 << 10;
 /// All preambles and epilogues together, in bytes: "This is an OpenPGP/MIME encrypted message (RFC 4880
 /// and 3156)".
 const MOST_BETWEEN: usize = 256;
@@ -83,8 +84,9 @@ struct Walker {
     /// How many parts there were, and how many encrypted leaves.
     parts: usize,
     encrypted_leaves: usize,
-    /// The size of all preambles and epilogues, in bytes.
+    /// The size of all preambles and epilogues, and of all headers of parts, in bytes.
     between: usize,
+    part_headers: usize,
     /// The line end of the line before: it belongs to a boundary that follows (RFC 2046, section 5.1.1).
     held_line_end: Vec<u8>,
 }
@@ -114,8 +116,6 @@ struct Fields {
     current: Current,
     /// A field of these stands there twice, is too long, or a line is no field: not understood.
     odd: bool,
-    /// The size so far.
-    bytes: usize,
     begun: bool,
     /// The header of a part, where only fields about the content have a meaning (RFC 2045, section 9).
     in_part: bool,
@@ -139,6 +139,7 @@ impl Default for Walker {
             parts: 0,
             encrypted_leaves: 0,
             between: 0,
+            part_headers: 0,
             held_line_end: Vec::new(),
         }
     }
@@ -174,8 +175,10 @@ impl Walker {
                 }
                 fields.odd |= ambiguous;
                 fields.piece(piece);
-                let most = if self.in_message_header { usize::MAX } else { MOST_PART_HEADER };
-                if fields.bytes > most || fields.odd {
+                if !self.in_message_header {
+                    self.part_headers += piece.bytes.len();
+                }
+                if fields.odd || self.part_headers > MOST_PART_HEADERS {
                     return Err(Plain);
                 }
             }
@@ -289,7 +292,11 @@ impl Walker {
     }
 
     fn end_of_leaf(&mut self, leaf: Leaf) -> std::result::Result<(), Plain> {
+        self.part_headers += leaf.readable_bytes();
         let content = leaf.finish()?;
+        if self.part_headers > MOST_PART_HEADERS {
+            return Err(Plain);
+        }
         if let Some(multipart) = self.around.last().filter(|m| m.is_encrypted) {
             let expected = if multipart.parts == 1 { Content::Control } else { Content::Encrypted };
             if content != expected {
@@ -317,7 +324,6 @@ impl Walker {
 
 impl Fields {
     fn piece(&mut self, piece: &Piece<'_>) {
-        self.bytes += piece.bytes.len();
         match header::classify(piece) {
             Field::Begins(name) => {
                 self.begun = true;

@@ -6,6 +6,9 @@ use crate::packet::{new_format_length, tag, BodyLength, Header, NotAPacket, LONG
 
 /// Largest encrypted session key, in bytes: those of post-quantum algorithms take some thousand.
 const MOST_SESSION_KEY: u64 = 32 << 10;
+/// Most encrypted session keys of one message, and their size together.
+const MOST_SESSION_KEYS: usize = 128;
+const MOST_SESSION_KEY_BYTES: u64 = 256 << 10;
 /// What a marker packet holds (section 5.8).
 const MARKER: &[u8] = b"PGP";
 
@@ -16,6 +19,7 @@ pub struct OpenPgp {
     /// A header or length field of which there is only the beginning.
     partial_header: Vec<u8>,
     session_keys: usize,
+    session_key_bytes: u64,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -116,6 +120,10 @@ impl OpenPgp {
             (tag::PADDING, BodyLength::Full(n)) => skip(n),
             (tag::PKESK | tag::SKESK, BodyLength::Full(n @ 1..=MOST_SESSION_KEY)) => {
                 self.session_keys += 1;
+                self.session_key_bytes += n;
+                if self.session_keys > MOST_SESSION_KEYS || self.session_key_bytes > MOST_SESSION_KEY_BYTES {
+                    return Err(Plain);
+                }
                 skip(n)
             }
             (tag::SEIPD | tag::OCB_ENCRYPTED | tag::SED, length)

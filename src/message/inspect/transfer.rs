@@ -9,6 +9,10 @@ use super::Plain;
 
 /// How many base64 digits are decoded at once.
 const DIGITS: usize = 4096;
+/// Shortest line of base64 that another one follows. Programs write 60 to 76 digits.
+const SHORTEST_LINE: usize = 40;
+/// Most blanks and empty lines in a body.
+const MOST_BLANKS: usize = 4096;
 
 /// A decoder for one body.
 pub enum Transfer {
@@ -38,8 +42,9 @@ impl Transfer {
             Self::Base64(decoder) => {
                 // Section 6.8: all characters that are not in the alphabet must be ignored. They could be
                 // a text of their own, though.
-                let digits = bytes.iter().copied().filter(|b| !b.is_ascii_whitespace());
-                decoder.decode(digits, out)?;
+                for &byte in bytes {
+                    decoder.text(byte, out)?;
+                }
             }
             Self::QuotedPrintable(decoder) => decoder.decode(bytes, out),
         }
@@ -55,27 +60,75 @@ impl Transfer {
     }
 }
 
-/// Decodes base64 digits that come in any cut.
+/// Decodes base64 that comes in any cut, in lines as programs write them: all but the last are of the same
+/// length. Digits and white space at will could spell a text.
 #[derive(Default)]
 pub struct Base64 {
     digits: Vec<u8>,
     padding: usize,
+    /// The length of the first line, and of the current one so far.
+    first_line: Option<usize>,
+    line: usize,
+    /// White space has ended the current line; a line has been the last one.
+    line_ended: bool,
+    ended: bool,
+    blanks: usize,
 }
 
 impl Base64 {
-    /// Takes digits and padding, and nothing else.
-    pub fn decode(&mut self, digits: impl Iterator<Item = u8>, out: &mut Vec<u8>) -> Result<(), Plain> {
-        for digit in digits {
-            match digit {
-                b'=' if self.padding < 2 => self.padding += 1,
-                _ if self.padding > 0 || !is_digit(digit) => return Err(Plain),
-                _ => self.digits.push(digit),
+    /// Takes the next byte of the text.
+    pub fn text(&mut self, byte: u8, out: &mut Vec<u8>) -> Result<(), Plain> {
+        match byte {
+            b'\n' => self.end_of_line(),
+            b'\r' => Ok(()),
+            b if b.is_ascii_whitespace() => {
+                self.line_ended = true;
+                self.blank()
             }
-            if self.digits.len() == DIGITS {
-                self.flush(out)?;
+            _ if self.line_ended || self.ended => Err(Plain),
+            digit => {
+                self.line += 1;
+                self.digit(digit, out)
             }
         }
+    }
+
+    fn digit(&mut self, digit: u8, out: &mut Vec<u8>) -> Result<(), Plain> {
+        match digit {
+            b'=' if self.padding < 2 => self.padding += 1,
+            _ if self.padding > 0 || !is_digit(digit) => return Err(Plain),
+            _ => self.digits.push(digit),
+        }
+        if self.digits.len() == DIGITS {
+            self.flush(out)?;
+        }
         Ok(())
+    }
+
+    fn end_of_line(&mut self) -> Result<(), Plain> {
+        let length = std::mem::take(&mut self.line);
+        self.line_ended = false;
+        if length == 0 {
+            // An empty line comes behind the last one, if not in front of the first.
+            self.ended |= self.first_line.is_some();
+            return self.blank();
+        }
+        let first = *self.first_line.get_or_insert(length);
+        self.ended |= length < first || length < SHORTEST_LINE;
+        if length > first {
+            Err(Plain)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn blank(&mut self) -> Result<(), Plain> {
+        self.blanks += 1;
+        if self.blanks > MOST_BLANKS {
+            Err(Plain)
+        } else {
+            Ok(())
+        }
     }
 
     /// Decodes what is left.
@@ -164,7 +217,12 @@ mod tests {
     fn encodings() {
         assert_eq!(decode(b"8bit", b"a=3D").unwrap(), b"a=3D");
         assert_eq!(decode(b"quoted-printable", b"a=3D=\r\nb=0Ac=\nd=XY").unwrap(), b"a=b\ncd=XY");
-        assert_eq!(decode(b"base64", b"aGVs\r\nbG8h").unwrap(), b"hello!");
+        assert_eq!(decode(b"base64", b"\r\naGVsbG8h\r\n\r\n").unwrap(), b"hello!");
+        let lines = format!("{}\r\n{}\r\naGVs\r\n", "aGVs".repeat(15), "aGVs".repeat(15));
+        assert_eq!(decode(b"base64", lines.as_bytes()).unwrap(), b"hel".repeat(31));
+        for text in ["aGVs bG8h", "aGVs\nbG8h", "aGVs\n\nbG8h", "aG\nVsbG8h", " aGVs"] {
+            assert_eq!(decode(b"base64", text.as_bytes()), Err(Plain), "{text}");
+        }
         assert_eq!(decode(b"base64", b"aGVsbG8=\r\n").unwrap(), b"hello");
         assert_eq!(decode(b"base64", b"aGVsbG8=aGVs"), Err(Plain));
         assert_eq!(decode(b"x-uuencode", b""), Err(Plain));
