@@ -5,7 +5,7 @@ use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use clap::Parser;
+use clap::{Arg, ArgAction, Command};
 
 use perot_encrypt::certs::Owner;
 use perot_encrypt::encrypt::{encrypt, Job, Outcome};
@@ -16,30 +16,49 @@ use perot_encrypt::settings::{Loaded, RawSettings};
 /// EX_TEMPFAIL of sysexits.h: a mail server keeps the message and tries again.
 const TEMPORARY_FAILURE: u8 = 75;
 
-/// Encrypts the message on standard input, and writes it to standard output.
-///
-/// A message that is encrypted already is written as it is. On failure nothing is written, and the exit
-/// status is 75 (EX_TEMPFAIL).
-#[derive(Parser)]
-#[command(name = "perot-encrypt", version)]
+const ABOUT: &str = "Encrypts the message on standard input, and writes it to standard output.\n\n\
+    A message that is encrypted already is written as it is. On failure nothing is written, and the exit \
+    status is 75 (EX_TEMPFAIL).";
+
 struct Arguments {
-    /// A certificate source: a folder, a keyring file or an OpenPGP certificate directory. May be given
-    /// several times. Without it: ~/pgp-certs and /etc/dovecot/pgp-certs
-    #[arg(long, value_name = "SOURCE")]
     certs: Vec<String>,
-
-    /// Encrypt a message that is encrypted already, too
-    #[arg(long)]
     force: bool,
+    recipients: Vec<String>,
+}
 
-    /// For whom: an e-mail address, a fingerprint, or an armored certificate
-    #[arg(required = true)]
-    recipient: Vec<String>,
+fn command() -> Command {
+    Command::new("perot-encrypt")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(ABOUT)
+        .arg(Arg::new("certs").long("certs").value_name("SOURCE").action(ArgAction::Append).help(
+            "A certificate source: a folder, a keyring file or an OpenPGP certificate directory. May be given \
+             several times. Without it: ~/pgp-certs and /etc/dovecot/pgp-certs",
+        ))
+        .arg(
+            Arg::new("force")
+                .long("force")
+                .action(ArgAction::SetTrue)
+                .help("Encrypt a message that is encrypted already, too"),
+        )
+        .arg(
+            Arg::new("recipient")
+                .value_name("RECIPIENT")
+                .action(ArgAction::Append)
+                .required(true)
+                .help("For whom: an e-mail address, a fingerprint, or an armored certificate"),
+        )
+}
+
+impl Arguments {
+    fn parse() -> Self {
+        let mut matches = command().get_matches();
+        let mut all = |name: &str| matches.remove_many(name).into_iter().flatten().collect();
+        Self { certs: all("certs"), recipients: all("recipient"), force: matches.get_flag("force") }
+    }
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    match run(&arguments) {
+    match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             eprintln!("perot-encrypt: {why}");
@@ -53,7 +72,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let raw = RawSettings { certs: certs.as_ref().map(String::as_bytes), ..RawSettings::default() };
     let settings = Loaded::new(&raw).settings?;
     let home = std::env::var("HOME").ok();
-    let recipients: Vec<&[u8]> = arguments.recipient.iter().map(String::as_bytes).collect();
+    let recipients: Vec<&[u8]> = arguments.recipients.iter().map(String::as_bytes).collect();
     let job = Job {
         settings: &settings,
         owner: Owner { user: "", recipient: None, home: home.as_deref() },
