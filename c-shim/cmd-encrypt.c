@@ -497,9 +497,10 @@ cmd_encrypt_perform(struct cmd_encrypt_call *call, struct mail *mail)
 	struct perot_output output;
 	const char *error;
 
+	/* One more than allowed at most: then the core says so. */
 	while (call->recipients != NULL &&
-	       call->recipients[request.recipient_count] != NULL &&
-	       request.recipient_count < N_ELEMENTS(recipients)) {
+	       request.recipient_count < N_ELEMENTS(recipients) &&
+	       call->recipients[request.recipient_count] != NULL) {
 		recipients[request.recipient_count] = perot_bytes(
 			call->recipients[request.recipient_count]);
 		request.recipient_count++;

@@ -274,3 +274,29 @@ fn full_temporary_space_defers_the_message() {
         assert!(decrypt(&dovecot.only_message(ME), &key).ends_with(&message("small")));
     }
 }
+
+/// An existing message that cannot be read is left where it is.
+#[test]
+fn an_unreadable_message_is_left_alone() {
+    let dovecot = start();
+    dovecot.give(ME, "k.asc", &armored(&key_for(ME)));
+    let cur = dovecot.home(ME).join("Maildir/cur");
+    fs::create_dir_all(&cur).unwrap();
+    // With its sizes in the name: else sieve-filter finds out before the script runs.
+    let size = message("locked").len();
+    let mail = cur.join(format!("1700000000.M1P1.host,S={size},W={size}:2,S"));
+    fs::write(&mail, message("locked")).unwrap();
+    for path in [cur.parent().unwrap(), &cur, &mail] {
+        dovecot.own(path);
+    }
+    mode(&mail, 0o000);
+    let source = dovecot.path("global/filter.sieve");
+    fs::write(&source, script("", "encrypt;")).unwrap();
+    let arguments = ["-e", "-W", "-u", ME].map(std::ffi::OsStr::new);
+    let inbox = std::ffi::OsStr::new("INBOX");
+    let output = dovecot.tool("sieve-filter", &[&arguments[..], &[source.as_os_str(), inbox]].concat());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("not encrypted, deferred: "), "{said}");
+    mode(&mail, 0o600);
+    assert_eq!(dovecot.only_message(ME), message("locked"));
+}
