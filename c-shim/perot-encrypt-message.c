@@ -24,6 +24,29 @@ static uint64_t perot_cpu_msecs(void)
 		(uint64_t)usage.ru_utime.tv_usec / 1000;
 }
 
+/* The user CPU time at which reading ends: one for all commands of a run of a script, since Pigeonhole
+   counts them together. Two thirds of what is allowed, for the rest of the script needs some, too. 0 if
+   there is no limit. */
+static uint64_t perot_cpu_deadline(const struct sieve_runtime_env *renv)
+{
+	const struct sieve_extension *ext = renv->oprtn->ext;
+	unsigned int max_secs = perot_max_cpu_secs(renv->exec_env->svinst);
+	struct sieve_interpreter *interp = renv->interp, *parent;
+	uint64_t *deadline;
+
+	if (max_secs == 0)
+		return 0;
+	while ((parent = sieve_interpreter_get_parent(interp)) != NULL)
+		interp = parent;
+	deadline = sieve_interpreter_extension_get_context(interp, ext);
+	if (deadline == NULL) {
+		deadline = p_new(sieve_interpreter_pool(interp), uint64_t, 1);
+		*deadline = perot_cpu_msecs() + (uint64_t)max_secs * 667;
+		sieve_interpreter_extension_set_context(interp, ext, deadline);
+	}
+	return *deadline;
+}
+
 /*
  * Mail in
  */
@@ -64,17 +87,13 @@ static int perot_input_rewind(void *context)
 int perot_input_open(struct mail *mail, const struct sieve_runtime_env *renv,
 		     struct perot_mail_input *input_r, const char **error_r)
 {
-	unsigned int max_secs = perot_max_cpu_secs(renv->exec_env->svinst);
-
 	i_zero(input_r);
 	/* The stream belongs to the mail. */
 	if (mail_get_stream(mail, NULL, NULL, &input_r->stream) < 0) {
 		*error_r = mailbox_get_last_internal_error(mail->box, NULL);
 		return -1;
 	}
-	/* Two thirds of what is allowed: the rest of the script needs some, too. */
-	if (max_secs > 0)
-		input_r->cpu_deadline = perot_cpu_msecs() + max_secs * 667;
+	input_r->cpu_deadline = perot_cpu_deadline(renv);
 	input_r->input.context = input_r;
 	input_r->input.read = perot_input_read;
 	input_r->input.rewind = perot_input_rewind;

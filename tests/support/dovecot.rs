@@ -322,18 +322,23 @@ impl Dovecot {
         self.deliver_to(&[user], message).remove(0)
     }
 
-    /// All that is stored for a user: in Maildirs, a folder's name with each message.
-    pub fn stored(&self, user: &str) -> Vec<(String, Vec<u8>)> {
+    /// All files that are stored for a user: in Maildirs, a folder's name with each.
+    pub fn stored_files(&self, user: &str) -> Vec<(String, PathBuf)> {
         let maildir = self.home(user).join("Maildir");
         let mut found = Vec::new();
         for file in files(&maildir) {
             let folder = file.parent().unwrap();
             if ["cur", "new"].iter().any(|n| folder.file_name() == Some(OsStr::new(n))) {
                 let name = folder.parent().unwrap().strip_prefix(&maildir).unwrap();
-                found.push((name.to_string_lossy().into_owned(), fs::read(&file).unwrap()));
+                found.push((name.to_string_lossy().into_owned(), file));
             }
         }
         found
+    }
+
+    /// All messages that are stored for a user, a folder's name with each.
+    pub fn stored(&self, user: &str) -> Vec<(String, Vec<u8>)> {
+        self.stored_files(user).into_iter().map(|(name, file)| (name, fs::read(file).unwrap())).collect()
     }
 
     /// The one message that is stored for a user.
