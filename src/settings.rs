@@ -68,7 +68,11 @@ impl Loaded {
 
     /// Settings that could not even be fetched from the host, with the host's words for it.
     pub fn unavailable(why: &[u8]) -> Self {
-        let text = format!("the settings cannot be read: {}", printable(why));
+        let text = format!(
+            "the settings cannot be read: {}. Is libsieve_perot_encrypt_settings.so in Dovecot's folder of settings \
+             modules (make install)?",
+            printable(why)
+        );
         Self { on_error: OnError::TempFail, settings: Err(Error::new(Reason::BadSetting, text)) }
     }
 }

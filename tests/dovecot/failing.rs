@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::support::dovecot::{Config, Dovecot, Lmtp};
+use crate::support::dovecot::{Config, Dovecot, Era, Lmtp};
 use crate::support::{armored, armored_secret, decrypt, expired, key_for, revoked, signing_only};
 use crate::{assert_nothing_stored, message, script, start, SECRET};
 
@@ -202,6 +202,26 @@ fn a_wrong_setting_defers_every_message() {
         let answer = dovecot.deliver(ME, &message("setting"));
         assert!(answer.starts_with("451 "), "{name}: {answer}\n{}", dovecot.log());
         dovecot.log_line(&["Error: ", log]);
+        assert_nothing_stored(&dovecot, ME);
+    }
+}
+
+/// Dovecot 2.4 gives settings only to whom its settings modules know. 2.3 has no such modules.
+#[test]
+fn a_missing_settings_module_defers_every_message() {
+    let config = Config { no_settings_module: true, default_certs: true, ..Config::default() };
+    let dovecot = Dovecot::start(&config);
+    dovecot.give(ME, "k.asc", &armored(&key_for(ME)));
+    dovecot.script(ME, &script("", "encrypt;"));
+    let answer = dovecot.deliver(ME, &message("module"));
+    if dovecot.era == Era::V23 {
+        assert!(answer.starts_with("250 "), "{answer}\n{}", dovecot.log());
+    } else {
+        assert!(answer.starts_with("451 "), "{answer}\n{}", dovecot.log());
+        dovecot.log_line(&[
+            "the settings cannot be read: ",
+            "Is libsieve_perot_encrypt_settings.so in Dovecot's folder",
+        ]);
         assert_nothing_stored(&dovecot, ME);
     }
 }

@@ -52,6 +52,8 @@ pub struct Config {
     pub plugin: Vec<(&'static str, String)>,
     /// Leave `sieve_perot_encrypt_certs` at its default.
     pub default_certs: bool,
+    /// As if the settings module of 2.4 had not been installed.
+    pub no_settings_module: bool,
     /// A script that runs before the user's own.
     pub before: Option<String>,
     /// A script that runs after the user's own.
@@ -63,7 +65,7 @@ pub struct Config {
     pub extra_24: &'static str,
     /// `mail_temp_dir`, if another than a good one.
     pub temp_dir: Option<&'static str>,
-    /// The size of the file system of `mail_temp_dir`, for one that is soon full. Needs root.
+    /// The size of the file system of `mail_temp_dir`, for one that is soon full.
     pub temp_size: Option<&'static str>,
 }
 
@@ -71,6 +73,7 @@ pub struct Config {
 pub struct Dovecot {
     folder: tempfile::TempDir,
     temp_size: Option<&'static str>,
+    settings_module: bool,
     master: Option<Child>,
     /// Its era.
     pub era: Era,
@@ -88,7 +91,9 @@ impl Dovecot {
     pub fn prepare(config: &Config) -> Self {
         let folder = tempfile::Builder::new().prefix("perot").tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let dovecot = Self { folder, temp_size: config.temp_size, master: None, era: era() };
+        let era = era();
+        let settings_module = era == Era::V24 && !config.no_settings_module;
+        let dovecot = Self { folder, temp_size: config.temp_size, settings_module, master: None, era };
         for name in ["run", "state", "home", "modules/sieve", "modules/settings", "tmp", "global", "certs"] {
             fs::create_dir_all(dovecot.path(name)).unwrap();
         }
@@ -254,7 +259,7 @@ impl Dovecot {
     /// place only, so that place is another one in a mount namespace of the command's own.
     pub fn command(&self, program: &str) -> Command {
         let mut mounts = Vec::new();
-        if self.era == Era::V24 {
+        if self.settings_module {
             let (from, to) = (self.path("modules/settings"), modules_dir().join("settings"));
             mounts.push(format!("mount --bind {} {}", from.display(), to.display()));
         }
@@ -270,7 +275,8 @@ impl Dovecot {
         let mut command = Command::new("unshare");
         command.args(["--mount", "--propagation", "private"]);
         if !is_root() {
-            command.args(["--user", "--map-root-user"]);
+            // Only for the mounts: the user stays who they are.
+            command.args(["--user", "--map-current-user", "--keep-caps"]);
         }
         mounts.push("exec \"$@\"".to_owned());
         command.args(["sh", "-c", &mounts.join(" && "), "sh", program]);
