@@ -47,8 +47,8 @@ fn a_later_failure_stores_the_encrypted_message() {
 #[test]
 fn a_redirect_that_fails_stores_nothing_in_clear() {
     let config = Config {
-        extra_23: "sendmail_path = /bin/false",
-        extra_24: "sendmail_path = /bin/false",
+        extra_23: "sendmail_path = /bin/false".into(),
+        extra_24: "sendmail_path = /bin/false".into(),
         ..Config::default()
     };
     let (dovecot, answer, stored) = deliver(&config, &script("", "encrypt; redirect \"x@example.net\";"));
@@ -138,8 +138,10 @@ fn a_failing_encrypt_after_a_successful_one_defers() {
 fn a_mailbox_that_does_not_take_the_message_does_not_get_the_original() {
     // Dovecot falls back to the INBOX when the mailbox of the detail cannot be had.
     let config = Config {
-        extra_23: "recipient_delimiter = +\nlmtp_save_to_detail_mailbox = yes\nlda_mailbox_autocreate = no",
-        extra_24: "recipient_delimiter = +\nlmtp_save_to_detail_mailbox = yes\nlda_mailbox_autocreate = no",
+        extra_23: "recipient_delimiter = +\nlmtp_save_to_detail_mailbox = yes\nlda_mailbox_autocreate = no"
+            .into(),
+        extra_24: "recipient_delimiter = +\nlmtp_save_to_detail_mailbox = yes\nlda_mailbox_autocreate = no"
+            .into(),
         ..encrypt_before()
     };
     for user_script in ["keep;", "require \"ihave\"; error \"x\";"] {
@@ -162,9 +164,9 @@ fn a_mailbox_that_does_not_take_the_message_does_not_get_the_original() {
 #[test]
 fn a_full_mailbox_stores_nothing_in_clear() {
     let config = Config {
-        extra_23: "protocol lmtp {\n  mail_plugins = sieve quota\n}\n",
-        plugin_23: "quota = maildir:User quota\nquota_rule = *:storage=1B\nquota_grace = 0\n",
-        extra_24: "protocol lmtp {\n  mail_plugins {\n    quota = yes\n  }\n}\nquota user {\n  driver = count\n  storage_size = 1B\n  storage_grace = 0\n}\n",
+        extra_23: "protocol lmtp {\n  mail_plugins = sieve quota\n}\n".into(),
+        plugin_23: "quota = maildir:User quota\nquota_rule = *:storage=1B\nquota_grace = 0\n".into(),
+        extra_24: "protocol lmtp {\n  mail_plugins {\n    quota = yes\n  }\n}\nquota user {\n  driver = count\n  storage_size = 1B\n  storage_grace = 0\n}\n".into(),
         ..encrypt_before()
     };
     let dovecot = Dovecot::start(&config);
@@ -196,8 +198,8 @@ fn what_was_filed_before_is_as_it_was() {
 #[test]
 fn a_script_that_takes_too_much_time_after_encrypt_stores_nothing_in_clear() {
     let config = Config {
-        plugin_23: "sieve_max_cpu_time = 1s\n",
-        extra_24: "sieve_max_cpu_time = 1s\n",
+        plugin_23: "sieve_max_cpu_time = 1s\n".into(),
+        extra_24: "sieve_max_cpu_time = 1s\n".into(),
         ..Config::default()
     };
     let dovecot = Dovecot::start(&config);

@@ -102,8 +102,8 @@ fn nor_does_one_that_is() {
 #[test]
 fn a_message_that_takes_too_much_time_is_deferred_by_us() {
     let dovecot = Dovecot::start(&Config {
-        plugin_23: "sieve_max_cpu_time = 1s\n",
-        extra_24: "sieve_max_cpu_time = 1s\n",
+        plugin_23: "sieve_max_cpu_time = 1s\n".into(),
+        extra_24: "sieve_max_cpu_time = 1s\n".into(),
         ..Config::default()
     });
     let key = key_for(ME);
@@ -126,8 +126,8 @@ fn a_message_that_takes_too_much_time_is_deferred_by_us() {
 #[test]
 fn the_time_of_several_messages_is_not_added_up() {
     let dovecot = Dovecot::start(&Config {
-        plugin_23: "sieve_max_cpu_time = 9s\n",
-        extra_24: "sieve_max_cpu_time = 9s\nsieve_resource_usage_timeout = 1s\n",
+        plugin_23: "sieve_max_cpu_time = 9s\n".into(),
+        extra_24: "sieve_max_cpu_time = 9s\nsieve_resource_usage_timeout = 1s\n".into(),
         ..Config::default()
     });
     let key = key_for(ME);

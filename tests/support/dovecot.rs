@@ -45,6 +45,28 @@ pub fn run(command: &mut Command) -> Output {
     command.output().unwrap_or_else(|e| panic!("{name}: {e}; which package holds it is in tests/packages"))
 }
 
+/// A format of mailboxes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// A file for each message: the one of which tests can look at the files.
+    #[default]
+    Maildir,
+    /// A file for each message, flags in the index.
+    Sdbox,
+    /// Many messages in a file.
+    Mdbox,
+}
+
+impl Format {
+    fn driver(self) -> &'static str {
+        match self {
+            Self::Maildir => "maildir",
+            Self::Sdbox => "sdbox",
+            Self::Mdbox => "mdbox",
+        }
+    }
+}
+
 /// What makes one private Dovecot different from another.
 #[derive(Clone, Default)]
 pub struct Config {
@@ -58,11 +80,16 @@ pub struct Config {
     pub before: Option<String>,
     /// A script that runs after the user's own.
     pub after: Option<String>,
-    /// Further lines for `dovecot.conf` of 2.3, and for its `plugin { }`.
-    pub extra_23: &'static str,
-    pub plugin_23: &'static str,
+    /// The format of mailboxes.
+    pub format: Format,
+    /// `passdb` and `userdb`, if others than those that know everybody with the password `test`. The
+    /// users' uid, gid and home are `mail_uid`, `mail_gid` and `mail_home`.
+    pub users: Option<String>,
+    /// Further lines for `dovecot.conf` of 2.3, and for its `plugin { }`. `{dir}` is this Dovecot's folder.
+    pub extra_23: String,
+    pub plugin_23: String,
     /// Further lines for `dovecot.conf` of 2.4.
-    pub extra_24: &'static str,
+    pub extra_24: String,
     /// `mail_temp_dir`, if another than a good one.
     pub temp_dir: Option<&'static str>,
     /// The size of the file system of `mail_temp_dir`, for one that is soon full.
@@ -187,14 +214,23 @@ impl Dovecot {
         let (uid, gid) = mail_user();
         let temp = config.temp_dir.map_or_else(|| self.path("tmp"), PathBuf::from);
         let temp = temp.display();
-        let extra = if self.era == Era::V23 { config.extra_23 } else { config.extra_24 };
+        let in_dir = |text: &str| text.replace("{dir}", &dir.to_string());
+        let extra = in_dir(if self.era == Era::V23 { &config.extra_23 } else { &config.extra_24 });
+        let driver = config.format.driver();
+        let mail_path = if config.format == Format::Maildir { "~/Maildir" } else { "~/mail" };
+        let everybody = match self.era {
+            Era::V23 => {
+                "passdb {\n  driver = static\n  args = password=test\n}\nuserdb {\n  driver = static\n}\n"
+            }
+            Era::V24 => "passdb static {\n  password = test\n}\nuserdb static {\n}\n",
+        };
+        let users = in_dir(config.users.as_deref().unwrap_or(everybody));
         let mut plugin_settings = String::new();
         if !config.default_certs && !config.plugin.iter().any(|(name, _)| *name == "certs") {
             plugin_settings = format!("sieve_perot_encrypt_certs = ~/pgp-certs {dir}/certs\n");
         }
         for (name, value) in &config.plugin {
-            let value = value.replace("{dir}", &dir.to_string());
-            plugin_settings += &format!("sieve_perot_encrypt_{name} = {value}\n");
+            plugin_settings += &format!("sieve_perot_encrypt_{name} = {}\n", in_dir(value));
         }
         let common = format!(
             "base_dir = {dir}/run\nstate_dir = {dir}/state\nlog_path = {dir}/log\n\
@@ -219,16 +255,14 @@ impl Dovecot {
                     config.after.as_ref().map(|_| format!("sieve_after = {dir}/global/after.sieve\n"));
                 format!(
                     "{common}mail_home = {dir}/home/%u\nservice stats {{\n  chroot =\n}}\n\
-                     disable_plaintext_auth = no\nmail_location = maildir:~/Maildir\n\
-                     passdb {{\n  driver = static\n  args = password=test\n}}\n\
-                     userdb {{\n  driver = static\n  args = uid={uid} gid={gid} home={dir}/home/%u\n}}\n\
+                     disable_plaintext_auth = no\nmail_location = {driver}:{mail_path}\n{users}\
                      protocol lmtp {{\n  mail_plugins = sieve\n  auth_username_format = %Lu\n}}\n\
                      plugin {{\n  sieve = file:~/sieve;active=~/.dovecot.sieve\n  \
                      sieve_plugins = sieve_perot_encrypt\n  sieve_plugin_dir = {dir}/modules/sieve\n  \
                      {}{}{plugin_settings}{}\n}}\n{extra}\n",
                     before.unwrap_or_default(),
                     after.unwrap_or_default(),
-                    config.plugin_23,
+                    in_dir(&config.plugin_23),
                 )
             }
             Era::V24 => {
@@ -239,10 +273,8 @@ impl Dovecot {
                 };
                 format!(
                     "dovecot_config_version = 2.4.0\ndovecot_storage_version = 2.4.0\n{common}\
-                     auth_allow_cleartext = yes\nmail_home = {dir}/home/%{{user}}\nmail_driver = maildir\nmail_path = ~/Maildir\n\
-                     passdb static {{\n  password = test\n}}\n\
-                     userdb static {{\n  fields {{\n    uid = {uid}\n    gid = {gid}\n    \
-                     home = {dir}/home/%{{user}}\n  }}\n}}\n\
+                     auth_allow_cleartext = yes\nmail_home = {dir}/home/%{{user}}\n\
+                     mail_driver = {driver}\nmail_path = {mail_path}\n{users}\
                      protocol lmtp {{\n  mail_plugins {{\n    sieve = yes\n  }}\n  \
                      auth_username_format = %{{user | lower}}\n}}\n\
                      sieve_script personal {{\n  type = personal\n  path = ~/sieve\n  active_path = ~/.dovecot.sieve\n}}\n\
@@ -399,6 +431,29 @@ impl Dovecot {
         assert!(answer.contains("OK"), "{answer}\n{}", self.log());
         session.send(&format!("PUTSCRIPT \"test\" {{{}+}}\r\n{script}\r\n", script.len()));
         session.until("")
+    }
+
+    /// Runs `doveadm` with this configuration, which must succeed; what it prints.
+    pub fn doveadm(&self, arguments: &[&str]) -> String {
+        let arguments: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
+        let output = self.tool("doveadm", &arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "doveadm {arguments:?}: {said}\n{}", self.log());
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs Python code with an IMAP session of the user: `imap` is an `imaplib.IMAP4` that has logged in
+    /// (Python's own client). Fails if the code raises; what it prints.
+    pub fn imap(&self, user: &str, code: &str) -> String {
+        let preamble = include_str!("imap.py");
+        let output = run(Command::new("python3")
+            .arg("-c")
+            .arg(format!("{preamble}\n{code}"))
+            .arg(self.path("run/imap"))
+            .arg(user));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{code}: {said}\n{}", self.log());
+        String::from_utf8(output.stdout).unwrap()
     }
 
     /// The process IDs of the running `lmtp` processes of this Dovecot.
