@@ -5,18 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::support::dovecot::{era, run, Config, Dovecot, Era};
+use crate::support::pages::{project, read};
 use crate::support::{armored, decrypt, encrypt_to, find, key_for, settings};
 use crate::{message, script, SECRET};
 
 const ME: &str = "me@domain.com";
-
-fn project(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
-}
-
-fn read(name: &str) -> String {
-    fs::read_to_string(project(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
-}
 
 /// The example configuration for the installed Dovecot.
 fn example() -> &'static str {

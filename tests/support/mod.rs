@@ -3,6 +3,7 @@
 
 pub mod corpus;
 pub mod dovecot;
+pub mod pages;
 
 use std::io::Read;
 use std::time::{Duration, SystemTime};

@@ -1,0 +1,41 @@
+//! What the pages of the documentation show, for tests to run it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A file of the project.
+pub fn project(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// The text of a file of the project.
+pub fn read(name: &str) -> String {
+    fs::read_to_string(project(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+}
+
+/// The fenced blocks of a page in the section with the given heading (without its `#`), in their order.
+/// A section ends at the next heading.
+pub fn blocks(page: &str, heading: &str) -> Vec<String> {
+    let mut blocks = Vec::new();
+    let mut in_section = false;
+    let mut block: Option<(usize, String)> = None;
+    for line in read(page).lines() {
+        let fence = line.trim_start().starts_with("```");
+        block = match block.take() {
+            Some((_, text)) if fence => {
+                blocks.extend(in_section.then_some(text));
+                None
+            }
+            Some((indent, text)) => Some((indent, text + line.get(indent..).unwrap_or_default() + "\n")),
+            None if fence => Some((line.len() - line.trim_start().len(), String::new())),
+            None => {
+                if line.starts_with('#') {
+                    in_section = line.trim_start_matches('#').trim() == heading;
+                }
+                None
+            }
+        };
+    }
+    assert!(!blocks.is_empty(), "{page} has no fenced block below '{heading}'");
+    blocks
+}
