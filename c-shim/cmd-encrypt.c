@@ -6,7 +6,7 @@
 /* Encrypt command
  *
  * Syntax:
- *   encrypt [":force"] [":try"] [<to: string-list>]
+ *   encrypt [":force"] [":try"] [":hidesubject"] [<to: string-list>]
  */
 
 static bool
@@ -43,10 +43,15 @@ static const struct sieve_argument_def encrypt_try_tag = {
 	.identifier = "try",
 };
 
+static const struct sieve_argument_def encrypt_hidesubject_tag = {
+	.identifier = "hidesubject",
+};
+
 enum cmd_encrypt_optional {
 	OPT_END,
 	OPT_FORCE,
 	OPT_TRY,
+	OPT_HIDESUBJECT,
 };
 
 static bool
@@ -58,6 +63,9 @@ cmd_encrypt_registered(struct sieve_validator *valdtr,
 				     OPT_FORCE);
 	sieve_validator_register_tag(valdtr, cmd_reg, ext, &encrypt_try_tag,
 				     OPT_TRY);
+	sieve_validator_register_tag(valdtr, cmd_reg, ext,
+				     &encrypt_hidesubject_tag,
+				     OPT_HIDESUBJECT);
 	return TRUE;
 }
 
@@ -299,6 +307,9 @@ cmd_encrypt_operation_dump(const struct sieve_dumptime_env *denv,
 		case OPT_TRY:
 			sieve_code_dumpf(denv, "try");
 			break;
+		case OPT_HIDESUBJECT:
+			sieve_code_dumpf(denv, "hidesubject");
+			break;
 		default:
 			return FALSE;
 		}
@@ -315,7 +326,7 @@ cmd_encrypt_operation_dump(const struct sieve_dumptime_env *denv,
 struct cmd_encrypt_call {
 	const struct sieve_runtime_env *renv;
 	const struct sieve_extension *ext;
-	bool is_test, force, try;
+	bool is_test, force, try, hide_subject;
 	const char *const *recipients;
 	/* Where the encrypted message is put together */
 	struct perot_temp *temp;
@@ -354,6 +365,9 @@ cmd_encrypt_read_operands(struct cmd_encrypt_call *call, sieve_size_t *address)
 			break;
 		case OPT_TRY:
 			call->try = TRUE;
+			break;
+		case OPT_HIDESUBJECT:
+			call->hide_subject = TRUE;
 			break;
 		default:
 			sieve_runtime_trace_error(renv,
@@ -484,6 +498,7 @@ cmd_encrypt_perform(struct cmd_encrypt_call *call, struct mail *mail)
 		},
 		.recipients = recipients,
 		.force = call->force,
+		.hide_subject = call->hide_subject,
 	};
 	const struct perot_log log = {
 		.context = (void *)renv,

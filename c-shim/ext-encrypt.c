@@ -4,7 +4,7 @@
  * ---------------------------
  *
  * Specification: vendor-defined; doc/vnd.perot.encrypt.txt
- * Implementation: full, but for `:hidesubject`
+ * Implementation: full
  *
  */
 
@@ -33,7 +33,7 @@ ext_encrypt_validator_load(const struct sieve_extension *ext,
 const struct sieve_extension_def perot_extension = {
 	.name = PEROT_EXTENSION_NAME,
 	/* To be raised with each change of the operands of an operation */
-	.version = 1,
+	.version = 2,
 	.load = ext_encrypt_load,
 	.unload = ext_encrypt_unload,
 	.validator_load = ext_encrypt_validator_load,
@@ -56,6 +56,9 @@ perot_log_write(void *context, enum perot_level level, struct perot_bytes line)
 		break;
 	case PEROT_LEVEL_WARNING:
 		e_warning(event, "encrypt: %s", text);
+		break;
+	case PEROT_LEVEL_INFO:
+		e_info(event, "encrypt: %s", text);
 		break;
 	case PEROT_LEVEL_DEBUG:
 		e_debug(event, "encrypt: %s", text);

@@ -27,6 +27,7 @@ struct perot_bytes {
 
 enum perot_level {
 	PEROT_LEVEL_DEBUG = 0,
+	PEROT_LEVEL_INFO,
 	PEROT_LEVEL_WARNING,
 	PEROT_LEVEL_ERROR,
 };
@@ -84,6 +85,8 @@ struct perot_request {
 	size_t recipient_count;
 	/* Encrypt what is encrypted already. */
 	bool force;
+	/* Hide the subject, whatever the settings say. */
+	bool hide_subject;
 };
 
 /* Core side ---------------------------------------------------------------- */

@@ -9,7 +9,7 @@ use crate::error::{Error, Reason, Result};
 use crate::log::{Level, Log};
 use crate::message::assemble::{self, unwritable};
 use crate::message::inspect::{inspect, Inspection};
-use crate::message::Source;
+use crate::message::{protect, Source};
 use crate::openpgp;
 use crate::recipient::{Recipient, MOST_RECIPIENTS};
 use crate::settings::Settings;
@@ -25,6 +25,8 @@ pub struct Job<'a> {
     pub recipients: &'a [&'a [u8]],
     /// Whether to encrypt what is encrypted already.
     pub force: bool,
+    /// Whether to hide the subject, whatever the settings say.
+    pub hide_subject: bool,
     /// The time at which certificates must be valid.
     pub now: SystemTime,
 }
@@ -62,8 +64,9 @@ pub fn encrypt(
         return Ok(Outcome::AlreadyEncrypted);
     }
     let recipients = find_keys(job, log)?;
+    let hide_subject = hides_subject(job, &inspection, log);
     let mut out = Counter { inner: out, bytes: 0 };
-    let bytes_in = write_encrypted(source, &inspection, &recipients, &mut out)?;
+    let bytes_in = write_encrypted(source, &inspection, &recipients, hide_subject, &mut out)?;
     let recipients = recipients.into_iter().map(|r| r.fingerprint).collect();
     Ok(Outcome::Encrypted { recipients, bytes_in, bytes_out: out.bytes })
 }
@@ -92,19 +95,38 @@ fn find_keys(job: &Job<'_>, log: &dyn Log) -> Result<Vec<RecipientKeys>> {
     Ok(keys)
 }
 
+/// Whether the subject is to be hidden. That takes another part around the message, and mail programs do not
+/// verify a signature inside of that.
+fn hides_subject(job: &Job<'_>, inspection: &Inspection, log: &dyn Log) -> bool {
+    let asked = job.hide_subject || job.settings.hide_subject;
+    if asked && inspection.must_be_outermost {
+        log.log(
+            Level::Info,
+            "the subject stays in clear: the message is signed or encrypted by its sender, and mail programs could \
+             not verify or open it inside of another part",
+        );
+    }
+    asked && !inspection.must_be_outermost
+}
+
 /// Writes the encrypted message; the size of the original in bytes.
 fn write_encrypted(
     source: &mut dyn Source,
     inspection: &Inspection,
     recipients: &[RecipientKeys],
+    hide_subject: bool,
     out: &mut Counter<'_>,
 ) -> Result<u64> {
     let boundary = openpgp::random_boundary()?;
     let missing_fields = assemble::missing_fields(source, inspection)?;
-    assemble::write_header(source, out, recipients, &boundary)?;
+    assemble::write_header(source, out, recipients, &boundary, hide_subject)?;
     out.write_all(assemble::body_start(&boundary).as_bytes()).map_err(|e| unwritable(&e))?;
     let bytes_in = openpgp::write_message(recipients, out, |payload| {
-        assemble::write_payload(source, &missing_fields, payload)
+        if hide_subject {
+            protect::write_payload(source, &missing_fields, &openpgp::random_boundary()?, payload)
+        } else {
+            assemble::write_payload(source, &missing_fields, payload)
+        }
     })?;
     out.write_all(assemble::body_end(&boundary).as_bytes()).map_err(|e| unwritable(&e))?;
     Ok(bytes_in)

@@ -5,6 +5,8 @@
 pub enum Level {
     /// A step, shown by `sieve-test -t` and with `mail_debug`.
     Debug,
+    /// Something to know when a message is looked into.
+    Info,
     /// Something that should be looked at some day.
     Warning,
     /// Something that should be looked at now.

@@ -35,6 +35,8 @@ pub struct Settings {
     pub sources: Vec<SourcePath>,
     /// The owner's certificate itself, armored or in base64.
     pub owner_cert: Option<Vec<u8>>,
+    /// Whether subjects are hidden where the script does not say so.
+    pub hide_subject: bool,
 }
 
 /// Where a source is, before the user's home is known.
@@ -86,13 +88,11 @@ fn on_error(value: Option<&[u8]>) -> Result<OnError> {
 }
 
 fn settings(raw: &RawSettings<'_>) -> Result<Settings> {
-    // Not silently ignored: whoever sets it would believe that subjects are hidden.
-    match word(raw.hide_subject).as_deref() {
-        None | Some("" | "no") => {}
-        Some(other) => {
-            return Err(unknown("hide_subject", other, "`no`, for this version does not hide subjects yet"))
-        }
-    }
+    let hide_subject = match word(raw.hide_subject).as_deref() {
+        None | Some("" | "no") => false,
+        Some("yes") => true,
+        Some(other) => return Err(unknown("hide_subject", other, "`yes` or `no`")),
+    };
     let certs = match raw.certs {
         None => DEFAULT_CERTS,
         Some(bytes) => {
@@ -102,6 +102,7 @@ fn settings(raw: &RawSettings<'_>) -> Result<Settings> {
     Ok(Settings {
         sources: certs.split_whitespace().map(source_path).collect::<Result<_>>()?,
         owner_cert: raw.cert.filter(|c| !c.trim_ascii().is_empty()).map(<[u8]>::to_vec),
+        hide_subject,
     })
 }
 
@@ -138,6 +139,7 @@ mod tests {
             [SourcePath::Home("pgp-certs".into()), SourcePath::Absolute("/etc/dovecot/pgp-certs".into())]
         );
         assert!(settings.owner_cert.is_none());
+        assert!(!settings.hide_subject);
     }
 
     #[test]
@@ -148,8 +150,8 @@ mod tests {
                 "sieve_perot_encrypt_on_error = bounce: not understood; write `tempfail` or `keep`",
             ),
             (
-                RawSettings { hide_subject: Some(b"yes"), ..Default::default() },
-                "sieve_perot_encrypt_hide_subject = yes: not understood; write `no`, for this version does not hide subjects yet",
+                RawSettings { hide_subject: Some(b"true"), ..Default::default() },
+                "sieve_perot_encrypt_hide_subject = true: not understood; write `yes` or `no`",
             ),
             (
                 RawSettings { certs: Some(b"/etc/certs keys"), ..Default::default() },

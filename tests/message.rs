@@ -261,6 +261,7 @@ fn a_message_that_cannot_be_read_or_written_is_an_error() {
         owner: Owner::default(),
         recipients: &[ME.as_bytes()],
         force: false,
+        hide_subject: false,
         now: std::time::SystemTime::now(),
     };
     let error = encrypt(&job, &mut Broken(0), &mut Vec::new(), &()).unwrap_err();

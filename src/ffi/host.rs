@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 
 use super::contract::{
     perot_bytes, perot_input, perot_level, perot_log, perot_output, PEROT_LEVEL_DEBUG, PEROT_LEVEL_ERROR,
-    PEROT_LEVEL_WARNING, PEROT_READ_TOO_SLOW,
+    PEROT_LEVEL_INFO, PEROT_LEVEL_WARNING, PEROT_READ_TOO_SLOW,
 };
 use crate::log::{Level, Log};
 use crate::message::Source;
@@ -46,6 +46,7 @@ impl Log for HostLog<'_> {
     fn log(&self, level: Level, line: &str) {
         let level: perot_level = match level {
             Level::Debug => PEROT_LEVEL_DEBUG,
+            Level::Info => PEROT_LEVEL_INFO,
             Level::Warning => PEROT_LEVEL_WARNING,
             Level::Error => PEROT_LEVEL_ERROR,
         };

@@ -145,7 +145,14 @@ fn run(
     };
     #[cfg(feature = "inject-panic")]
     assert!(!recipients.contains(&b"panic@test.invalid".as_slice()), "injected");
-    let job = Job { settings, owner, recipients: &recipients, force: request.force, now: SystemTime::now() };
+    let job = Job {
+        settings,
+        owner,
+        recipients: &recipients,
+        force: request.force,
+        hide_subject: request.hide_subject,
+        now: SystemTime::now(),
+    };
     encrypt(&job, &mut HostInput(input), &mut HostOutput(output), &HostLog(log))
 }
 

@@ -7,6 +7,7 @@ use super::crlf::CrlfWriter;
 use super::header::{self, Field};
 use super::inspect::Inspection;
 use super::lines::Lines;
+use super::protect;
 use super::{too_large, unreadable, Source, MOST_HEADER_BYTES};
 use crate::certs::keys::RecipientKeys;
 use crate::error::{Error, Reason, Result};
@@ -15,10 +16,8 @@ use crate::error::{Error, Reason, Result};
 pub const MARKER: &str = "Encrypted-On-Delivery";
 
 /// Fields of the original that do not go into the outer header: they describe the original body, or
-/// vouch for it. `Content-*` are left out besides. All of them are in the payload.
-const LEFT_OUT: [&str; 9] = [
-    "mime-version",
-    "content-length",
+/// vouch for it. [`header::describes_the_body`] names more. All of them are in the payload.
+const LEFT_OUT: [&str; 7] = [
     "lines",
     "dkim-signature",
     "domainkey-signature",
@@ -35,7 +34,8 @@ pub fn unwritable(error: &io::Error) -> Error {
     Error::new(Reason::WriteFailed, text)
 }
 
-/// Writes the outer header, from the original's fields to the empty line.
+/// Writes the outer header, from the original's fields to the empty line. A subject that is to be hidden is
+/// replaced.
 ///
 /// # Errors
 ///
@@ -45,8 +45,9 @@ pub fn write_header(
     out: &mut dyn Write,
     recipients: &[RecipientKeys],
     boundary: &str,
+    hide_subject: bool,
 ) -> Result<()> {
-    copy_fields(source, out)?;
+    copy_fields(source, out, hide_subject)?;
     let own = format!(
         "{}\r\nMIME-Version: 1.0\r\nContent-Type: multipart/encrypted; protocol=\"application/pgp-encrypted\";\r\n \
          boundary=\"{boundary}\"\r\n\r\n",
@@ -55,14 +56,20 @@ pub fn write_header(
     out.write_all(own.as_bytes()).map_err(|e| unwritable(&e))
 }
 
-fn copy_fields(source: &mut dyn Source, out: &mut dyn Write) -> Result<()> {
+fn copy_fields(source: &mut dyn Source, out: &mut dyn Write, hide_subject: bool) -> Result<()> {
     source.rewind().map_err(unreadable)?;
     let mut lines = Lines::new(source);
     let mut out = CrlfWriter::new(out);
     let mut keep = false;
     let mut complete = true;
+    let mut replacement = Some(protect::HIDDEN_SUBJECT);
     while let Some(piece) = lines.next_piece().map_err(unreadable)?.filter(|p| !p.is_empty_line()) {
         match header::classify(&piece) {
+            Field::Begins(name) if hide_subject && protect::tells_the_subject(&name) => {
+                keep = false;
+                let replacement = replacement.take_if(|_| name == "subject").unwrap_or_default();
+                out.write_all(replacement.as_bytes()).map_err(|e| unwritable(&e))?;
+            }
             Field::Begins(name) => keep = !is_left_out(&name),
             Field::Continues => {}
             // Some of the body, for all one knows: an mbox line, a text without an empty line in front.
@@ -90,7 +97,7 @@ fn copy_fields(source: &mut dyn Source, out: &mut dyn Write) -> Result<()> {
 }
 
 fn is_left_out(name: &str) -> bool {
-    name.starts_with("content-") || LEFT_OUT.contains(&name)
+    header::describes_the_body(name) || LEFT_OUT.contains(&name)
 }
 
 /// The marker field. It is folded, for there may be 32 recipients, and a line has 998 bytes at most.

@@ -31,6 +31,12 @@ pub fn classify(piece: &Piece<'_>) -> Field {
     Field::Begins(String::from_utf8_lossy(name).to_ascii_lowercase())
 }
 
+/// Whether a field, its name in lower case, says what the body is: a structural header field of RFC 9788,
+/// section 1.1.1.
+pub fn describes_the_body(name: &str) -> bool {
+    name == "mime-version" || name.starts_with("content-")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,7 @@ pub mod crlf;
 pub mod header;
 pub mod inspect;
 pub mod lines;
+pub mod protect;
 
 use std::io::{self, Read, Seek};
 

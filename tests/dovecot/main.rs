@@ -12,6 +12,7 @@ mod later;
 mod readers;
 mod scripts;
 mod streaming;
+mod subject;
 
 use support::dovecot::{Config, Dovecot};
 

@@ -127,14 +127,21 @@ fn an_upload_is_refused_with_the_reason() {
 fn the_binary_can_be_dumped() {
     let dovecot = Dovecot::prepare(&Config::default());
     let body =
-        "encrypt; encrypt :force :try [\"a@t.org\", \"b@t.org\"]; if anyof (encrypted, encrypt) { stop; }";
+        "encrypt; encrypt :force :try :hidesubject [\"a@t.org\", \"b@t.org\"]; if anyof (encrypted, encrypt) { stop; }";
     let (compiled, output) = sievec(&dovecot, &script("", body));
     assert!(compiled, "{output}");
     let dump = dovecot.tool("sieve-dump", &[dovecot.path("global/checked.svbin").as_os_str()]);
     let dump = String::from_utf8_lossy(&dump.stdout);
-    for text in
-        ["ENCRYPT (command)", "(the owner)", "force", "try", "\"b@t.org\"", "ENCRYPTED", "ENCRYPT (test)"]
-    {
+    for text in [
+        "ENCRYPT (command)",
+        "(the owner)",
+        "force",
+        "try",
+        "hidesubject",
+        "\"b@t.org\"",
+        "ENCRYPTED",
+        "ENCRYPT (test)",
+    ] {
         assert!(dump.contains(text), "{text} is not in\n{dump}");
     }
 }

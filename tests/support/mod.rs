@@ -79,6 +79,7 @@ pub fn settings(sources: &[&std::path::Path]) -> Settings {
     Settings {
         sources: sources.iter().map(|p| SourcePath::Absolute(p.to_str().unwrap().into())).collect(),
         owner_cert: None,
+        hide_subject: false,
     }
 }
 
@@ -89,7 +90,7 @@ pub fn encrypt_to(
     message: &[u8],
 ) -> Result<(Outcome, Vec<u8>), Error> {
     let owner = Owner { user: "tester", ..Owner::default() };
-    let job = Job { settings, owner, recipients, force: false, now: SystemTime::now() };
+    let job = Job { settings, owner, recipients, force: false, hide_subject: false, now: SystemTime::now() };
     let mut out = Vec::new();
     let outcome = encrypt(&job, &mut std::io::Cursor::new(message), &mut out, &())?;
     Ok((outcome, out))

@@ -21,6 +21,12 @@ pub fn command() -> Command {
                 .help("Encrypt a message that is encrypted already, too"),
         )
         .arg(
+            Arg::new("hide-subject")
+                .long("hide-subject")
+                .action(ArgAction::SetTrue)
+                .help("Put the subject into the encrypted part, and `[...]` in its place"),
+        )
+        .arg(
             Arg::new("recipient")
                 .value_name("RECIPIENT")
                 .action(ArgAction::Append)

@@ -32,6 +32,7 @@ pub fn run(matches: &mut ArgMatches) -> Result<ExitCode, Box<dyn Error>> {
         owner: Owner { user: "", recipient: None, home: home.as_deref() },
         recipients: &recipients,
         force: matches.get_flag("force"),
+        hide_subject: matches.get_flag("hide-subject"),
         now: SystemTime::now(),
     };
 

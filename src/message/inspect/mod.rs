@@ -46,6 +46,8 @@ pub struct Inspection {
     pub has_content_type: bool,
     /// Whether its header has a Content-Transfer-Encoding.
     pub has_transfer_encoding: bool,
+    /// Whether it is signed or encrypted in a way that mail programs handle only if no other part is around it.
+    pub must_be_outermost: bool,
 }
 
 /// Looks at a message, from its first byte and no further than needed.
@@ -156,6 +158,7 @@ impl Walker {
             encrypted,
             has_content_type: fields.content_type.is_some(),
             has_transfer_encoding: fields.transfer_encoding.is_some(),
+            must_be_outermost: fields.content_type.as_deref().is_some_and(is_cryptographic),
         }
     }
 
@@ -378,11 +381,7 @@ impl ContentType {
         if !is_understood_by_all(value) {
             return Err(Plain);
         }
-        let mut terminated = value.to_vec();
-        terminated.push(b'\n');
-        let HeaderValue::ContentType(parsed) = MessageStream::new(&terminated).parse_content_type() else {
-            return Err(Plain);
-        };
+        let parsed = parse_content_type(value).ok_or(Plain)?;
         let attributes = parsed.attributes().unwrap_or_default();
         let attribute = |name: &str| {
             let mut values = attributes.iter().filter(|a| a.name.eq_ignore_ascii_case(name));
@@ -397,6 +396,27 @@ impl ContentType {
             charset: attribute("charset")?.map(|c| c.to_ascii_lowercase()),
         })
     }
+}
+
+fn parse_content_type(value: &[u8]) -> Option<mail_parser::ContentType<'static>> {
+    let terminated = [value, b"\n"].concat();
+    match MessageStream::new(&terminated).parse_content_type().into_owned() {
+        HeaderValue::ContentType(parsed) => Some(parsed),
+        _ => None,
+    }
+}
+
+/// Whether a Content-Type, read as kindly as can be, is that of a cryptographic layer (RFC 1847; RFC 8551,
+/// section 3).
+fn is_cryptographic(value: &[u8]) -> bool {
+    parse_content_type(value).is_some_and(|parsed| {
+        let subtype = parsed.subtype().unwrap_or_default().to_ascii_lowercase();
+        match parsed.ctype().to_ascii_lowercase().as_str() {
+            "multipart" => matches!(subtype.as_str(), "signed" | "encrypted"),
+            "application" => matches!(subtype.as_str(), "pkcs7-mime" | "x-pkcs7-mime"),
+            _ => false,
+        }
+    })
 }
 
 /// Whether a Content-Type is written in the plain part of the grammar (RFC 2045, section 5.1): `type/subtype`
