@@ -76,6 +76,14 @@ impl Database {
         dovecot
     }
 
+    /// A proxy on which the plugin is not installed, and which has no users of its own.
+    fn proxy(&self) -> Dovecot {
+        let proxy = self.machine("The proxy", 0, without_plugin());
+        fs::remove_file(proxy.path("modules/sieve/lib90_sieve_perot_encrypt_plugin.so")).unwrap();
+        rewrite(&proxy, "dovecot.conf", |text| text.replace("mail_uid =", "#").replace("mail_gid =", "#"));
+        proxy
+    }
+
     fn backend(&self, host: &str, config: Config) -> Dovecot {
         let (lmtp, imap) = (free_port(), free_port());
         self.run(&format!("INSERT INTO ports VALUES ('{host}', 'lmtp', {lmtp}), ('{host}', 'imap', {imap})"));
@@ -88,6 +96,11 @@ impl Database {
         };
         self.machine("The backends", lmtp, config)
     }
+}
+
+fn rewrite(dovecot: &Dovecot, name: &str, edit: impl Fn(&str) -> String) {
+    let file = dovecot.path(name);
+    fs::write(&file, edit(&fs::read_to_string(&file).unwrap())).unwrap();
 }
 
 /// In place of `host` in the proxy's query: all machines are this one.
@@ -109,8 +122,7 @@ struct Cluster {
 impl Cluster {
     fn start() -> Self {
         let database = Database::new();
-        let mut proxy = database.machine("The proxy", 0, without_plugin());
-        fs::remove_file(proxy.path("modules/sieve/lib90_sieve_perot_encrypt_plugin.so")).unwrap();
+        let mut proxy = database.proxy();
         let [mut one, mut two] = ["one", "two"].map(|host| database.backend(host, Config::default()));
         for dovecot in [&mut proxy, &mut one, &mut two] {
             dovecot.launch();
@@ -216,6 +228,7 @@ fn a_backend_without_the_plugin_stores_in_clear_and_the_check_tells() {
     let answer = bad.deliver(ALICE, &message("clear"));
     assert!(answer.starts_with("250 "), "{answer}\n{}", bad.log());
     assert!(find(&bad.only_message(ALICE), SECRET.as_bytes()).is_some());
+    bad.log_line(&["unknown Sieve capability"]);
 
     let checks = blocks(PAGE, "Check that it works");
     let (compile, show) = (&checks[0], &checks[if era() == Era::V23 { 1 } else { 2 }]);
@@ -230,4 +243,44 @@ fn a_backend_without_the_plugin_stores_in_clear_and_the_check_tells() {
     let named = |output: &Output| find(&output.stdout, b"sieve_perot_encrypt").is_some();
     assert!(silent(&fine(&good, compile)) && named(&fine(&good, show)));
     assert!(!fine(&bad, compile).status.success() && !named(&fine(&bad, show)));
+}
+
+/// With the page's query, a user whom the database knows is passed on. Whatever the query says, nothing is
+/// delivered on the proxy itself.
+#[test]
+fn the_proxy_stores_nothing() {
+    let database = Database::new();
+    database.add(ALICE, "one", Some(&key_for(ALICE)));
+    let mut proxy = database.proxy();
+    for file in ["dovecot.conf", "dovecot-sql.conf.ext"] {
+        rewrite(&proxy, file, |text| text.replace("'y' AS proxy", "NULL AS proxy"));
+    }
+    proxy.launch();
+    let answer = proxy.deliver(ALICE, &message("here"));
+    assert!(answer.starts_with("451 "), "{answer}\n{}", proxy.log());
+    proxy.log_line(&["User is missing UID (see mail_uid setting)"]);
+    assert_nothing_stored(&proxy, ALICE);
+}
+
+#[test]
+fn what_the_auth_cache_holds_is_used_until_it_is_flushed() {
+    let database = Database::new();
+    let cache = "auth_cache_size = 1M\n";
+    let config = Config { extra_23: cache.into(), extra_24: cache.into(), ..Config::default() };
+    let mut backend = database.backend("one", config);
+    backend.launch();
+    let [old, new] = [ALICE, ALICE].map(key_for);
+    database.add(ALICE, "one", Some(&old));
+    let deliver = |key: &Cert| {
+        let answer = backend.deliver(ALICE, &message("cached"));
+        assert!(answer.starts_with("250 "), "{answer}\n{}", backend.log());
+        assert!(decrypt(&backend.only_message(ALICE), key).ends_with(&message("cached")));
+        fs::remove_dir_all(backend.home(ALICE).join("Maildir")).unwrap();
+    };
+    deliver(&old);
+    database.certificate(ALICE, &new);
+    deliver(&old);
+    let flush = blocks(PAGE, "What happens").last().unwrap().clone();
+    backend.doveadm(&flush.split_whitespace().skip(1).collect::<Vec<_>>());
+    deliver(&new);
 }
