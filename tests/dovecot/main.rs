@@ -3,12 +3,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cluster;
 mod corpus;
 mod delivery;
 mod documents;
 mod exports;
 mod failing;
 mod later;
+mod mail_crypt;
 mod readers;
 mod scripts;
 mod streaming;

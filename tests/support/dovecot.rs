@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::{chown, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -256,7 +257,7 @@ impl Dovecot {
                 format!(
                     "{common}mail_home = {dir}/home/%u\nservice stats {{\n  chroot =\n}}\n\
                      disable_plaintext_auth = no\nmail_location = {driver}:{mail_path}\n{users}\
-                     protocol lmtp {{\n  mail_plugins = sieve\n  auth_username_format = %Lu\n}}\n\
+                     protocol lmtp {{\n  mail_plugins = $mail_plugins sieve\n  auth_username_format = %Lu\n}}\n\
                      plugin {{\n  sieve = file:~/sieve;active=~/.dovecot.sieve\n  \
                      sieve_plugins = sieve_perot_encrypt\n  sieve_plugin_dir = {dir}/modules/sieve\n  \
                      {}{}{plugin_settings}{}\n}}\n{extra}\n",
@@ -463,8 +464,9 @@ impl Dovecot {
     }
 }
 
-impl Drop for Dovecot {
-    fn drop(&mut self) {
+impl Dovecot {
+    /// Ends it. [`Self::launch`] starts it again.
+    pub fn stop(&mut self) {
         let Some(mut master) = self.master.take() else { return };
         let _ = Command::new("kill").arg(master.id().to_string()).status();
         let end = Instant::now() + Duration::from_secs(10);
@@ -474,6 +476,17 @@ impl Drop for Dovecot {
         let _ = master.kill();
         let _ = master.wait();
     }
+}
+
+impl Drop for Dovecot {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// A TCP port on which nobody listens.
+pub fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
 /// One LMTP connection.
@@ -536,7 +549,8 @@ impl Lmtp {
         self.answer()
     }
 
-    /// Delivers a message, and returns the answers. Empty answers: the connection was closed.
+    /// Delivers a message, and returns the answers: for a recipient who is refused, that to `RCPT`.
+    /// Empty answers: the connection was closed.
     pub fn deliver(&mut self, recipients: &[&str], message: &[u8]) -> Vec<String> {
         self.deliver_from(recipients, &mut &message[..])
     }
@@ -544,19 +558,20 @@ impl Lmtp {
     /// Delivers a message that is read piece by piece.
     pub fn deliver_from(&mut self, recipients: &[&str], message: &mut dyn Read) -> Vec<String> {
         self.command("MAIL FROM:<sender@example.net>");
-        for recipient in recipients {
-            let answer = self.command(&format!("RCPT TO:<{recipient}>"));
-            assert!(answer.starts_with("250"), "{recipient}: {answer}");
+        let mut answers: Vec<String> =
+            recipients.iter().map(|recipient| self.command(&format!("RCPT TO:<{recipient}>"))).collect();
+        if !answers.iter().any(|answer| answer.starts_with("250")) {
+            return answers;
         }
         let answer = self.command("DATA");
         assert!(answer.starts_with("354"), "{answer}");
         let stream = self.stream.get_mut();
         let mut stuffed = DotStuffer { inner: std::io::BufWriter::new(stream), line_start: true, last: 0 };
         let sent = std::io::copy(message, &mut stuffed).and_then(|_| stuffed.finish());
-        if sent.is_err() {
-            return recipients.iter().map(|_| String::new()).collect();
+        for answer in answers.iter_mut().filter(|answer| answer.starts_with("250")) {
+            *answer = if sent.is_ok() { self.answer() } else { String::new() };
         }
-        recipients.iter().map(|_| self.answer()).collect()
+        answers
     }
 }
 
