@@ -254,7 +254,7 @@ fn config(before: Option<&str>) -> Config {
         score("spamtest") + &score("virustest")
     };
     let sendmail = "sendmail_path = {dir}/bin/sendmail\nsubmission_host =\n";
-    let plugins = "sieve_plugins = sieve_perot_encrypt sieve_extprograms\n";
+    let plugins = "sieve_plugins = sieve_perot_encrypt sieve_extprograms sieve_imapsieve\n";
     Config {
         before: before.map(str::to_owned),
         plugin_23: format!(
@@ -287,7 +287,11 @@ struct Rig {
 
 impl Rig {
     fn start(before: Option<&str>) -> Self {
-        let mut dovecot = Dovecot::prepare(&config(before));
+        Self::with(&config(before))
+    }
+
+    fn with(config: &Config) -> Self {
+        let mut dovecot = Dovecot::prepare(config);
         let key = key_for(ME);
         fs::write(dovecot.certs().join("me.asc"), armored(&key)).unwrap();
         for name in ["bin", "sent"] {
@@ -514,4 +518,38 @@ fn a_pipe_in_front_draws_a_warning() {
     let output = rig.dovecot.tool("sievec", &[source.as_os_str(), compiled.as_os_str()]);
     let said = String::from_utf8_lossy(&output.stderr).replace('`', "'");
     assert!(output.status.success() && said.contains("'pipe' on line 2 comes before 'encrypt'"), "{said}");
+}
+
+/// A failure behind a `pipe` ends the process, with Pigeonhole 0.5.19 and 2.4.1, whether or not a script
+/// encrypts. The message is with the MTA then.
+#[test]
+fn a_failure_behind_pipe_stores_nothing_in_clear() {
+    let rig = Rig::start(None);
+    let script =
+        requires("vnd.dovecot.pipe copy ihave") + ENCRYPT + "pipe :copy \"program\"; error \"no\";\n";
+    rig.dovecot.script(ME, &script);
+    let answer = rig.dovecot.deliver(ME, &the_message());
+    rig.dovecot.assert_nowhere(SECRET);
+    assert_eq!(answer.starts_with("250 "), rig.dovecot.stored(ME).len() == 1, "{answer}");
+}
+
+/// With IMAPSieve the message is in the mailbox already: `report` sends what is there.
+#[test]
+fn imapsieve_reports_what_was_appended() {
+    let mut config = config(None);
+    config.extra_23 += "protocol imap {\n  mail_plugins = imap_sieve\n}\n";
+    config.plugin_23 += "imapsieve_mailbox1_name = INBOX\nimapsieve_mailbox1_causes = APPEND\n\
+         imapsieve_mailbox1_before = file:{dir}/global/imap.sieve\nimapsieve_expunge_discarded = yes\n";
+    config.extra_24 += "protocol imap {\n  mail_plugins {\n    imap_sieve = yes\n  }\n}\n\
+         mailbox INBOX {\n  sieve_script imap {\n    type = before\n    cause = append\n    \
+         path = {dir}/global/imap.sieve\n  }\n}\nimapsieve_expunge_discarded = yes\n";
+    let rig = Rig::with(&config);
+    let script = requires("vnd.dovecot.report") + ENCRYPT + "report \"abuse\" \"Spam.\" \"x@example.net\";";
+    fs::write(rig.dovecot.path("global/imap.sieve"), script).unwrap();
+    let message = rig.dovecot.path("message");
+    fs::write(&message, the_message()).unwrap();
+    let append = format!("good(imap.append('INBOX', '', None, open('{}', 'rb').read()))", message.display());
+    rig.dovecot.imap(ME, &append);
+    let outcome = rig.outcome("250", &action("", "", ""));
+    assert!(outcome.starts_with("sent: in clear; "), "{outcome}\n{}", rig.dovecot.log());
 }
