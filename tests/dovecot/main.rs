@@ -10,6 +10,7 @@ mod documents;
 mod exports;
 mod failing;
 mod later;
+mod mail_crypt;
 mod readers;
 mod scripts;
 mod streaming;

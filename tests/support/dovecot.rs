@@ -256,7 +256,7 @@ impl Dovecot {
                 format!(
                     "{common}mail_home = {dir}/home/%u\nservice stats {{\n  chroot =\n}}\n\
                      disable_plaintext_auth = no\nmail_location = {driver}:{mail_path}\n{users}\
-                     protocol lmtp {{\n  mail_plugins = sieve\n  auth_username_format = %Lu\n}}\n\
+                     protocol lmtp {{\n  mail_plugins = $mail_plugins sieve\n  auth_username_format = %Lu\n}}\n\
                      plugin {{\n  sieve = file:~/sieve;active=~/.dovecot.sieve\n  \
                      sieve_plugins = sieve_perot_encrypt\n  sieve_plugin_dir = {dir}/modules/sieve\n  \
                      {}{}{plugin_settings}{}\n}}\n{extra}\n",
