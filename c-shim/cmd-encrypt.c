@@ -122,7 +122,7 @@ cmd_encrypt_warn_of_earlier_action(struct sieve_validator *valdtr,
 				   struct sieve_command *cmd)
 {
 	static const char *const actions[] = {
-		"keep", "fileinto", "redirect", NULL
+		"keep", "fileinto", "redirect", "pipe", NULL
 	};
 	struct sieve_command *outer, *earlier;
 

@@ -118,6 +118,23 @@ static void perot_update_earlier_keeps(const struct sieve_runtime_env *renv)
 		sieve_message_snapshot(renv->msgctx);
 }
 
+/* Not all that Pigeonhole does asks for the current message: `report` sends, the old `notify` quotes, and
+   the implicit keep after a failure stores the message that the delivery began with. From here on that is
+   the encrypted one. In a copy, since the struct is Dovecot's, who goes on with the original. */
+static void perot_forget_original(const struct sieve_runtime_env *renv)
+{
+	struct sieve_execute_env *eenv =
+		(struct sieve_execute_env *)renv->exec_env;
+	struct sieve_message_data *msgdata =
+		p_new(eenv->pool, struct sieve_message_data, 1);
+
+	*msgdata = *eenv->msgdata;
+	msgdata->mail = sieve_message_get_mail(renv->msgctx);
+	eenv->msgdata = msgdata;
+	/* That mail has to stay until the end: what changes the message next makes a new one. */
+	sieve_message_snapshot(renv->msgctx);
+}
+
 void perot_keep_encrypted(const struct sieve_runtime_env *renv,
 			  const struct sieve_extension *ext)
 {
@@ -130,6 +147,7 @@ void perot_keep_encrypted(const struct sieve_runtime_env *renv,
 	if (mdctx == NULL ||
 	    sieve_message_get_mail(renv->msgctx) == eenv->msgdata->mail)
 		return;
+	perot_forget_original(renv);
 	sieve_result_set_failure_action(renv->result, ext, &act_store_current);
 	eenv->exec_status->tried_default_save = TRUE;
 	/* Told of a temporary failure only where it is the one way to keep mail_deliver() from the
@@ -141,12 +159,29 @@ void perot_keep_encrypted(const struct sieve_runtime_env *renv,
 	}
 }
 
+/* Pigeonhole rolls back what this script has asked for, though nothing of it has begun: the process ends in
+   the rollback of `pipe`. What is not there is not rolled back. A keep may have begun in an earlier
+   script. */
+static void perot_forget_actions(const struct sieve_runtime_env *renv)
+{
+	struct sieve_result_iterate_context *iter;
+	const struct sieve_action *action;
+
+	iter = sieve_result_iterate_init(renv->result);
+	while ((action = sieve_result_iterate_next(iter, NULL)) != NULL) {
+		if (!action->keep &&
+		    !sieve_action_is_executed(action, renv->result))
+			sieve_result_iterate_delete(iter);
+	}
+}
+
 void perot_defer(const struct sieve_runtime_env *renv,
 		 const struct sieve_extension *ext, const char *reason)
 {
 	const struct sieve_execute_env *eenv = renv->exec_env;
 	struct mail_deliver_context *mdctx = perot_deliver_context(eenv);
 
+	perot_forget_actions(renv);
 	if (mdctx == NULL)
 		return;
 	sieve_result_set_failure_action(renv->result, ext, &act_defer);
