@@ -9,6 +9,7 @@ mod documents;
 mod exports;
 mod failing;
 mod later;
+mod mta;
 mod readers;
 mod scripts;
 mod streaming;
