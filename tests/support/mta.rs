@@ -6,7 +6,7 @@ use std::os::unix::fs::{chown, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use super::dovecot::{is_root, run, run_with, wait_for_line, Dovecot, DEBIAN_EXIM, POSTFIX};
+use super::dovecot::{is_root, run_with, wait_for_line, wait_until, Dovecot, DEBIAN_EXIM, POSTDROP, POSTFIX};
 
 /// A mail server in front of a [`Dovecot`].
 pub trait MailServer {
@@ -86,11 +86,13 @@ impl Postfix {
             "Postfix runs as root only: run this test as root, or leave it out with `-- --skip postfix`"
         );
         let postfix = Self { root: unpacked("postfix"), folder: folder(), master: None };
-        for name in ["etc", "data", "spool/private"] {
-            fs::create_dir_all(postfix.path(name)).unwrap();
-        }
-        for name in ["data", "spool/private"] {
-            chown(postfix.path(name), Some(POSTFIX), Some(POSTFIX)).unwrap();
+        let queue = "active bounce corrupt defer deferred flush hold incoming private saved trace";
+        let queue: Vec<String> = queue.split(' ').map(|name| format!("spool/{name}")).collect();
+        fs::create_dir_all(postfix.path("etc")).unwrap();
+        fs::create_dir_all(postfix.path("spool/pid")).unwrap();
+        for name in queue.iter().map(String::as_str).chain(["data", "spool/maildrop", "spool/public"]) {
+            fs::create_dir(postfix.path(name)).unwrap();
+            chown(postfix.path(name), Some(POSTFIX), Some(POSTDROP)).unwrap();
             fs::set_permissions(postfix.path(name), fs::Permissions::from_mode(0o700)).unwrap();
         }
         postfix
@@ -112,8 +114,6 @@ impl Postfix {
             "compatibility_level = 3.6\nqueue_directory = {dir}/spool\ndata_directory = {dir}/data\n\
              daemon_directory = {root}/usr/lib/postfix/sbin\ncommand_directory = {root}/usr/sbin\n\
              meta_directory = {root}/etc/postfix\nshlib_directory = {root}/usr/lib/postfix\n\
-             sendmail_path = {root}/usr/sbin/sendmail\nmailq_path = {root}/usr/bin/mailq\n\
-             newaliases_path = {root}/usr/bin/newaliases\n\
              mail_owner = postfix\nsetgid_group = postdrop\nimport_environment = MAIL_CONFIG {libraries}\n\
              export_environment = MAIL_CONFIG {libraries}\n\
              maillog_file_prefixes = {dir}\nmaillog_file = {dir}/log\n\
@@ -124,10 +124,16 @@ impl Postfix {
         fs::write(self.path("etc/main.cf"), main).unwrap();
         fs::write(self.path("etc/master.cf"), MASTER_CF).unwrap();
         let output = fs::File::create(self.path("output")).unwrap();
-        let mut command = self.command(dovecot, "postfix");
-        command.arg("start-fg").stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
-        self.master = Some(command.spawn().unwrap());
-        self.log_line(&["daemon started"]);
+        let master = self.root.join("usr/lib/postfix/sbin/master");
+        // Not by `postfix start`: a script of Debian 13 in it is at home in /usr/lib/postfix only.
+        let mut command = self.command(dovecot, master.to_str().unwrap());
+        command.arg("-s").stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
+        let master = self.master.insert(command.spawn().unwrap());
+        let (log, output) = (self.folder.path().join("log"), self.folder.path().join("output"));
+        let read = |file| fs::read_to_string(file).unwrap_or_default();
+        let started = || read(&log).contains("daemon started");
+        wait_until(|| started() || master.try_wait().unwrap().is_some(), || read(&output));
+        assert!(started(), "Postfix does not start: {}{}", read(&output), read(&log));
     }
 }
 
@@ -166,10 +172,10 @@ impl MailServer for Postfix {
 
 impl Drop for Postfix {
     fn drop(&mut self) {
-        let Some(mut child) = self.master.take() else { return };
-        let pid = fs::read_to_string(self.path("spool/pid/master.pid")).unwrap_or_default();
-        let _ = run(Command::new("kill").arg(pid.trim()));
-        let _ = child.wait();
+        let Some(mut master) = self.master.take() else { return };
+        // Ends its own processes, too.
+        let _ = Command::new("kill").arg(master.id().to_string()).status();
+        let _ = master.wait();
     }
 }
 
