@@ -12,6 +12,7 @@ mod exports;
 mod failing;
 mod later;
 mod mail_crypt;
+mod mta;
 mod readers;
 mod scripts;
 mod streaming;

@@ -18,6 +18,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The user whose mailboxes these are, when the tests run as root.
 const VMAIL: u32 = 5000;
 
+/// Users and a group of mail servers, when the tests run as root, see [`Config::mail_server_users`].
+pub const POSTFIX: u32 = 5001;
+pub const POSTDROP: u32 = 5002;
+pub const DEBIAN_EXIM: u32 = 5003;
+
 /// Which of the two kinds of Dovecot is installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Era {
@@ -44,6 +49,37 @@ pub fn era() -> Era {
 pub fn run(command: &mut Command) -> Output {
     let name = command.get_program().to_string_lossy().into_owned();
     command.output().unwrap_or_else(|e| panic!("{name}: {e}; which package holds it is in tests/packages"))
+}
+
+/// Runs a program that must be there, with `input` on its standard input.
+pub fn run_with(command: &mut Command, input: &[u8]) -> Output {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    // A program that fails may not read all of it.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    child.wait_with_output().unwrap()
+}
+
+/// Waits until the condition holds, and panics with what `state` says if it does not in time.
+pub fn wait_until(mut condition: impl FnMut() -> bool, state: impl Fn() -> String) {
+    let end = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < end, "waited in vain: {}", state());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Waits until a log has a line with all of `texts`, and returns that line.
+pub fn wait_for_line(log: &Path, texts: &[&str]) -> String {
+    let read = || String::from_utf8_lossy(&fs::read(log).unwrap_or_default()).into_owned();
+    let line = || read().lines().find(|line| texts.iter().all(|t| line.contains(t))).map(str::to_owned);
+    let mut found = None;
+    let mut look = || {
+        found = line();
+        found.is_some()
+    };
+    wait_until(&mut look, || format!("{texts:?} is not in the log:\n{}", read()));
+    found.unwrap()
 }
 
 /// A format of mailboxes.
@@ -95,13 +131,15 @@ pub struct Config {
     pub temp_dir: Option<&'static str>,
     /// The size of the file system of `mail_temp_dir`, for one that is soon full.
     pub temp_size: Option<&'static str>,
+    /// Have the users of mail servers (`postfix`, `Debian-exim`, `vmail`, ...), as if those were installed.
+    pub mail_server_users: bool,
 }
 
 /// A running Dovecot. It ends when this is dropped.
 pub struct Dovecot {
     folder: tempfile::TempDir,
-    temp_size: Option<&'static str>,
-    settings_module: bool,
+    /// Commands that mount what differs for this Dovecot's processes.
+    mounts: Vec<String>,
     master: Option<Child>,
     /// Its era.
     pub era: Era,
@@ -120,8 +158,7 @@ impl Dovecot {
         let folder = tempfile::Builder::new().prefix("perot").tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let era = era();
-        let settings_module = era == Era::V24 && !config.no_settings_module;
-        let dovecot = Self { folder, temp_size: config.temp_size, settings_module, master: None, era };
+        let mut dovecot = Self { folder, mounts: Vec::new(), master: None, era };
         for name in ["run", "state", "home", "modules/sieve", "modules/settings", "tmp", "global", "certs"] {
             fs::create_dir_all(dovecot.path(name)).unwrap();
         }
@@ -135,7 +172,31 @@ impl Dovecot {
         }
         fs::set_permissions(dovecot.path("global"), fs::Permissions::from_mode(0o777)).unwrap();
         fs::write(dovecot.path("dovecot.conf"), dovecot.configuration(config)).unwrap();
+        dovecot.mounts = dovecot.mounts(config);
         dovecot
+    }
+
+    fn mounts(&self, config: &Config) -> Vec<String> {
+        let mut mounts = Vec::new();
+        let mut bind = |from: PathBuf, to: &Path| {
+            mounts.push(format!("mount --bind {} {}", from.display(), to.display()));
+        };
+        if self.era == Era::V24 && !config.no_settings_module {
+            bind(self.path("modules/settings"), &modules_dir().join("settings"));
+        }
+        if config.mail_server_users {
+            for (name, ours) in mail_server_users(&self.path("home")) {
+                let file = Path::new("/etc").join(name);
+                // The first line with a name or a number is the one that counts.
+                fs::write(self.path(name), ours + &fs::read_to_string(&file).unwrap()).unwrap();
+                bind(self.path(name), &file);
+            }
+        }
+        if let Some(size) = config.temp_size {
+            let temp = self.path("tmp");
+            mounts.push(format!("mount -t tmpfs -o size={size},mode=1777 tmpfs {}", temp.display()));
+        }
+        mounts
     }
 
     /// A path in the folder of this Dovecot.
@@ -291,18 +352,7 @@ impl Dovecot {
     /// A command that sees this Dovecot's modules. `doveconf` of 2.4 looks for settings modules at one
     /// place only, so that place is another one in a mount namespace of the command's own.
     pub fn command(&self, program: &str) -> Command {
-        let mut mounts = Vec::new();
-        if self.settings_module {
-            let (from, to) = (self.path("modules/settings"), modules_dir().join("settings"));
-            mounts.push(format!("mount --bind {} {}", from.display(), to.display()));
-        }
-        if let Some(size) = self.temp_size {
-            mounts.push(format!(
-                "mount -t tmpfs -o size={size},mode=1777 tmpfs {}",
-                self.path("tmp").display()
-            ));
-        }
-        if mounts.is_empty() {
+        if self.mounts.is_empty() {
             return Command::new(program);
         }
         let mut command = Command::new("unshare");
@@ -311,8 +361,19 @@ impl Dovecot {
             // Only for the mounts: the user stays who they are.
             command.args(["--user", "--map-current-user", "--keep-caps"]);
         }
-        mounts.push("exec \"$@\"".to_owned());
-        command.args(["sh", "-c", &mounts.join(" && "), "sh", program]);
+        let script = format!("{} && exec \"$@\"", self.mounts.join(" && "));
+        command.args(["sh", "-c", &script, "sh", program]);
+        command
+    }
+
+    /// The same, as the user to whom the mailboxes belong.
+    pub fn as_mail_user(&self, program: &str) -> Command {
+        if !is_root() {
+            return self.command(program);
+        }
+        let mut command = self.command("setpriv");
+        let id = VMAIL.to_string();
+        command.args(["--reuid", &id, "--regid", &id, "--clear-groups", program]);
         command
     }
 
@@ -411,15 +472,7 @@ impl Dovecot {
 
     /// Waits until the log has a line with all of `texts`, and returns that line.
     pub fn log_line(&self, texts: &[&str]) -> String {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            let log = self.log();
-            if let Some(line) = log.lines().find(|line| texts.iter().all(|t| line.contains(t))) {
-                return line.to_owned();
-            }
-            assert!(Instant::now() < end, "{texts:?} is not in the log:\n{log}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        wait_for_line(&self.path("log"), texts)
     }
 
     /// Uploads a script over ManageSieve, and returns the server's answer.
@@ -674,6 +727,27 @@ fn mail_user() -> (u32, u32) {
     } else {
         mine()
     }
+}
+
+/// Lines of `passwd` and `group` for the users that mail servers bring with them, and for `me` and
+/// `you`, who have their homes in `homes`. An ordinary user is all of them: there is no other.
+fn mail_server_users(homes: &Path) -> [(&'static str, String); 2] {
+    let (uid, gid) = mail_user();
+    let own = |id| if is_root() { (id, id) } else { (uid, gid) };
+    let users = [
+        ("vmail", (uid, gid)),
+        ("me", (uid, gid)),
+        ("you", (uid, gid)),
+        ("postfix", own(POSTFIX)),
+        ("Debian-exim", own(DEBIAN_EXIM)),
+    ];
+    let mut passwd = String::new();
+    let mut group = format!("postdrop:x:{}:\n", own(POSTDROP).1);
+    for (name, (uid, gid)) in users {
+        passwd += &format!("{name}:x:{uid}:{gid}::{}/{name}:/bin/sh\n", homes.display());
+        group += &format!("{name}:x:{gid}:\n");
+    }
+    [("passwd", passwd), ("group", group)]
 }
 
 fn name_in(file: &str, id: u32) -> String {
