@@ -3,13 +3,12 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener};
 use std::os::unix::fs::{chown, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
-
-use base64::Engine;
 
 /// How long anything that should happen soon may take, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -421,16 +420,25 @@ impl Dovecot {
         }
     }
 
-    /// Uploads a script over ManageSieve, and returns the server's answer.
-    pub fn upload(&self, user: &str, script: &str) -> String {
-        let mut session = Lmtp::open(&self.path("run/sieve"));
-        session.until("OK");
-        let plain = base64::engine::general_purpose::STANDARD.encode(format!("\0{user}\0test"));
-        session.send(&format!("AUTHENTICATE \"PLAIN\" \"{plain}\"\r\n"));
-        let answer = session.until("");
-        assert!(answer.contains("OK"), "{answer}\n{}", self.log());
-        session.send(&format!("PUTSCRIPT \"test\" {{{}+}}\r\n{script}\r\n", script.len()));
-        session.until("")
+    /// Runs `sieve-connect`, a ManageSieve client, as a user, with `commands` as a person would type them.
+    /// What it says.
+    pub fn sieve_connect(&self, user: &str, options: &[&str], commands: &str) -> String {
+        let file = self.path("commands");
+        fs::write(&file, commands).unwrap();
+        let port = bridge(self.path("run/sieve")).to_string();
+        let mut client = Command::new("sieve-connect")
+            .args(["--server", "127.0.0.1", "--nosrv", "--4", "--port", &port, "--clearchan"])
+            .args(["--user", user, "--passwordfd", "0", "--exec"])
+            .arg(file)
+            .args(options)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|e| panic!("sieve-connect: {e}; it is in tests/packages"));
+        client.stdin.take().unwrap().write_all(b"test\n").unwrap();
+        let output = client.wait_with_output().unwrap();
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
     }
 
     /// Runs `doveadm` with this configuration, which must succeed; what it prints.
@@ -492,24 +500,6 @@ impl Lmtp {
         self.stream.get_mut().write_all(text.as_bytes()).unwrap();
     }
 
-    /// Reads lines of ManageSieve until its answer: `OK`, `NO` or `BYE`, with all that belongs to it.
-    fn until(&mut self, expected: &str) -> String {
-        let mut text = String::new();
-        loop {
-            let mut line = String::new();
-            assert!(self.stream.read_line(&mut line).unwrap() > 0, "the connection ended: {text}");
-            text += &line;
-            if let Some(size) = line.trim_end().strip_suffix('}').and_then(|l| l.rsplit_once('{')) {
-                let mut literal = vec![0; size.1.parse().unwrap()];
-                self.stream.read_exact(&mut literal).unwrap();
-                text += &String::from_utf8_lossy(&literal);
-            }
-            if ["OK", "NO", "BYE"].iter().any(|word| line.starts_with(word) && word.starts_with(expected)) {
-                return text;
-            }
-        }
-    }
-
     /// Connects and says hello.
     pub fn connect(socket: &Path) -> Self {
         let mut session = Self::open(socket);
@@ -558,6 +548,24 @@ impl Lmtp {
         }
         recipients.iter().map(|_| self.answer()).collect()
     }
+}
+
+/// Passes one TCP connection on to a unix socket, for programs that know TCP only. Its port.
+fn bridge(socket: PathBuf) -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let (mut tcp, _) = listener.accept().unwrap();
+        let mut unix = UnixStream::connect(socket).unwrap();
+        let (mut from, mut to) = (tcp.try_clone().unwrap(), unix.try_clone().unwrap());
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut from, &mut to);
+            let _ = to.shutdown(Shutdown::Write);
+        });
+        let _ = std::io::copy(&mut unix, &mut tcp);
+        let _ = tcp.shutdown(Shutdown::Write);
+    });
+    port
 }
 
 /// Doubles leading dots (RFC 5321, section 4.5.2) and sends lines as they are.
