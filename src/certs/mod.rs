@@ -229,7 +229,9 @@ impl Finder<'_> {
             base64::engine::general_purpose::PAD
                 .with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent),
         );
-        let data = engine.decode(base64).map_err(|_| refuse("it is neither armored nor base64".into()))?;
+        let data = engine
+            .decode(base64)
+            .map_err(|_| refuse("it is neither armored nor base64, or it is cut off".into()))?;
         raw::read(&data).map_err(refuse)
     }
 

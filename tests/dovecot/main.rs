@@ -13,6 +13,7 @@ mod managesieve;
 mod readers;
 mod scripts;
 mod streaming;
+mod users;
 
 use support::dovecot::{Config, Dovecot};
 

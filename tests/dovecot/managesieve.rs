@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use crate::support::dovecot::{run, Dovecot};
-use crate::support::pages::{blocks, read};
+use crate::support::pages::blocks;
 use crate::support::{armored, armored_secret, decrypt, expired, key_for, revoked, signing_only};
 use crate::{literal, message, script, start, SECRET};
 
@@ -41,6 +41,37 @@ fn a_script_with_a_certificate_from_the_upload_to_the_mail() {
         dovecot.assert_nowhere(SECRET);
         fs::remove_dir_all(dovecot.home(ME).join("Maildir")).unwrap();
     }
+}
+
+/// The steps of doc/keys.md, with another server, and with GnuPG.
+#[test]
+fn the_steps_of_the_page() {
+    let dovecot = start();
+    let key = key_for(ME);
+    let folder = dovecot.path("mine");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("key"), armored(&key)).unwrap();
+    fs::write(folder.join("password"), "test\n").unwrap();
+    let client = format!("sieve-connect <password {}", dovecot.sieve_connect_options().join(" "));
+    let steps = blocks("doc/keys.md", "With nothing but ManageSieve");
+    let commands = steps[..3].concat().replace("sieve-connect --server mail.domain.com", &client);
+    let commands = format!("mkdir -m 700 gnupg; gpg --batch --quiet --import key\n{commands}");
+    let output = run(Command::new("sh")
+        .args(["-euc", &commands])
+        .current_dir(&folder)
+        .env("GNUPGHOME", folder.join("gnupg")));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{commands}: {said}\n{}", dovecot.log());
+    assert!(dovecot.deliver(ME, &message("page")).starts_with("250 "), "{}", dovecot.log());
+    assert!(decrypt(&dovecot.only_message(ME), &key).ends_with(&message("page")));
+
+    // What the page quotes is said of such a script.
+    let script = fs::read_to_string(folder.join("encrypt.sieve")).unwrap();
+    let checksum = script.rfind("\n=").unwrap() + 1;
+    let damaged = [&script[..checksum], "=AAAA", &script[checksum + 5..]].concat();
+    let local = file(&dovecot, "encrypt.sieve", &damaged);
+    let said = dovecot.sieve_connect(ME, &[], &format!("upload {local}\n"));
+    assert!(said.contains(steps[3].trim_end()), "{said}");
 }
 
 #[test]

@@ -420,22 +420,28 @@ impl Dovecot {
         }
     }
 
-    /// Runs `sieve-connect`, a ManageSieve client, as a user, with `commands` as a person would type them.
-    /// What it says.
+    /// Options by which `sieve-connect`, a ManageSieve client, finds this Dovecot. It reads the password,
+    /// `test`, from its standard input.
+    pub fn sieve_connect_options(&self) -> Vec<String> {
+        let port = bridge(self.path("run/sieve"));
+        let options = format!("--server 127.0.0.1 --nosrv --4 --port {port} --clearchan --passwordfd 0");
+        options.split(' ').map(str::to_owned).collect()
+    }
+
+    /// Runs `sieve-connect` as a user, with `commands` as a person would type them. What it says.
     pub fn sieve_connect(&self, user: &str, options: &[&str], commands: &str) -> String {
         let file = self.path("commands");
         fs::write(&file, commands).unwrap();
-        let port = bridge(self.path("run/sieve")).to_string();
         let mut client = Command::new("sieve-connect")
-            .args(["--server", "127.0.0.1", "--nosrv", "--4", "--port", &port, "--clearchan"])
-            .args(["--user", user, "--passwordfd", "0", "--exec"])
+            .args(self.sieve_connect_options())
+            .args(["--user", user, "--exec"])
             .arg(file)
             .args(options)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap_or_else(|e| panic!("sieve-connect: {e}; it is in tests/packages"));
+            .unwrap_or_else(|e| panic!("sieve-connect: {e}; which package holds it is in tests/packages"));
         client.stdin.take().unwrap().write_all(b"test\n").unwrap();
         let output = client.wait_with_output().unwrap();
         String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
@@ -521,7 +527,8 @@ impl Lmtp {
         }
     }
 
-    fn command(&mut self, line: &str) -> String {
+    /// Sends a command, and returns the answer.
+    pub fn command(&mut self, line: &str) -> String {
         self.send(&format!("{line}\r\n"));
         self.answer()
     }
@@ -550,20 +557,23 @@ impl Lmtp {
     }
 }
 
-/// Passes one TCP connection on to a unix socket, for programs that know TCP only. Its port.
+/// Passes TCP connections on to a unix socket, for programs that know TCP only. The port.
 fn bridge(socket: PathBuf) -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
-        let (mut tcp, _) = listener.accept().unwrap();
-        let mut unix = UnixStream::connect(socket).unwrap();
-        let (mut from, mut to) = (tcp.try_clone().unwrap(), unix.try_clone().unwrap());
-        std::thread::spawn(move || {
-            let _ = std::io::copy(&mut from, &mut to);
-            let _ = to.shutdown(Shutdown::Write);
-        });
-        let _ = std::io::copy(&mut unix, &mut tcp);
-        let _ = tcp.shutdown(Shutdown::Write);
+        while let (Ok((tcp, _)), Ok(unix)) = (listener.accept(), UnixStream::connect(&socket)) {
+            let (mut requests, mut answers) = (tcp.try_clone().unwrap(), unix.try_clone().unwrap());
+            let (mut server, mut client) = (unix, tcp);
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut requests, &mut server);
+                let _ = server.shutdown(Shutdown::Write);
+            });
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut answers, &mut client);
+                let _ = client.shutdown(Shutdown::Write);
+            });
+        }
     });
     port
 }
