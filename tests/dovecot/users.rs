@@ -14,7 +14,7 @@ use sequoia_openpgp::Cert;
 
 use crate::support::dovecot::{era, run, Config, Dovecot, Era, Lmtp};
 use crate::support::pages::blocks;
-use crate::support::{armored, builder, decrypt, find, key_for};
+use crate::support::{armored, decrypt, find, key_for};
 use crate::{assert_nothing_stored, message, script, SECRET};
 
 const ME: &str = "me@domain.com";
@@ -378,6 +378,7 @@ fn a_certificate_for_each_user_from_ldap() {
         &[
             entry(ME, ""),
             entry("two@t.org", &format!("pgpKey:: {armored}\n")),
+            entry("several@t.org", &keys.each_ref().map(|key| format!("pgpKey: {}\n", base64(key))).concat()),
             entry("none@t.org", ""),
             entry("rubbish@t.org", "pgpKey: rubbish\n"),
         ]
@@ -401,6 +402,11 @@ fn a_certificate_for_each_user_from_ldap() {
         assert!(answer.starts_with("451 ") && answer.contains(reason), "{answer}\n{}", dovecot.log());
         assert_nothing_stored(&dovecot, user);
     }
+    assert!(deliver("several@t.org").starts_with("250 "), "{}", dovecot.log());
+    let stored = dovecot.only_message("several@t.org");
+    let ours = |key: &&Cert| find(&stored, key.fingerprint().to_hex().as_bytes()).is_some();
+    assert_eq!(keys.iter().filter(ours).count(), 1);
+    dovecot.log_line(&["Multiple values found for '"]);
     drop(slapd);
     let answer = refusal(&dovecot, ME);
     assert!(answer.starts_with("451 "), "{answer}");
