@@ -252,6 +252,29 @@ fn dovecot_s_cache_can_be_emptied() {
     assert_delivered(&dovecot, ME, &new);
 }
 
+/// Nobody logs in when mail is delivered, so that what the passdb has is not known then.
+#[test]
+fn a_field_of_the_passdb_is_not_enough() {
+    let field = format!("userdb_sieve_perot_encrypt_cert={}", base64(&key_for(ME)));
+    let users = of_era(
+        format!(
+            "passdb {{\n  driver = static\n  args = password=test {field}\n}}\n\
+             userdb {{\n  driver = prefetch\n}}\nuserdb {{\n  driver = static\n  \
+             args = allow_all_users=yes\n}}\n"
+        ),
+        format!(
+            "passdb static {{\n  password = test\n  fields {{\n    {}\n  }}\n}}\n\
+             userdb prefetch {{\n}}\nuserdb static {{\n  allow_all_users = yes\n}}\n",
+            field.replacen('=', " = ", 1)
+        ),
+    );
+    let mut dovecot = prepare(users, Config::default());
+    dovecot.launch();
+    let answer = dovecot.deliver(ME, &message("users"));
+    assert!(answer.contains("(no_certificate)"), "{answer}\n{}", dovecot.log());
+    assert_nothing_stored(&dovecot, ME);
+}
+
 #[test]
 fn sieve_filter_asks_the_database_too() {
     let mut dovecot = prepare_sqlite(Config::default());
@@ -279,8 +302,9 @@ fn a_certificate_for_each_user_from_a_passwd_file() {
     let keys = [key_for(ME), key_for("two@t.org")];
     let line = |user: &str, key: &Cert| block(section, 0).replace(ME, user).replace("BASE64", &base64(key));
     let none = "none@t.org:{PLAIN}test::::::\n";
+    let beyond = block(section, 0).replace(ME, "beyond@t.org").replace("BASE64", &"A".repeat(8192));
     let users = dovecot.path("etc/users");
-    fs::write(&users, line(ME, &keys[0]) + &line("two@t.org", &keys[1]) + none).unwrap();
+    fs::write(&users, line(ME, &keys[0]) + &line("two@t.org", &keys[1]) + none + &beyond).unwrap();
     dovecot.launch();
     let deliver = |user: &str| dovecot.deliver(user, &message("users"));
     for (user, key) in [(ME, &keys[0]), ("two@t.org", &keys[1])] {
@@ -289,6 +313,8 @@ fn a_certificate_for_each_user_from_a_passwd_file() {
     assert!(deliver("none@t.org").contains("(no_certificate)"), "{}", dovecot.log());
     assert_nothing_stored(&dovecot, "none@t.org");
     assert!(refusal(&dovecot, "nobody@t.org").starts_with("550 "), "{}", dovecot.log());
+    assert!(refusal(&dovecot, "beyond@t.org").starts_with("451 "), "{}", dovecot.log());
+    dovecot.log_line(&["eceived more than 8192 bytes"]);
 
     // Dovecot looks at the file once a second.
     fs::write(&users, line(ME, &keys[1])).unwrap();
