@@ -226,7 +226,7 @@ cmd_encrypt_validate(struct sieve_validator *valdtr, struct sieve_command *cmd)
 	    sieve_ast_strlist_count(arg) > PEROT_MOST_RECIPIENTS) {
 		sieve_argument_validate_error(valdtr, arg,
 			"the encrypt command takes up to %u recipients, "
-			"and these are %u", PEROT_MOST_RECIPIENTS,
+			"and these are %u: leave some out", PEROT_MOST_RECIPIENTS,
 			sieve_ast_strlist_count(arg));
 		return FALSE;
 	}

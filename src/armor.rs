@@ -83,7 +83,11 @@ impl<W: Write> Write for ArmorWriter<W> {
     }
 }
 
-// CRC-24, RFC 9580, section 6.1.1
+/// The checksum of some data: CRC-24 (RFC 9580, section 6.1.1).
+pub fn checksum(data: &[u8]) -> u32 {
+    crc24(CRC_INIT, data)
+}
+
 const CRC_INIT: u32 = 0x00b7_04ce;
 const CRC_POLYNOMIAL: u32 = 0x0086_4cfb;
 
@@ -136,7 +140,6 @@ mod tests {
 
     #[test]
     fn the_checksum_is_that_of_the_standard() {
-        let crc = crc24(CRC_INIT, b"123456789");
-        assert_eq!(crc, 0x21_cf02); // the check value of CRC-24/OPENPGP
+        assert_eq!(checksum(b"123456789"), 0x21_cf02); // the check value of CRC-24/OPENPGP
     }
 }

@@ -6,6 +6,9 @@ use crate::printable::printable;
 /// Where certificates are looked for unless `sieve_perot_encrypt_certs` says otherwise.
 pub const DEFAULT_CERTS: &str = "~/pgp-certs /etc/dovecot/pgp-certs";
 
+/// What Dovecot 2.3 makes of a userdb field that is empty.
+const EMPTY_FIELD: &[u8] = b"yes";
+
 /// The settings as the host gives them; `None` is a setting that is not set.
 #[derive(Clone, Debug, Default)]
 pub struct RawSettings<'a> {
@@ -101,7 +104,7 @@ fn settings(raw: &RawSettings<'_>) -> Result<Settings> {
     };
     Ok(Settings {
         sources: certs.split_whitespace().map(source_path).collect::<Result<_>>()?,
-        owner_cert: raw.cert.filter(|c| !c.trim_ascii().is_empty()).map(unescaped),
+        owner_cert: raw.cert.filter(|c| !matches!(c.trim_ascii(), b"" | EMPTY_FIELD)).map(unescaped),
         hide_subject,
     })
 }
@@ -193,6 +196,14 @@ mod tests {
     fn a_certificate_from_the_auth_cache_is_as_it_was() {
         let raw = RawSettings { cert: Some(b"a\x01r\x01nb\x01tc\nd"), ..Default::default() };
         assert_eq!(Loaded::new(&raw).settings.unwrap().owner_cert.unwrap(), b"a\r\nb\tc\nd");
+    }
+
+    #[test]
+    fn an_empty_field_is_none() {
+        for cert in ["", " \n", "yes"] {
+            let raw = RawSettings { cert: Some(cert.as_bytes()), ..Default::default() };
+            assert!(Loaded::new(&raw).settings.unwrap().owner_cert.is_none(), "{cert:?}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use perot_encrypt::certs::raw;
 use perot_encrypt::encrypt::Outcome;
 use perot_encrypt::settings::Settings;
 use sequoia_openpgp::serialize::SerializeInto;
@@ -244,6 +245,28 @@ fn hostile_files() {
         assert!(found(&settings, ME).unwrap_err().contains("no certificate for me@example.org"), "{what}");
     }
     assert!(found(&support::settings(&[Path::new("/dev/zero")]), ME).unwrap_err().contains("/dev/zero: "));
+}
+
+/// RFC 9580 wants a wrong checksum to be overlooked, so it is when mail comes; it is told to who has
+/// written the script.
+#[test]
+fn a_wrong_checksum_is_noticed_and_overlooked() {
+    let key = key_for(ME);
+    let good = String::from_utf8(armored(&key)).unwrap().replace("\r\n", "\n");
+    let at = good.rfind("\n=").expect("a checksum") + 1;
+    let end = good.find("-----END").unwrap();
+    let wrong = [&good[..at], "=AAAA\n", &good[end..]].concat();
+    let without = [&good[..at], &good[end..]].concat();
+    for (what, text, is_wrong) in [
+        ("as exported", good.clone(), false),
+        ("with CR LF", good.replace('\n', "\r\n"), false),
+        ("another checksum", wrong.clone(), true),
+        ("behind one that fits", [good.as_str(), &wrong].concat(), true),
+        ("no checksum", without, false),
+    ] {
+        assert_eq!(raw::has_wrong_checksum(text.as_bytes()), is_wrong, "{what}");
+        assert_eq!(found(&settings(&[]), &text), Ok(vec![hex(&key)]), "{what}");
+    }
 }
 
 #[test]

@@ -88,18 +88,11 @@ impl Finder<'_> {
     }
 
     fn literal(&self, armored: &[u8]) -> Result<Vec<RecipientKeys>> {
-        let refuse = |why: String| {
-            Error::new(
-                Reason::UnusableCertificate,
-                format!("the certificate in the script cannot be used: {why}"),
-            )
-        };
-        let certs = raw::read(armored).map_err(refuse)?;
+        let certs = raw::read(armored).map_err(|why| damaged_literal(&why))?;
         if certs.iter().any(RawCert::has_secret) {
-            return Err(refuse(
+            return Err(unusable_literal(
                 "it holds the secret key, which must never be on a server: export the public part \
-                 (gpg --armor --export ADDRESS), and consider the secret key as known to others"
-                    .into(),
+                 (gpg --armor --export ADDRESS), and consider the secret key as known to others",
             ));
         }
         let place = "the certificate in the script";
@@ -221,7 +214,10 @@ impl Finder<'_> {
     fn owner_certs(&self) -> Result<Vec<RawCert>> {
         let Some(text) = &self.settings.owner_cert else { return Ok(Vec::new()) };
         let refuse = |why: String| {
-            let text = format!("sieve_perot_encrypt_cert of {}: {why}", printable(self.owner.user));
+            let text = format!(
+                "sieve_perot_encrypt_cert of {}: {why}. It should be what `gpg --export ADDRESS | base64 -w0` prints",
+                printable(self.owner.user)
+            );
             Error::new(Reason::UnusableCertificate, text)
         };
         if text.trim_ascii_start().starts_with(b"-----BEGIN PGP ") {
@@ -233,7 +229,9 @@ impl Finder<'_> {
             base64::engine::general_purpose::PAD
                 .with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent),
         );
-        let data = engine.decode(base64).map_err(|_| refuse("it is neither armored nor base64".into()))?;
+        let data = engine
+            .decode(base64)
+            .map_err(|_| refuse("it is neither armored nor base64, or it is cut off".into()))?;
         raw::read(&data).map_err(refuse)
     }
 
@@ -284,6 +282,18 @@ fn without_detail(address: &str) -> Option<String> {
     let (local, domain) = address.rsplit_once('@')?;
     let (user, _) = local.split_once('+')?;
     (!user.is_empty()).then(|| format!("{user}@{domain}"))
+}
+
+fn unusable_literal(why: &str) -> Error {
+    let text = format!("the certificate in the script cannot be used: {why}");
+    Error::new(Reason::UnusableCertificate, text)
+}
+
+/// The error for a certificate in a script that did not get there as it was.
+pub fn damaged_literal(why: &str) -> Error {
+    unusable_literal(&format!(
+        "{why}. Export it anew (gpg --armor --export ADDRESS), and paste all of it, from the BEGIN line to the END line"
+    ))
 }
 
 fn bad_source(name: &str, why: &str) -> Error {

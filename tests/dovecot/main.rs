@@ -12,11 +12,13 @@ mod exports;
 mod failing;
 mod later;
 mod mail_crypt;
+mod managesieve;
 mod mta;
 mod readers;
 mod scripts;
 mod streaming;
 mod subject;
+mod users;
 
 use support::dovecot::{Config, Dovecot};
 
@@ -35,6 +37,11 @@ fn message(subject: &str) -> Vec<u8> {
 /// A script that begins with the `require` of ours.
 fn script(requires: &str, body: &str) -> String {
     format!("require [\"vnd.perot.encrypt\"{requires}];\n{body}\n")
+}
+
+/// An `encrypt` to a certificate that stands in the script.
+fn literal(armored: &[u8]) -> String {
+    format!("encrypt text:\n{}\n.\n;", String::from_utf8_lossy(armored).replace("\r\n", "\n"))
 }
 
 /// Panics unless nothing is stored for the user, and nothing lies anywhere in clear.

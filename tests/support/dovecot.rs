@@ -3,14 +3,12 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener};
 use std::os::unix::fs::{chown, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
-
-use base64::Engine;
 
 /// How long anything that should happen soon may take, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -475,16 +473,31 @@ impl Dovecot {
         wait_for_line(&self.path("log"), texts)
     }
 
-    /// Uploads a script over ManageSieve, and returns the server's answer.
-    pub fn upload(&self, user: &str, script: &str) -> String {
-        let mut session = Lmtp::open(&self.path("run/sieve"));
-        session.until("OK");
-        let plain = base64::engine::general_purpose::STANDARD.encode(format!("\0{user}\0test"));
-        session.send(&format!("AUTHENTICATE \"PLAIN\" \"{plain}\"\r\n"));
-        let answer = session.until("");
-        assert!(answer.contains("OK"), "{answer}\n{}", self.log());
-        session.send(&format!("PUTSCRIPT \"test\" {{{}+}}\r\n{script}\r\n", script.len()));
-        session.until("")
+    /// Options by which `sieve-connect`, a ManageSieve client, finds this Dovecot. It reads the password,
+    /// `test`, from its standard input.
+    pub fn sieve_connect_options(&self) -> Vec<String> {
+        let port = bridge(self.path("run/sieve"));
+        let options = format!("--server 127.0.0.1 --nosrv --4 --port {port} --clearchan --passwordfd 0");
+        options.split(' ').map(str::to_owned).collect()
+    }
+
+    /// Runs `sieve-connect` as a user, with `commands` as a person would type them. What it says.
+    pub fn sieve_connect(&self, user: &str, options: &[&str], commands: &str) -> String {
+        let file = self.path("commands");
+        fs::write(&file, commands).unwrap();
+        let mut client = Command::new("sieve-connect")
+            .args(self.sieve_connect_options())
+            .args(["--user", user, "--exec"])
+            .arg(file)
+            .args(options)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|e| panic!("sieve-connect: {e}; which package holds it is in tests/packages"));
+        client.stdin.take().unwrap().write_all(b"test\n").unwrap();
+        let output = client.wait_with_output().unwrap();
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
     }
 
     /// Runs `doveadm` with this configuration, which must succeed; what it prints.
@@ -558,24 +571,6 @@ impl Lmtp {
         self.stream.get_mut().write_all(text.as_bytes()).unwrap();
     }
 
-    /// Reads lines of ManageSieve until its answer: `OK`, `NO` or `BYE`, with all that belongs to it.
-    fn until(&mut self, expected: &str) -> String {
-        let mut text = String::new();
-        loop {
-            let mut line = String::new();
-            assert!(self.stream.read_line(&mut line).unwrap() > 0, "the connection ended: {text}");
-            text += &line;
-            if let Some(size) = line.trim_end().strip_suffix('}').and_then(|l| l.rsplit_once('{')) {
-                let mut literal = vec![0; size.1.parse().unwrap()];
-                self.stream.read_exact(&mut literal).unwrap();
-                text += &String::from_utf8_lossy(&literal);
-            }
-            if ["OK", "NO", "BYE"].iter().any(|word| line.starts_with(word) && word.starts_with(expected)) {
-                return text;
-            }
-        }
-    }
-
     /// Connects and says hello.
     pub fn connect(socket: &Path) -> Self {
         let mut session = Self::open(socket);
@@ -597,7 +592,8 @@ impl Lmtp {
         }
     }
 
-    fn command(&mut self, line: &str) -> String {
+    /// Sends a command, and returns the answer.
+    pub fn command(&mut self, line: &str) -> String {
         self.send(&format!("{line}\r\n"));
         self.answer()
     }
@@ -626,6 +622,27 @@ impl Lmtp {
         }
         answers
     }
+}
+
+/// Passes TCP connections on to a unix socket, for programs that know TCP only. The port.
+fn bridge(socket: PathBuf) -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        while let (Ok((tcp, _)), Ok(unix)) = (listener.accept(), UnixStream::connect(&socket)) {
+            let (mut requests, mut answers) = (tcp.try_clone().unwrap(), unix.try_clone().unwrap());
+            let (mut server, mut client) = (unix, tcp);
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut requests, &mut server);
+                let _ = server.shutdown(Shutdown::Write);
+            });
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut answers, &mut client);
+                let _ = client.shutdown(Shutdown::Write);
+            });
+        }
+    });
+    port
 }
 
 /// Doubles leading dots (RFC 5321, section 4.5.2) and sends lines as they are.
