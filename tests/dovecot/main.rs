@@ -10,6 +10,7 @@ mod exports;
 mod failing;
 mod later;
 mod readers;
+mod saved;
 mod scripts;
 mod streaming;
 
