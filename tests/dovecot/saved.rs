@@ -138,6 +138,22 @@ good(imap.noop())
     assert!(read(PAGE).contains(&format!("imap({ME})<...>: Info: {text}encrypted: ")), "{line}");
 }
 
+/// Without an envelope, the user name is all there is to find the owner's certificate by.
+#[test]
+fn a_user_name_that_is_no_address_needs_a_certificate_at_home() {
+    let dovecot = start_with(&example(), &Config::default());
+    let key = key_for(ME);
+    fs::write(dovecot.certs().join("me.asc"), armored(&key)).unwrap();
+    let append = format!("{SESSION}\ngood(imap.append('Sent', None, DATE, MESSAGE))\ngood(imap.noop())");
+    dovecot.imap("me", &format!("good(imap.create('Sent'))\n{append}"));
+    dovecot.log_line(&["not encrypted, it stays in the mailbox as it was: the user name me is no address"]);
+
+    dovecot.give("me", "me.asc", &armored(&key));
+    dovecot.imap("me", &append);
+    dovecot.log_line(&["message encrypted: "]);
+    assert_eq!(dovecot.stored("me").iter().filter(|(_, m)| find(m, SECRET.as_bytes()).is_none()).count(), 1);
+}
+
 #[test]
 fn copied_and_moved_messages_are_encrypted() {
     let (dovecot, key) = start(&Config::default());
@@ -271,11 +287,8 @@ show("Sent")
     assert_eq!(said, expected, "{}", dovecot.log());
     assert!(holds_secret(&dovecot.home(ME)));
     let log = dovecot.log();
-    let warnings: Vec<&str> =
-        log.lines().filter_map(|line| line.split_once(">: ")).map(|(_, text)| text).collect();
-    let warnings: Vec<&&str> = warnings.iter().filter(|text| text.starts_with("Warning: ")).collect();
-    let shown = blocks(PAGE, "Configuration");
-    assert!(warnings.len() == 1 && shown[2].trim() == *warnings[0], "{log}");
+    let warnings: Vec<&str> = log.lines().filter_map(|l| Some(&l[l.find("Warning: ")?..])).collect();
+    assert_eq!(warnings, [blocks(PAGE, "Configuration")[2].trim()]);
 
     session(&dovecot, "good(imap.select('Sent'))\ngood(imap.expunge())");
     dovecot.assert_nowhere(SECRET);
