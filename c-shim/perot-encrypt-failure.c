@@ -45,10 +45,12 @@ static int
 act_store_current_commit(const struct sieve_action_exec_env *aenv,
 			 void *tr_context)
 {
+	const struct sieve_execute_env *eenv = aenv->exec_env;
 	int ret = act_store.commit(aenv, tr_context);
 
-	if (ret == SIEVE_EXEC_OK && perot_is_saved(aenv->exec_env))
-		perot_saved_remove(aenv->exec_env);
+	if (ret == SIEVE_EXEC_OK && perot_is_saved(eenv) &&
+	    !eenv->exec_status->keep_original)
+		perot_saved_remove(eenv);
 	return ret;
 }
 

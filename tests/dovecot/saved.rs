@@ -413,6 +413,24 @@ fn lazy_expunge_keeps_originals() {
     assert!(holds_secret(&dovecot.home(ME).join("Maildir/.Removed")));
 }
 
+#[test]
+fn without_room_for_both_the_message_stays() {
+    let config = Config {
+        extra_23: "mail_plugins = quota\n".into(),
+        plugin_23: "quota = count:User\nquota_rule = *:storage=1K\nquota_vsizes = yes\n".into(),
+        extra_24: "mail_plugins = quota\nquota User {\n  driver = count\n  storage_size = 1K\n  storage_grace = 0\n}\n".into(),
+        ..Config::default()
+    };
+    let (dovecot, _) = start(&config);
+    let said = session(
+        &dovecot,
+        "good(imap.create('Sent'))\ngood(imap.append('Sent', r'(\\Seen)', DATE, MESSAGE))\ngood(imap.noop())\nshow('Sent')",
+    );
+    assert_eq!(said, format!("(UID 1 FLAGS (\\Seen) {DATE})\n"), "{}", dovecot.log());
+    assert_eq!(stored_in(&dovecot, ".Sent").len(), 1);
+    dovecot.log_line(&["failed to store into mailbox 'Sent': Quota exceeded"]);
+}
+
 /// Users may attach scripts to mailboxes.
 fn with_users_scripts() -> Config {
     Config {
