@@ -54,17 +54,19 @@ fn the_example_configuration_encrypts_everybodys_mail() {
     }
 }
 
+/// The lines of a configuration without comments.
+pub fn active(example: &str) -> Vec<&str> {
+    example.lines().filter(|line| !line.trim().is_empty() && !line.trim().starts_with('#')).collect()
+}
+
 #[test]
 fn the_readme_shows_what_is_active_in_the_examples() {
     let readme = read("README.md");
     for example in
         ["conf.d-example/2.3/90-sieve-perot-encrypt.conf", "conf.d-example/2.4/90-sieve-perot-encrypt.conf"]
     {
-        let active: Vec<String> = read(example)
-            .lines()
-            .filter(|line| !line.trim().is_empty() && !line.trim().starts_with('#'))
-            .map(|line| format!("   {line}"))
-            .collect();
+        let example = read(example);
+        let active: Vec<String> = active(&example).iter().map(|line| format!("   {line}")).collect();
         let shown: Vec<&str> = readme.lines().filter(|line| !line.trim().is_empty()).collect();
         let found = shown.windows(active.len()).any(|window| window == active);
         assert!(found, "{example}: README does not show\n{}", active.join("\n"));

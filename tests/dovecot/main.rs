@@ -15,6 +15,7 @@ mod mail_crypt;
 mod managesieve;
 mod mta;
 mod readers;
+mod saved;
 mod scripts;
 mod streaming;
 mod subject;
