@@ -197,17 +197,6 @@ fn every_failure_ends_with_75_and_nothing_else() {
 }
 
 #[test]
-fn a_message_that_is_too_large_is_told() {
-    let setting = Setting::with(&key_for(ME));
-    let sparse = File::create_new(setting.folder.path().join("sparse")).unwrap();
-    sparse.set_len((4 << 30) + 1).unwrap();
-    let mut command = setting.tool(&[ME]);
-    command.env("TMPDIR", setting.folder.path());
-    command.stdin(File::open(setting.folder.path().join("sparse")).unwrap());
-    assert_failed("4 GiB", &command.output().unwrap(), "is larger than ");
-}
-
-#[test]
 fn output_that_cannot_be_written_is_a_failure() {
     let setting = Setting::with(&key_for(ME));
     let encrypted = pipe(setting.tool(&[ME]), MESSAGE).stdout;

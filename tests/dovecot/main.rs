@@ -8,6 +8,7 @@ mod delivery;
 mod documents;
 mod exports;
 mod failing;
+mod filter;
 mod later;
 mod readers;
 mod scripts;
