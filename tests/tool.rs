@@ -12,10 +12,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use sequoia_openpgp::cert::CertBuilder;
 use sequoia_openpgp::serialize::SerializeInto;
-use sequoia_openpgp::Cert;
+use sequoia_openpgp::{Cert, Profile};
 use serde_json::Value;
 
+use support::pages::blocks;
 use support::{
     armored, armored_secret, builder, decrypt, expired, find, key_for, revoked, signing_only, version6,
 };
@@ -313,7 +315,7 @@ fn gpgit_goes_by_several_names() {
 fn skip_smime_leaves_only_what_is_encrypted() {
     let key = key_for(ME);
     let setting = Setting::with(&key);
-    // A CMS signed-data, and an enveloped-data (RFC 5652): the beginnings that tell them apart.
+    // A CMS signed-data (RFC 5652, section 5), whatever the label says.
     let readable = b"From: a@example.net\r\nContent-Type: application/pkcs7-mime; smime-type=enveloped-data; name=smime.p7m\r\n\
         Content-Transfer-Encoding: base64\r\n\r\nMIAGCSqGSIb3DQEHAqCAMIACAQExAAAA\r\n";
     let output = pipe(setting.gpgit(&["--skip-smime", ME]), readable);
@@ -476,6 +478,62 @@ fn check_shows_hostile_user_ids_harmlessly() {
     let (_, json, _) = setting.check(&["--json"]);
     assert!(!json.contains(bad), "{json:?}");
     assert_eq!(setting.json(&[])["certificates"].as_array().unwrap().len(), 1);
+}
+
+// The pages ----------------------------------------------------------------------------------------
+
+/// Text with what differs from one certificate to the next made the same.
+fn shape(text: &str) -> String {
+    let word = |word: &str| {
+        let body = word.trim_end_matches(',');
+        let hex = body.len() == 40 && body.bytes().all(|b| b.is_ascii_hexdigit());
+        let date = body.len() == 10 && body.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+        let kind = if hex {
+            "HEX"
+        } else if date {
+            "DATE"
+        } else if body.starts_with('/') {
+            "PATH"
+        } else {
+            body
+        };
+        kind.to_owned() + &word[body.len()..]
+    };
+    let line = |line: &str| line.split(' ').map(word).collect::<Vec<_>>().join(" ");
+    text.trim_end().lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_page_shows_what_the_tool_does() {
+    const PAGE: &str = "doc/command-line.md";
+    let key = CertBuilder::new().set_profile(Profile::RFC4880).unwrap().add_userid("Me <me@domain.com>");
+    let key = key.add_transport_encryption_subkey().set_validity_period(1000 * DAY);
+    let setting = Setting::with(&key.generate().unwrap().0);
+    fs::write(setting.folder.path().join("message"), MESSAGE).unwrap();
+    fs::create_dir(setting.folder.path().join("bin")).unwrap();
+    symlink(env!("CARGO_BIN_EXE_perot-encrypt"), setting.folder.path().join("bin/perot-encrypt")).unwrap();
+    let shell = |commands: &str| {
+        let mut command = setting.command(Path::new("/bin/sh"));
+        command.args(["-euc", commands]).current_dir(setting.folder.path());
+        let output = command.env("PATH", setting.folder.path().join("bin")).output().unwrap();
+        assert!(output.status.success(), "{commands}: {}", said(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    shell(&blocks(PAGE, "The filter")[0]);
+    let encrypted = fs::read(setting.folder.path().join("encrypted")).unwrap();
+    assert!(find(&encrypted, b"-----BEGIN PGP MESSAGE-----").is_some());
+    let check = blocks(PAGE, "Check certificates");
+    assert_eq!(shape(&shell(&check[0])), shape(&check[1]));
+    shell(&blocks(PAGE, "Monitoring")[0]);
+    shell(&blocks("README.md", "On the command line")[0]);
+
+    let page = support::pages::read(PAGE);
+    let report = setting.json(&[]);
+    let certificate = report["certificates"][0].as_object().unwrap();
+    let key = certificate["keys"][0].as_object().unwrap();
+    for field in certificate.keys().chain(key.keys()) {
+        assert!(page.contains(&format!("`{field}`")), "{field}");
+    }
 }
 
 // The manual ---------------------------------------------------------------------------------------

@@ -64,6 +64,14 @@ fn an_existing_installation_of_gpgit_goes_on() {
     keyring(user.path(), &key);
     shell(&blocks(GPGIT, "Take the certificates along")[0], user.path(), &[]);
     let exported = fs::read(user.path().join("pgp-certs/all.pgp")).unwrap();
+    // The other way: one user for all mailboxes.
+    let system = blocks(GPGIT, "Take the certificates along").remove(1).replace("sudo -H -u vmail ", "");
+    let shared = user.path().join("shared");
+    shell(&system, user.path(), &[("/etc/dovecot/pgp-certs", &shared)]);
+    assert_eq!(fs::read(shared.join("all.pgp")).unwrap(), exported);
+    let check = blocks(GPGIT, "Take the certificates along").remove(2);
+    shell(&check, user.path(), &[("perot-encrypt", Path::new(TOOL))]);
+
     let ours = dovecot.give(ME, "all.pgp", &exported);
 
     let scripts = blocks(GPGIT, "One symbolic link");
@@ -96,6 +104,12 @@ fn a_filter_that_fails_stores_the_mail_in_clear_and_the_page_says_so() {
     assert!(dovecot.only_message(ME).ends_with(b"sings.\n"), "{}", dovecot.log());
     dovecot.log_line(&["lmtp: Error: perot-encrypt: no certificate for me@domain.com. Searched: "]);
     dovecot.log_line(&["Info: ", "exec:", "bin/gpgit (", "): Terminated with non-zero exit code 75"]);
+
+    // The same with a program that is not there.
+    let missing = "missing@domain.com";
+    dovecot.script(missing, "require \"vnd.dovecot.filter\"; filter \"missing\";");
+    assert!(dovecot.deliver(missing, &message("failing")).starts_with("250 "));
+    assert!(dovecot.only_message(missing).ends_with(b"sings.\n"), "{}", dovecot.log());
 
     // The remedies on the same page.
     let (caught, plugin) = ("caught@domain.com", "plugin@domain.com");
