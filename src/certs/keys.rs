@@ -143,6 +143,6 @@ pub fn refusal(
 }
 
 /// The cause at the bottom of a chain of errors; the layers above name packets and policies.
-pub fn innermost(error: &openpgp::anyhow::Error) -> String {
+fn innermost(error: &openpgp::anyhow::Error) -> String {
     crate::printable::printable(error.root_cause().to_string())
 }

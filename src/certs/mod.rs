@@ -56,8 +56,6 @@ pub struct Found {
 pub struct Listing {
     /// The source, printable.
     pub place: String,
-    /// Whether there is anything at that path.
-    pub exists: bool,
     /// Its certificates.
     pub certs: Vec<Found>,
     /// What is wrong with single files or certificates.
@@ -121,7 +119,7 @@ impl Finder<'_> {
         }
     }
 
-    /// All that one source has.
+    /// All that one source has; nothing, if there is nothing at its path.
     ///
     /// # Errors
     ///
@@ -135,7 +133,7 @@ impl Finder<'_> {
         let Some(answer) = source::list(&path).map_err(|why| bad_source(&place, &why))? else {
             return Ok(listing);
         };
-        (listing.exists, listing.problems) = (true, answer.problems);
+        listing.problems = answer.problems;
         let mut copies: BTreeMap<String, Vec<RawCert>> = BTreeMap::new();
         for (summary, raw) in answer.certs.into_iter().filter_map(|raw| Some((raw.summary().ok()?, raw))) {
             copies.entry(summary.fingerprint).or_default().push(raw);
