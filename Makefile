@@ -1,4 +1,4 @@
-# make            builds the plugin, the settings module (Dovecot 2.4) and the tool
+# make            builds the plugin, the settings module (Dovecot 2.4), the tool and its man pages
 # make install    installs them; DESTDIR is honoured
 # make try        shows it at work in a private Dovecot; MAIL=file.eml takes a message of yours
 # make test       runs all tests
@@ -20,10 +20,14 @@ MODULEDIR ?= $(shell . $(DOVECOT_CONFIG) && echo $$dovecot_moduledir)
 PLUGIN = lib90_sieve_perot_encrypt_plugin.so
 SETTINGS = libsieve_perot_encrypt_settings.so
 
-.PHONY: all rust deps try test test-library test-dovecot test-hosts install lint clean
+.PHONY: all man rust deps try test test-library test-dovecot test-hosts install lint clean
 
 all: rust
 	$(CARGO) build --locked --release --features $(FEATURES)
+	$(MAKE) man
+
+man: rust
+	$(CARGO) run --locked --quiet --release --features $(FEATURES) --example man -- $(RELEASE)/man
 
 rust:
 	@tests/need-rust
@@ -61,6 +65,7 @@ install:
 	if test -e $(RELEASE)/$(SETTINGS); then \
 		install -D -m 0644 $(RELEASE)/$(SETTINGS) $(DESTDIR)$(MODULEDIR)/settings/$(SETTINGS); fi
 	install -D -m 0755 $(RELEASE)/perot-encrypt $(DESTDIR)$(PREFIX)/bin/perot-encrypt
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man1 $(RELEASE)/man/*.1
 
 clean:
 	$(CARGO) clean

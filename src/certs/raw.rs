@@ -40,6 +40,8 @@ pub type Refusal = String;
 pub struct RawCert {
     /// Its packets, in their order.
     bytes: Vec<u8>,
+    /// The file that it was in, printable, where that is known.
+    pub file: Option<String>,
 }
 
 /// What can be told of a certificate without checking a signature.
@@ -124,7 +126,7 @@ fn split(data: &[u8]) -> Result<Vec<RawCert>, Refusal> {
     for packet in packets(data) {
         let (tag, bytes) = packet.map_err(|_| "it is damaged: its packets do not fit together")?;
         if matches!(tag, tag::PUBLIC_KEY | tag::SECRET_KEY) {
-            certs.push(RawCert { bytes: Vec::new() });
+            certs.push(RawCert { bytes: Vec::new(), file: None });
         }
         let cert = certs.last_mut().ok_or("it does not begin with a primary key")?;
         cert.bytes.extend_from_slice(bytes);

@@ -142,8 +142,14 @@ fn every_setting_is_documented_with_its_default() {
 fn make_install_puts_things_in_their_places() {
     let root = tempfile::tempdir().unwrap();
     let release = root.path().join("target/release");
-    fs::create_dir_all(&release).unwrap();
-    for name in ["libperot_encrypt.so", "perot-encrypt", "libsieve_perot_encrypt_settings.so"] {
+    fs::create_dir_all(release.join("man")).unwrap();
+    for name in [
+        "libperot_encrypt.so",
+        "perot-encrypt",
+        "libsieve_perot_encrypt_settings.so",
+        "man/perot-encrypt.1",
+        "man/perot-encrypt-check.1",
+    ] {
         fs::write(release.join(name), name).unwrap();
     }
     let image = root.path().join("image");
@@ -158,6 +164,8 @@ fn make_install_puts_things_in_their_places() {
             "libsieve_perot_encrypt_settings.so",
         ),
         ("usr/local/bin/perot-encrypt", "perot-encrypt"),
+        ("usr/local/share/man/man1/perot-encrypt.1", "man/perot-encrypt.1"),
+        ("usr/local/share/man/man1/perot-encrypt-check.1", "man/perot-encrypt-check.1"),
     ] {
         assert_eq!(fs::read_to_string(image.join(place)).unwrap_or_default(), content, "{place}");
     }

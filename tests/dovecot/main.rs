@@ -10,6 +10,7 @@ mod delivery;
 mod documents;
 mod exports;
 mod failing;
+mod filter;
 mod later;
 mod mail_crypt;
 mod managesieve;
