@@ -20,7 +20,7 @@ MODULEDIR ?= $(shell . $(DOVECOT_CONFIG) && echo $$dovecot_moduledir)
 PLUGIN = lib90_sieve_perot_encrypt_plugin.so
 SETTINGS = libsieve_perot_encrypt_settings.so
 
-.PHONY: all man rust deps try test test-library test-dovecot test-hosts install lint clean
+.PHONY: all man rust deps test-deps try test test-library test-dovecot test-hosts install lint clean
 
 all: rust
 	$(CARGO) build --locked --release --features $(FEATURES)
@@ -34,19 +34,22 @@ rust:
 
 deps: rust
 	@tests/install-missing tests/packages
+
+test-deps: rust
+	@tests/install-missing tests/packages tests/packages.tests
 	@tests/unpack-missing $(TARGET)/mta postfix exim4-daemon-light
 
 try: deps
 	@$(CARGO) build --locked --quiet --features $(TEST_FEATURES)
 	@$(CARGO) run --locked --quiet --features $(TEST_FEATURES) --example try -- $(MAIL)
 
-test: deps lint test-library test-dovecot
+test: test-deps lint test-library test-dovecot
 
 # Needs neither Dovecot nor its headers.
 test-library: rust
 	$(CARGO) test --locked
 
-test-dovecot: deps
+test-dovecot: test-deps
 	$(CARGO) test --locked --features $(TEST_FEATURES) $(if $(NOT_ROOT),-- --skip postfix)
 	@test -z "$(NOT_ROOT)" || echo "Not run, because they need root: the tests with Postfix"
 

@@ -46,7 +46,7 @@ pub fn era() -> Era {
 /// Runs a program that must be there.
 pub fn run(command: &mut Command) -> Output {
     let name = command.get_program().to_string_lossy().into_owned();
-    command.output().unwrap_or_else(|e| panic!("{name}: {e}; which package holds it is in tests/packages"))
+    command.output().unwrap_or_else(|e| panic!("{name}: {e}; which package holds it is in tests/packages*"))
 }
 
 /// Runs a program that must be there, with `input` on its standard input.
@@ -494,7 +494,7 @@ impl Dovecot {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap_or_else(|e| panic!("sieve-connect: {e}; which package holds it is in tests/packages"));
+            .unwrap_or_else(|e| panic!("sieve-connect: {e}; which package holds it is in tests/packages*"));
         client.stdin.take().unwrap().write_all(b"test\n").unwrap();
         let output = client.wait_with_output().unwrap();
         String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()

@@ -1,4 +1,4 @@
-//! A private Postfix and a private Exim, in front of a private [`Dovecot`]. `make deps` unpacks both, and
+//! A private Postfix and a private Exim, in front of a private [`Dovecot`]. `make test-deps` unpacks both, and
 //! nothing of them is installed.
 
 use std::fs;
@@ -29,11 +29,11 @@ pub trait MailServer {
     }
 }
 
-/// The folder in which `make deps` has unpacked a package.
+/// The folder in which `make test-deps` has unpacked a package.
 fn unpacked(package: &str) -> PathBuf {
     let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned();
     let root = target.join("mta").join(package);
-    assert!(root.exists(), "{} is not there: run `make deps`", root.display());
+    assert!(root.exists(), "{} is not there: run `make test-deps`", root.display());
     root
 }
 
