@@ -127,9 +127,12 @@ void perot_keep_encrypted(const struct sieve_runtime_env *renv,
 	perot_update_earlier_keeps(renv);
 	/* Existing mail (sieve-filter, imapsieve) just stays as it is when something fails, and what came
 	   encrypted may be stored as it came. */
-	if (mdctx == NULL ||
-	    sieve_message_get_mail(renv->msgctx) == eenv->msgdata->mail)
+	if (sieve_message_get_mail(renv->msgctx) == eenv->msgdata->mail)
 		return;
+	if (mdctx == NULL) {
+		perot_replace_original(renv, ext);
+		return;
+	}
 	sieve_result_set_failure_action(renv->result, ext, &act_store_current);
 	eenv->exec_status->tried_default_save = TRUE;
 	/* Told of a temporary failure only where it is the one way to keep mail_deliver() from the

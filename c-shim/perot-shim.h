@@ -102,6 +102,14 @@ int perot_temp_substitute(struct perot_temp *temp,
 void perot_temp_destroy(struct perot_temp **temp);
 
 /*
+ * Existing mail (perot-encrypt-replace.c)
+ */
+
+/* With sieve-filter, the original is expunged as soon as the script has stored the current message. */
+void perot_replace_original(const struct sieve_runtime_env *renv,
+			    const struct sieve_extension *ext);
+
+/*
  * Failing closed (perot-encrypt-failure.c)
  */
 
