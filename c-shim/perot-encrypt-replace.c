@@ -102,6 +102,17 @@ act_replace_check_duplicate(const struct sieve_runtime_env *renv ATTR_UNUSED,
 	return 1;
 }
 
+/* Each expunge makes a new copy of the list of messages, and what sieve-filter has looked up in one keeps
+   it in memory as long as it is at this mailbox: memory would grow with the square of their number. Between
+   two messages nothing of it is in use. */
+static void perot_forget_old_lists(struct mailbox *box)
+{
+	struct mail_index_view *view;
+
+	for (view = box->index->views; view != NULL; view = view->next)
+		mail_index_view_unref_maps(view);
+}
+
 /* Called when all else is done, also the implicit keep */
 static void
 act_replace_finish(const struct sieve_action_exec_env *aenv,
@@ -131,6 +142,7 @@ act_replace_finish(const struct sieve_action_exec_env *aenv,
 	}
 	/* Nothing is left for sieve-filter to do. */
 	estatus->keep_original = TRUE;
+	perot_forget_old_lists(box);
 }
 
 static const struct sieve_action_def act_replace = {

@@ -18,6 +18,8 @@
 #include "mail-storage.h"
 #include "mail-storage-private.h"
 #include "mail-user.h"
+#include "mail-index-private.h"
+#include "mail-index-view-private.h"
 #include "mail-deliver.h"
 #include "raw-storage.h"
 
