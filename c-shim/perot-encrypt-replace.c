@@ -13,7 +13,8 @@
  * - The original is expunged when the run of the script for this message ends.
  *
  * - The GUID of the encrypted message is made from that of the original. What ends the process in between
- *   leaves the two, and by their GUIDs `perot-encrypt mailbox` knows them (src/bin/perot-encrypt/mailbox/).
+ *   leaves the two; the next run sees by the GUID that the encrypted one is there, and only expunges the
+ *   original.
  */
 
 /*
@@ -62,26 +63,33 @@ perot_guid_with_sizes(const char *guid, struct mail *mail,
 			       guid, size, virtual_size);
 }
 
-static void perot_mail_set_guid(struct mail *mail, struct mail *original)
+/* The GUID of the message that replaces `original`, without the sizes; NULL: it gets one like any other. */
+static const char *perot_guid_derive(struct mail *original)
+{
+	const char *guid;
+	guid_128_t derived;
+
+	if (mail_get_special(original, MAIL_FETCH_GUID, &guid) < 0 ||
+	    *guid == '\0')
+		return NULL;
+	mail_generate_guid_128_hash(t_strconcat("perot-encrypt ", guid, NULL),
+				    derived);
+	return guid_128_to_string(derived);
+}
+
+static void
+perot_mail_set_guid(struct mail *mail, const char *guid,
+		    struct mailbox *box)
 {
 	struct mail_private *private = (struct mail_private *)mail;
 	struct perot_mail *pmail;
 	struct mailbox_status status;
-	const char *guid;
-	guid_128_t derived;
 
 	if (PEROT_MAIL(private) != NULL)
 		return;
-	/* Without it the message gets a GUID like any other. */
-	if (mail_get_special(original, MAIL_FETCH_GUID, &guid) < 0 ||
-	    *guid == '\0')
-		return;
-	mail_generate_guid_128_hash(t_strconcat("perot-encrypt ", guid, NULL),
-				    derived);
-	guid = guid_128_to_string(derived);
-	mailbox_get_open_status(original->box, 0, &status);
+	mailbox_get_open_status(box, 0, &status);
 	if (!status.have_only_guid128)
-		guid = perot_guid_with_sizes(guid, mail, original->box);
+		guid = perot_guid_with_sizes(guid, mail, box);
 
 	pmail = p_new(private->pool, struct perot_mail, 1);
 	pmail->guid = p_strdup(private->pool, guid);
@@ -90,9 +98,51 @@ static void perot_mail_set_guid(struct mail *mail, struct mail *original)
 	MODULE_CONTEXT_SET(private, perot_mail_module, pmail);
 }
 
+/* The GUIDs in the one mailbox that sieve-filter goes through, as they were at its first message. */
+static HASH_TABLE(char *, char *) perot_guids;
+static pool_t perot_guids_pool;
+
+static void perot_guids_load(struct mailbox *box)
+{
+	struct mail_search_args *args;
+	struct mailbox_transaction_context *trans;
+	struct mail_search_context *search;
+	struct mail *mail;
+	const char *guid;
+	char *key;
+
+	perot_guids_pool = pool_alloconly_create("perot guids", 4096);
+	hash_table_create(&perot_guids, perot_guids_pool, 0, str_hash, strcmp);
+
+	args = mail_search_build_init();
+	mail_search_build_add_all(args);
+	trans = mailbox_transaction_begin(box, 0, __func__);
+	search = mailbox_search_init(trans, args, NULL, MAIL_FETCH_GUID, NULL);
+	mail_search_args_unref(&args);
+	while (mailbox_search_next(search, &mail)) T_BEGIN {
+		if (mail_get_special(mail, MAIL_FETCH_GUID, &guid) == 0) {
+			key = p_strdup(perot_guids_pool, t_strcut(guid, ','));
+			hash_table_update(perot_guids, key, key);
+		}
+	} T_END;
+	/* A GUID that could not be read is not in the table: then a message is stored once more. */
+	(void)mailbox_search_deinit(&search);
+	mailbox_transaction_rollback(&trans);
+}
+
+static bool perot_guid_exists(const char *guid, struct mailbox *box)
+{
+	if (!hash_table_is_created(perot_guids))
+		perot_guids_load(box);
+	return hash_table_lookup(perot_guids, guid) != NULL;
+}
+
 /*
  * Action: expunge the original
  */
+
+/* The context of the action if the encrypted message is there already, from an earlier run */
+static char act_replace_is_there[] = "";
 
 static int
 act_replace_check_duplicate(const struct sieve_runtime_env *renv ATTR_UNUSED,
@@ -113,6 +163,15 @@ static void perot_forget_old_lists(struct mailbox *box)
 		mail_index_view_unref_maps(view);
 }
 
+static int
+act_replace_execute(const struct sieve_action_exec_env *aenv,
+		    void *tr_context ATTR_UNUSED, bool *keep)
+{
+	if (aenv->action->context == act_replace_is_there)
+		*keep = FALSE;
+	return SIEVE_EXEC_OK;
+}
+
 /* Called when all else is done, also the implicit keep */
 static void
 act_replace_finish(const struct sieve_action_exec_env *aenv,
@@ -124,8 +183,10 @@ act_replace_finish(const struct sieve_action_exec_env *aenv,
 	struct mailbox_transaction_context *trans;
 	struct mail *mail;
 
-	if (status != SIEVE_EXEC_OK || !estatus->message_saved ||
-	    estatus->keep_original || mailbox_is_readonly(box))
+	if (status != SIEVE_EXEC_OK || estatus->keep_original ||
+	    mailbox_is_readonly(box) ||
+	    (!estatus->message_saved &&
+	     aenv->action->context != act_replace_is_there))
 		return;
 
 	trans = mailbox_transaction_begin(box, 0, __func__);
@@ -148,16 +209,26 @@ act_replace_finish(const struct sieve_action_exec_env *aenv,
 static const struct sieve_action_def act_replace = {
 	.name = "expunge the message as it was",
 	.check_duplicate = act_replace_check_duplicate,
+	.execute = act_replace_execute,
 	.finish = act_replace_finish,
 };
 
 void perot_replace_original(const struct sieve_runtime_env *renv,
 			    const struct sieve_extension *ext)
 {
+	struct mail *original = renv->exec_env->msgdata->mail;
+	const char *guid;
+	char *context = NULL;
+
 	if (strcmp(master_service_get_name(master_service), "sieve-filter") != 0)
 		return;
-	perot_mail_set_guid(sieve_message_get_mail(renv->msgctx),
-			    renv->exec_env->msgdata->mail);
+	guid = perot_guid_derive(original);
+	if (guid != NULL) {
+		perot_mail_set_guid(sieve_message_get_mail(renv->msgctx), guid,
+				    original->box);
+		if (perot_guid_exists(guid, original->box))
+			context = act_replace_is_there;
+	}
 	(void)sieve_result_add_action(renv, ext, NULL, &act_replace, NULL,
-				      NULL, 0, FALSE);
+				      context, 0, FALSE);
 }

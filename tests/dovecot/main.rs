@@ -6,6 +6,7 @@ mod support;
 mod corpus;
 mod delivery;
 mod documents;
+mod existing;
 mod exports;
 mod failing;
 mod later;

@@ -3,6 +3,7 @@
 
 mod command;
 mod filter;
+mod mailbox;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -15,6 +16,7 @@ const TEMPORARY_FAILURE: u8 = 75;
 fn main() -> ExitCode {
     let mut matches = command::command().get_matches();
     let done: Result<ExitCode, Box<dyn Error>> = match matches.remove_subcommand() {
+        Some((name, mut matches)) if name == "mailbox" => mailbox::run(&mut matches),
         Some((name, _)) => unreachable!("clap knows no subcommand {name}"),
         None => filter::run(&mut matches),
     };
