@@ -22,6 +22,9 @@ use namespaces::Namespaces;
 /// What the temporary script says.
 const SCRIPT: &str = "require \"vnd.perot.encrypt\";\nencrypt;\n";
 
+/// So many different errors of a mailbox are shown: with a full disk there are some for each message.
+const ERRORS: usize = 20;
+
 /// After so many messages there is a line that says how far it is.
 const PROGRESS: u64 = 1000;
 
@@ -144,7 +147,7 @@ impl Run {
                 println!("{}: {} of {messages}", label(user, mailbox), seen.outcomes());
             }
             if let Line::Trouble(text) | Line::NotEncrypted(text) = line {
-                if told.insert(text.to_owned()) {
+                if told.len() < ERRORS && told.insert(text.to_owned()) {
                     eprintln!("perot-encrypt: {}: {text}", label(user, mailbox));
                 }
             }

@@ -53,7 +53,9 @@ impl Dovecot {
 
     /// All users.
     pub fn users(&self) -> Result<Vec<String>, Box<dyn Error>> {
-        Ok(self.doveadm(&["user", "*"])?.lines().map(str::to_owned).collect())
+        // Without a format: a table of one column begins with an empty line here.
+        let users = output(self.command("doveadm").args(["user", "*"]))?;
+        Ok(users.lines().filter(|user| !user.is_empty()).map(str::to_owned).collect())
     }
 
     /// All mailboxes of a user.
