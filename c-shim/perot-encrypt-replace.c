@@ -98,8 +98,8 @@ perot_mail_set_guid(struct mail *mail, const char *guid,
 	MODULE_CONTEXT_SET(private, perot_mail_module, pmail);
 }
 
-/* The GUIDs in the one mailbox that sieve-filter goes through, as they were at its first message. */
-static HASH_TABLE(char *, char *) perot_guids;
+/* UIDs by GUID in the one mailbox that sieve-filter goes through, as they were at its first message. */
+static HASH_TABLE(char *, void *) perot_guids;
 static pool_t perot_guids_pool;
 
 static void perot_guids_load(struct mailbox *box)
@@ -122,7 +122,8 @@ static void perot_guids_load(struct mailbox *box)
 	while (mailbox_search_next(search, &mail)) T_BEGIN {
 		if (mail_get_special(mail, MAIL_FETCH_GUID, &guid) == 0) {
 			key = p_strdup(perot_guids_pool, t_strcut(guid, ','));
-			hash_table_update(perot_guids, key, key);
+			hash_table_update(perot_guids, key,
+					  POINTER_CAST(mail->uid));
 		}
 	} T_END;
 	/* A GUID that could not be read is not in the table: then a message is stored once more. */
@@ -130,11 +131,26 @@ static void perot_guids_load(struct mailbox *box)
 	mailbox_transaction_rollback(&trans);
 }
 
+/* Whether a message with this GUID is there, now, and its owner has not deleted it. */
 static bool perot_guid_exists(const char *guid, struct mailbox *box)
 {
+	struct mailbox_transaction_context *trans;
+	struct mail *mail;
+	uint32_t uid;
+	bool exists;
+
 	if (!hash_table_is_created(perot_guids))
 		perot_guids_load(box);
-	return hash_table_lookup(perot_guids, guid) != NULL;
+	uid = POINTER_CAST_TO(hash_table_lookup(perot_guids, guid), uint32_t);
+	if (uid == 0 || mail_index_refresh(box->index) < 0)
+		return FALSE;
+	trans = mailbox_transaction_begin(box, 0, __func__);
+	mail = mail_alloc(trans, MAIL_FETCH_FLAGS, NULL);
+	exists = mail_set_uid(mail, uid) && !mail->expunged &&
+		(mail_get_flags(mail) & MAIL_DELETED) == 0;
+	mail_free(&mail);
+	mailbox_transaction_rollback(&trans);
+	return exists;
 }
 
 /*

@@ -249,7 +249,7 @@ fn what_was_stored_and_not_yet_removed_is_completed() {
         tool_summary(&dovecot, &["--user", ME, "INBOX"]);
         let then = uids(&dovecot, "INBOX");
         // As if it had been killed after the encrypted message was stored: a copy has the GUID of the original.
-        dovecot.doveadm(&["move", "-u", ME, "INBOX", "mailbox", "aside", "all"]);
+        dovecot.doveadm(&["copy", "-u", ME, "INBOX", "mailbox", "aside", "all"]);
         assert_eq!(uids(&dovecot, "INBOX").len(), 4, "{format:?}");
         let summary = tool_summary(&dovecot, &["--user", ME, "INBOX"]);
         assert!(
@@ -257,6 +257,18 @@ fn what_was_stored_and_not_yet_removed_is_completed() {
             "{format:?} {summary}"
         );
         assert_eq!(uids(&dovecot, "INBOX"), then, "{format:?}");
+
+        // If the owner has deleted the encrypted one meanwhile, the original is not taken away.
+        dovecot.doveadm(&["flags", "add", "-u", ME, "\\Deleted", "mailbox", "INBOX", "all"]);
+        dovecot.doveadm(&["copy", "-u", ME, "INBOX", "mailbox", "aside", "all"]);
+        let summary = tool_summary(&dovecot, &["--user", ME, "INBOX"]);
+        assert!(
+            summary.contains("messages: 4; encrypted now: 1, encrypted already: 0,"),
+            "{format:?} {summary}"
+        );
+        let flags = fetch(&dovecot, "INBOX", "flags");
+        let kept = flags.iter().filter(|row| !row.concat().contains("\\Deleted")).count();
+        assert_eq!((flags.len(), kept), (4, 1), "{format:?}");
     }
 }
 
