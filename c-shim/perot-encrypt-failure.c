@@ -157,8 +157,10 @@ void perot_keep_encrypted(const struct sieve_runtime_env *renv,
 						&act_store_current);
 	}
 	/* Other existing mail (sieve-filter, FILTER=SIEVE) just stays as it is when something fails. */
-	if (mdctx == NULL)
+	if (mdctx == NULL) {
+		perot_replace_original(renv, ext);
 		return;
+	}
 	perot_forget_original(renv);
 	sieve_result_set_failure_action(renv->result, ext, &act_store_current);
 	eenv->exec_status->tried_default_save = TRUE;

@@ -141,6 +141,14 @@ void perot_saved_encrypted(struct perot_saved *saved,
 void perot_saved_remove(const struct sieve_execute_env *eenv);
 
 /*
+ * Existing mail (perot-encrypt-replace.c)
+ */
+
+/* With sieve-filter, the original is expunged as soon as the script has stored the current message. */
+void perot_replace_original(const struct sieve_runtime_env *renv,
+			    const struct sieve_extension *ext);
+
+/*
  * Failing closed (perot-encrypt-failure.c)
  */
 
