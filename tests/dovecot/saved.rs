@@ -4,12 +4,11 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use sequoia_openpgp::Cert;
 
 use crate::documents::active;
-use crate::support::dovecot::{era, Config, Dovecot, Era, Format};
+use crate::support::dovecot::{era, wait_until, Config, Dovecot, Era, Format};
 use crate::support::pages::{blocks, project, read};
 use crate::support::{armored, decrypt, encrypt_to, find, key_for, settings};
 use crate::{script, SECRET};
@@ -84,12 +83,16 @@ fn stored_in(dovecot: &Dovecot, folder: &str) -> Vec<Vec<u8>> {
     dovecot.stored(ME).into_iter().filter(|(name, _)| name == folder).map(|(_, message)| message).collect()
 }
 
-/// Panics unless the folder has `count` messages, each of which is `SENT`, encrypted.
+/// Waits until the folder has `count` messages and none in clear (originals go when the IMAP command is done,
+/// and its answer may be here before), and panics unless each is `SENT`, encrypted.
 fn assert_encrypted(dovecot: &Dovecot, folder: &str, count: usize, key: &Cert) {
-    let stored = stored_in(dovecot, folder);
-    assert_eq!(stored.len(), count, "{}", dovecot.log());
-    for message in stored {
-        assert!(find(&message, SECRET.as_bytes()).is_none(), "{}", dovecot.log());
+    let is_clear = |message: &Vec<u8>| find(message, SECRET.as_bytes()).is_some();
+    let is_so = || {
+        let stored = stored_in(dovecot, folder);
+        stored.len() == count && !stored.iter().any(is_clear)
+    };
+    wait_until(is_so, || format!("{folder} with {count} messages\n{}", dovecot.log()));
+    for message in stored_in(dovecot, folder) {
         assert_eq!(String::from_utf8(decrypt(&message, key)).unwrap(), SENT);
     }
 }
@@ -201,12 +204,8 @@ while imap.sock.recv(4096):
     pass
 "#,
     );
-    let end = Instant::now() + Duration::from_secs(60);
-    while holds_secret(&dovecot.home(ME)) {
-        assert!(Instant::now() < end, "{}", dovecot.log());
-        std::thread::sleep(Duration::from_millis(20));
-    }
     assert_encrypted(&dovecot, ".Sent", 2, &key);
+    assert!(!holds_secret(&dovecot.home(ME)), "{}", dovecot.log());
     dovecot.log_line(&["Disconnected: Logged out"]);
     session(&dovecot, "show('Sent')");
     assert!(!dovecot.log().contains("Panic: "), "{}", dovecot.log());
