@@ -214,7 +214,9 @@ fn a_run_that_was_interrupted_at_its_end_is_cleaned_up() {
         fill(&dovecot, "INBOX", 0..5);
         dovecot.doveadm(&["fetch", "-u", ME, "body.snippet imap.bodystructure", "mailbox", "INBOX", "all"]);
         filter(&dovecot, "INBOX");
-        assert!(std::panic::catch_unwind(|| dovecot.assert_nowhere(SECRET)).is_err(), "it is there before");
+        // In the cache of so few messages, 2.4 has removed it by itself.
+        let is_there = std::panic::catch_unwind(|| dovecot.assert_nowhere(SECRET)).is_err();
+        assert!(is_there || era() == Era::V24, "{format:?}: it is there before");
         let summary = tool_summary(&dovecot, &["--user", ME]);
         assert!(summary.contains("messages: 5; encrypted now: 0, encrypted already: 5"), "{summary}");
         dovecot.assert_nowhere(SECRET);
