@@ -403,8 +403,12 @@ fn a_script_may_choose_messages() {
     let source = dovecot.path("global/choose.sieve");
     let choose = "if header :contains \"message-id\" \"m3\" { encrypt; }";
     fs::write(&source, script("", choose)).unwrap();
-    let compiled = run(dovecot.command("sievec").arg("-c").arg(dovecot.path("dovecot.conf")).arg(&source));
-    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    let compile = || {
+        let mut command = dovecot.command("sievec");
+        let compiled = run(command.arg("-c").arg(dovecot.path("dovecot.conf")).arg(&source));
+        assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    };
+    compile();
     let arguments = ["--user", ME, "--script", source.to_str().unwrap()];
     let summary = tool_summary(&dovecot, &[&["--dry-run"], &arguments[..]].concat());
     assert!(summary.contains("messages: 5; would be encrypted now: 1,") && summary.ends_with("failed: 0"));
@@ -416,6 +420,12 @@ fn a_script_may_choose_messages() {
     assert_eq!(content_types(&dovecot, "INBOX"), (1, 4));
     let summary = tool_summary(&dovecot, &arguments);
     assert!(summary.contains("encrypted already: 1,") && summary.ends_with("failed: 0"), "{summary}");
+
+    // A failure is one also where nothing was to be encrypted.
+    fs::write(&source, script(", \"fileinto\"", "fileinto \"nowhere\";")).unwrap();
+    compile();
+    let output = tool(&dovecot, &arguments);
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
 #[test]

@@ -26,6 +26,10 @@ impl<'a> Line<'a> {
     /// Understands a line. It may hold text of senders, such as a Message-ID, but not in front of what is looked
     /// for here.
     pub fn parse(line: &'a str) -> Self {
+        // So sieve-filter says, outside of the log, that a script has failed for a message.
+        if let Some(text) = line.strip_prefix("error: ") {
+            return Self::Error(text);
+        }
         let mut parts = line.splitn(3, ": ");
         let (Some(_), Some(level), Some(text)) = (parts.next(), parts.next(), parts.next()) else {
             return if line.trim().is_empty() { Self::Other } else { Self::Trouble(line) };
@@ -179,6 +183,7 @@ mod tests {
             ("sieve-filter: Fatal: Couldn't open", Line::Error("Couldn't open")),
             ("sieve-filter(me)<1><>: Error: auth: no: really", Line::Error("auth: no: really")),
             ("sieve-filter: Warning: slow", Line::Trouble("slow")),
+            ("error: sieve script execution failed", Line::Error("sieve script execution failed")),
             ("what is this", Line::Trouble("what is this")),
             ("", Line::Other),
             // A Message-ID is the sender's.
