@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, UNIX_EPOCH};
@@ -206,12 +207,30 @@ fn nothing_is_left_in_clear() {
 }
 
 #[test]
-fn a_run_that_is_killed_leaves_each_message_once() {
+fn a_run_that_was_interrupted_at_its_end_is_cleaned_up() {
+    for format in FORMATS {
+        let dovecot = start(format);
+        give_key(&dovecot);
+        fill(&dovecot, "INBOX", 0..5);
+        dovecot.doveadm(&["fetch", "-u", ME, "body.snippet imap.bodystructure", "mailbox", "INBOX", "all"]);
+        filter(&dovecot, "INBOX");
+        // In the cache of so few messages, 2.4 has removed it by itself.
+        let is_there = std::panic::catch_unwind(|| dovecot.assert_nowhere(SECRET)).is_err();
+        assert!(is_there || era() == Era::V24, "{format:?}: it is there before");
+        let summary = tool_summary(&dovecot, &["--user", ME]);
+        assert!(summary.contains("messages: 5; encrypted now: 0, encrypted already: 5"), "{summary}");
+        dovecot.assert_nowhere(SECRET);
+    }
+}
+
+#[test]
+fn a_run_that_is_killed_loses_nothing() {
     for format in FORMATS {
         let dovecot = start(format);
         give_key(&dovecot);
         fill(&dovecot, "INBOX", 0..120);
-        for stored in [1, 2, 5] {
+        let mut found = BTreeMap::new();
+        for (killed, stored) in [1, 2, 5].into_iter().enumerate() {
             // It says much, so that it waits for its reader, and cannot be done before it is killed.
             let mut command = filter_command(&dovecot, "INBOX", &["-D"]);
             let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
@@ -223,52 +242,22 @@ fn a_run_that_is_killed_leaves_each_message_once() {
                 .unwrap();
             child.kill().unwrap();
             child.wait().unwrap();
-            let found = message_ids(&dovecot, "INBOX");
+            found = message_ids(&dovecot, "INBOX");
             assert_eq!(found.len(), 120, "{format:?}: nothing is lost");
-            // Killed at this line, the last one may be there in both forms: the next run sees to that.
-            assert!(found.values().sum::<usize>() <= 121, "{format:?} {found:?}");
+            // Each time, the one at which it was killed may be there twice: as it was, and encrypted.
+            assert!(found.values().all(|count| *count <= 2), "{format:?} {found:?}");
+            assert!(found.values().sum::<usize>() <= 120 + killed + 1, "{format:?} {found:?}");
             let (encrypted, clear) = content_types(&dovecot, "INBOX");
             assert!(encrypted >= stored && clear > 0, "{format:?}: {encrypted} {clear}");
         }
         tool_summary(&dovecot, &["--user", ME]);
-        let found = message_ids(&dovecot, "INBOX");
-        assert!(found.len() == 120 && found.values().all(|count| *count == 1), "{format:?} {found:?}");
-        assert_eq!(content_types(&dovecot, "INBOX"), (120, 0), "{format:?}");
+        let then = message_ids(&dovecot, "INBOX");
+        assert!(
+            then.len() == 120 && then.iter().all(|(id, count)| *count <= found[id]),
+            "{format:?} {then:?}"
+        );
+        assert_eq!(content_types(&dovecot, "INBOX"), (then.values().sum(), 0), "{format:?}");
         dovecot.assert_nowhere(SECRET);
-    }
-}
-
-#[test]
-fn what_was_stored_and_not_yet_removed_is_completed() {
-    for format in FORMATS {
-        let dovecot = start(format);
-        give_key(&dovecot);
-        fill(&dovecot, "INBOX", 0..3);
-        dovecot.doveadm(&["mailbox", "create", "-u", ME, "aside"]);
-        dovecot.doveadm(&["copy", "-u", ME, "aside", "mailbox", "INBOX", "uid", "2"]);
-        tool_summary(&dovecot, &["--user", ME, "INBOX"]);
-        let then = uids(&dovecot, "INBOX");
-        // As if it had been killed after the encrypted message was stored: a copy has the GUID of the original.
-        dovecot.doveadm(&["copy", "-u", ME, "INBOX", "mailbox", "aside", "all"]);
-        assert_eq!(uids(&dovecot, "INBOX").len(), 4, "{format:?}");
-        let summary = tool_summary(&dovecot, &["--user", ME, "INBOX"]);
-        assert!(
-            summary.contains("messages: 4; encrypted now: 1, encrypted already: 3,"),
-            "{format:?} {summary}"
-        );
-        assert_eq!(uids(&dovecot, "INBOX"), then, "{format:?}");
-
-        // If the owner has deleted the encrypted one meanwhile, the original is not taken away.
-        dovecot.doveadm(&["flags", "add", "-u", ME, "\\Deleted", "mailbox", "INBOX", "all"]);
-        dovecot.doveadm(&["copy", "-u", ME, "INBOX", "mailbox", "aside", "all"]);
-        let summary = tool_summary(&dovecot, &["--user", ME, "INBOX"]);
-        assert!(
-            summary.contains("messages: 4; encrypted now: 1, encrypted already: 0,"),
-            "{format:?} {summary}"
-        );
-        let flags = fetch(&dovecot, "INBOX", "flags");
-        let kept = flags.iter().filter(|row| !row.concat().contains("\\Deleted")).count();
-        assert_eq!((flags.len(), kept), (4, 1), "{format:?}");
     }
 }
 
@@ -393,6 +382,86 @@ fn names_of_mailboxes_are_names() {
 }
 
 #[test]
+fn what_only_holds_other_mailboxes_is_passed_over() {
+    for format in FORMATS {
+        let dovecot = start(format);
+        give_key(&dovecot);
+        let below = if format == Format::Maildir { "a.b" } else { "a/b" };
+        fill(&dovecot, below, 0..1);
+        let listed = dovecot.doveadm(&["mailbox", "list", "-u", ME]);
+        assert!(listed.lines().any(|mailbox| mailbox == "a"), "{format:?} {listed}");
+        let summary = tool_summary(&dovecot, &["--user", ME]);
+        assert!(summary.contains("messages: 1; encrypted now: 1,"), "{format:?} {summary}");
+    }
+}
+
+#[test]
+fn a_script_may_choose_messages() {
+    let dovecot = start(Format::Maildir);
+    give_key(&dovecot);
+    fill(&dovecot, "INBOX", 0..5);
+    let source = dovecot.path("global/choose.sieve");
+    let choose = "if header :contains \"message-id\" \"m3\" { encrypt; }";
+    fs::write(&source, script("", choose)).unwrap();
+    let compile = || {
+        let mut command = dovecot.command("sievec");
+        let compiled = run(command.arg("-c").arg(dovecot.path("dovecot.conf")).arg(&source));
+        assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    };
+    compile();
+    let arguments = ["--user", ME, "--script", source.to_str().unwrap()];
+    let summary = tool_summary(&dovecot, &[&["--dry-run"], &arguments[..]].concat());
+    assert!(summary.contains("messages: 5; would be encrypted now: 1,") && summary.ends_with("failed: 0"));
+    let summary = tool_summary(&dovecot, &arguments);
+    assert!(
+        summary.contains("messages: 5; encrypted now: 1,") && summary.ends_with("failed: 0"),
+        "{summary}"
+    );
+    assert_eq!(content_types(&dovecot, "INBOX"), (1, 4));
+    let summary = tool_summary(&dovecot, &arguments);
+    assert!(summary.contains("encrypted already: 1,") && summary.ends_with("failed: 0"), "{summary}");
+
+    // A failure is one also where nothing was to be encrypted.
+    fs::write(&source, script(", \"fileinto\"", "fileinto \"nowhere\";")).unwrap();
+    compile();
+    let output = tool(&dovecot, &arguments);
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn if_nobody_reads_it_stops_between_mailboxes() {
+    let dovecot = start(Format::Mdbox);
+    give_key(&dovecot);
+    fill(&dovecot, "other", 20..21);
+    fill(&dovecot, "INBOX", 0..20);
+    let mut command = dovecot.command(env!("CARGO_BIN_EXE_perot-encrypt"));
+    command.args(["mailbox", "-c"]).arg(dovecot.path("dovecot.conf")).args(["--user", ME, "INBOX", "other"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(75) && errors.contains("Broken pipe"), "{errors}");
+    assert_eq!(content_types(&dovecot, "INBOX"), (20, 0));
+    assert_eq!(content_types(&dovecot, "other"), (0, 1));
+}
+
+#[test]
+fn a_folder_for_root_alone_is_no_place_for_the_script() {
+    let dovecot = start(Format::Maildir);
+    let closed = dovecot.path("closed");
+    fs::create_dir(&closed).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+    let mut command = dovecot.command(env!("CARGO_BIN_EXE_perot-encrypt"));
+    command.args(["mailbox", "-c"]).arg(dovecot.path("dovecot.conf")).args(["--user", ME]);
+    let output = run(command.env("TMPDIR", &closed));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    // An ordinary user's own processes can read it.
+    let by_root = fs::metadata(&closed).unwrap().uid() == 0;
+    assert_eq!(output.status.code(), Some(if by_root { 75 } else { 0 }), "{errors}");
+    assert_eq!(errors.contains("set TMPDIR to another folder"), by_root, "{errors}");
+}
+
+#[test]
 fn mailboxes_of_others_are_left_alone() {
     let inbox = "namespace inbox {\n  inbox = yes\n  separator = /\n}\n";
     let public = "namespace public {\n  type = public\n  prefix = Public/\n  separator = /\n";
@@ -436,6 +505,24 @@ fn two_users() -> Config {
     Config { users: Some(users), ..config(Format::Maildir) }
 }
 
+#[test]
+fn names_of_users_are_names() {
+    let mut dovecot = Dovecot::prepare(&two_users());
+    fs::write(dovecot.path("users"), format!("*@domain.com:::::\nm?@domain.com:::::\n{ME}:::::\n")).unwrap();
+    dovecot.launch();
+    give_key(&dovecot);
+    fill(&dovecot, "INBOX", 0..1);
+    for pattern in ["*@domain.com", "m?@domain.com"] {
+        let output = tool(&dovecot, &["--user", pattern, "INBOX"]);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        assert!(errors.contains("doveadm would take this name for a pattern"), "{errors}");
+        assert_eq!(content_types(&dovecot, "INBOX"), (0, 1));
+    }
+    let said = String::from_utf8(tool(&dovecot, &["--all"]).stdout).unwrap();
+    assert!(said.contains("users: 1 done, 2 failed; messages: 1; encrypted now: 1,"), "{said}");
+}
+
 /// Runs what the page shows below a heading, with the paths and programs of `dovecot`.
 fn run_page(dovecot: &Dovecot, heading: &str, block: usize) -> Output {
     let block = &blocks("doc/existing-mail.md", heading)[block];
@@ -453,9 +540,8 @@ fn run_page(dovecot: &Dovecot, heading: &str, block: usize) -> Output {
 
 #[test]
 fn the_page_shows_what_works() {
-    let dovecot = Dovecot::prepare(&two_users());
+    let mut dovecot = Dovecot::prepare(&two_users());
     fs::write(dovecot.path("users"), format!("{ME}:::::\nother@domain.com:::::\n")).unwrap();
-    let mut dovecot = dovecot;
     dovecot.launch();
     let key = give_key(&dovecot);
     fill(&dovecot, "INBOX", 0..3);

@@ -14,7 +14,9 @@ pub enum Line<'a> {
     AlreadyEncrypted,
     /// `encrypt` could not encrypt a message.
     NotEncrypted(&'a str),
-    /// Any other error, or a warning.
+    /// Any other error.
+    Error(&'a str),
+    /// A warning, or what is not understood.
     Trouble(&'a str),
     /// The rest.
     Other,
@@ -24,6 +26,10 @@ impl<'a> Line<'a> {
     /// Understands a line. It may hold text of senders, such as a Message-ID, but not in front of what is looked
     /// for here.
     pub fn parse(line: &'a str) -> Self {
+        // So sieve-filter says, outside of the log, that a script has failed for a message.
+        if let Some(text) = line.strip_prefix("error: ") {
+            return Self::Error(text);
+        }
         let mut parts = line.splitn(3, ": ");
         let (Some(_), Some(level), Some(text)) = (parts.next(), parts.next(), parts.next()) else {
             return if line.trim().is_empty() { Self::Other } else { Self::Trouble(line) };
@@ -33,6 +39,7 @@ impl<'a> Line<'a> {
             ("Info", Some(said)) if said.starts_with("encrypted: ") => Self::Encrypted,
             ("Info", Some(said)) if said.starts_with("left as it is: ") => Self::AlreadyEncrypted,
             ("Error", Some(said)) if said.starts_with("not encrypted, ") => Self::NotEncrypted(text),
+            ("Error" | "Fatal" | "Panic", _) => Self::Error(text),
             ("Info" | "Debug", _) => Self::Other,
             _ => Self::Trouble(text),
         }
@@ -50,7 +57,7 @@ pub struct Seen {
     pub encrypted: u64,
     pub already: u64,
     pub failed: u64,
-    /// It ended with a failure.
+    /// It ended with a failure, or an error that is not one of a message's.
     pub broken: bool,
 }
 
@@ -61,6 +68,7 @@ impl Seen {
             Line::Encrypted => self.encrypted += 1,
             Line::AlreadyEncrypted => self.already += 1,
             Line::NotEncrypted(_) => self.failed += 1,
+            Line::Error(_) => self.broken = true,
             Line::Trouble(_) | Line::Other => {}
         }
     }
@@ -93,17 +101,20 @@ impl Counts {
     /// Counts `messages`, of which those in `left` are still there; none: nothing was to be changed.
     ///
     /// What sieve-filter says is not enough: it says of a message that it is encrypted before it is stored, and nothing
-    /// of those that it did not come to.
-    pub fn new(messages: &[Message], left: Option<&[Message]>, seen: &Seen) -> Self {
+    /// of those that it did not come to. If the script `chooses`, only what was said to be encrypted must be gone.
+    pub fn new(messages: &[Message], left: Option<&[Message]>, seen: &Seen, chooses: bool) -> Self {
         let drafts = messages.iter().filter(|m| m.draft && !m.deleted).count() as u64;
         let deleted = messages.iter().filter(|m| m.deleted).count() as u64;
         let there: HashSet<u32> = left.unwrap_or_default().iter().map(|m| m.uid).collect();
         let to_do = messages.iter().filter(|m| !m.draft && !m.deleted);
         let (to_do, gone) = to_do
             .fold((0, 0), |(all, gone), message| (all + 1, gone + u64::from(!there.contains(&message.uid))));
-        let (encrypted, failed) = match left {
-            Some(_) => (seen.encrypted.min(gone), (to_do - gone).saturating_sub(seen.already)),
-            None => (seen.encrypted, to_do.saturating_sub(seen.encrypted + seen.already)),
+        let encrypted = if left.is_some() { seen.encrypted.min(gone) } else { seen.encrypted };
+        let failed = match (chooses, left) {
+            (true, _) => seen.failed + (seen.encrypted - encrypted),
+            // Mail that arrives encrypted meanwhile is among `already`: it must not hide a failure.
+            (false, Some(_)) => (to_do - gone).saturating_sub(seen.already).max(seen.failed),
+            (false, None) => to_do.saturating_sub(seen.encrypted + seen.already).max(seen.failed),
         };
         Self {
             messages: messages.len() as u64,
@@ -169,8 +180,10 @@ mod tests {
                 "sieve-filter: Error: sieve: encrypt: message not encrypted, deferred: no certificate",
                 Line::NotEncrypted("sieve: encrypt: message not encrypted, deferred: no certificate"),
             ),
-            ("sieve-filter: Fatal: Couldn't open", Line::Trouble("Couldn't open")),
-            ("sieve-filter(me)<1><>: Error: auth: no: really", Line::Trouble("auth: no: really")),
+            ("sieve-filter: Fatal: Couldn't open", Line::Error("Couldn't open")),
+            ("sieve-filter(me)<1><>: Error: auth: no: really", Line::Error("auth: no: really")),
+            ("sieve-filter: Warning: slow", Line::Trouble("slow")),
+            ("error: sieve script execution failed", Line::Error("sieve script execution failed")),
             ("what is this", Line::Trouble("what is this")),
             ("", Line::Other),
             // A Message-ID is the sender's.
@@ -199,14 +212,40 @@ mod tests {
         ];
         let seen = Seen { encrypted: 2, already: 1, ..Seen::default() };
         let after = [message(2, ""), message(3, ""), message(4, ""), message(5, ""), message(6, "")];
-        let counts = Counts::new(&messages, Some(&after), &seen);
+        let counts = Counts::new(&messages, Some(&after), &seen, false);
         assert_eq!(
             counts,
             Counts { messages: 5, encrypted: 1, already: 1, drafts: 1, deleted: 1, failed: 1, broken: false }
         );
         assert!(counts.is_failure());
-        let dry = Counts::new(&messages, None, &seen);
+        let dry = Counts::new(&messages, None, &seen, false);
         assert_eq!((dry.encrypted, dry.already, dry.failed), (2, 1, 0));
         assert!(!dry.is_failure());
+    }
+
+    #[test]
+    fn a_failure_is_not_hidden_by_mail_that_arrives_encrypted() {
+        let messages = [message(1, "")];
+        let after = [message(1, ""), message(2, "")];
+        let seen = Seen { already: 1, failed: 1, ..Seen::default() };
+        assert_eq!(Counts::new(&messages, Some(&after), &seen, false).failed, 1);
+        assert_eq!(Counts::new(&messages, None, &seen, false).failed, 1);
+        let mut seen = Seen::default();
+        seen.add(&Line::Trouble("slow"));
+        assert!(!Counts::new(&[], Some(&[]), &seen, false).is_failure());
+        seen.add(&Line::Error("no"));
+        assert!(Counts::new(&[], Some(&[]), &seen, false).is_failure());
+    }
+
+    #[test]
+    fn a_script_may_choose() {
+        let messages = [message(1, ""), message(2, ""), message(3, ""), message(4, "")];
+        let after = [message(2, ""), message(3, ""), message(4, ""), message(5, "")];
+        let failed = |encrypted, failed, left: Option<&[Message]>| {
+            Counts::new(&messages, left, &Seen { encrypted, failed, ..Seen::default() }, true).failed
+        };
+        assert_eq!(failed(1, 0, Some(&after)), 0, "the others were not chosen");
+        assert_eq!(failed(2, 1, Some(&after)), 2, "one was not stored, one not encrypted");
+        assert_eq!((failed(2, 0, None), failed(2, 1, None)), (0, 1));
     }
 }
