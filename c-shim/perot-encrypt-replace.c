@@ -29,24 +29,29 @@ static bool perot_replaces(const struct sieve_execute_env *eenv)
  */
 
 static struct file_lock *perot_replace_lock;
+/* Asked for once in a run, since asking takes a second */
+static bool perot_replace_locked_out = FALSE;
 
 int perot_replace_begin(const struct sieve_execute_env *eenv,
 			const char **error_r)
 {
-	const char *error;
-	int ret;
+	int ret = 0;
 
 	/* The process goes through one mailbox, and ends. */
 	if (perot_replace_lock != NULL || !perot_replaces(eenv))
 		return 0;
-	ret = mailbox_lock_file_create(eenv->msgdata->mail->box,
-				       "dovecot.perot-encrypt.lock", 1,
-				       &perot_replace_lock, &error);
+	if (!perot_replace_locked_out) {
+		ret = mailbox_lock_file_create(eenv->msgdata->mail->box,
+					       "dovecot.perot-encrypt.lock", 1,
+					       &perot_replace_lock, error_r);
+	}
 	if (ret > 0)
 		return 0;
-	*error_r = (ret < 0 ? error :
-		    "another sieve-filter is encrypting this mailbox: "
-		    "wait until it has ended");
+	if (ret == 0) {
+		perot_replace_locked_out = TRUE;
+		*error_r = "another sieve-filter is encrypting this mailbox: "
+			"wait until it has ended";
+	}
 	return -1;
 }
 

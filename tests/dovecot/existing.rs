@@ -262,6 +262,33 @@ fn a_run_that_is_killed_loses_nothing() {
 }
 
 #[test]
+fn two_runs_at_once_leave_each_message_once() {
+    for format in FORMATS {
+        let dovecot = start(format);
+        give_key(&dovecot);
+        fill(&dovecot, "INBOX", 0..60);
+        // It waits for its reader after the first message.
+        let mut command = filter_command(&dovecot, "INBOX", &["-D"]);
+        let mut first = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::with_capacity(256, first.stderr.take().unwrap()).lines();
+        lines.find(|line| line.as_ref().unwrap().contains("stored mail into")).unwrap().unwrap();
+
+        let second = filter(&dovecot, "INBOX");
+        assert!(
+            second.contains("another sieve-filter is encrypting this mailbox: wait"),
+            "{format:?} {second}"
+        );
+        assert!(!second.contains("message encrypted"), "{format:?} {second}");
+
+        lines.for_each(drop);
+        assert!(first.wait().unwrap().success());
+        let found = message_ids(&dovecot, "INBOX");
+        assert!(found.len() == 60 && found.values().all(|count| *count == 1), "{format:?} {found:?}");
+        assert_eq!(content_types(&dovecot, "INBOX"), (60, 0), "{format:?}");
+    }
+}
+
+#[test]
 fn a_full_disk_leaves_each_message_once() {
     for format in FORMATS {
         let dovecot = Dovecot::start(&Config { temp_size: Some("1m"), ..config(format) });
