@@ -35,13 +35,14 @@ mod plugin {
     /// Everything that goes wrong here ends the build with one sentence.
     type Result<T> = std::result::Result<T, String>;
 
-    const SHIM: [&str; 7] = [
+    const SHIM: [&str; 8] = [
         "sieve-perot-encrypt-plugin.c",
         "sieve-perot-encrypt-settings.c",
         "ext-encrypt.c",
         "cmd-encrypt.c",
         "tst-encrypted.c",
         "perot-encrypt-message.c",
+        "perot-encrypt-saved.c",
         "perot-encrypt-failure.c",
     ];
     /// Knows the settings: part of the plugin and of the settings module of Dovecot 2.4.
@@ -136,7 +137,7 @@ mod plugin {
     fn base_compiler(include: &Path) -> cc::Build {
         let mut build = cc::Build::new();
         // The build script reads what the compiler prints; cargo should not.
-        build.cargo_metadata(false).warnings(false).define("HAVE_CONFIG_H", None);
+        build.cargo_metadata(false).warnings(false).define("HAVE_CONFIG_H", None).define("_GNU_SOURCE", None);
         build.flag(format!("-isystem{}", include.display()));
         build.flag(format!("-isystem{}", include.join("sieve").display()));
         build

@@ -122,7 +122,7 @@ cmd_encrypt_warn_of_earlier_action(struct sieve_validator *valdtr,
 				   struct sieve_command *cmd)
 {
 	static const char *const actions[] = {
-		"keep", "fileinto", "redirect", NULL
+		"keep", "fileinto", "redirect", "pipe", NULL
 	};
 	struct sieve_command *outer, *earlier;
 
@@ -226,7 +226,7 @@ cmd_encrypt_validate(struct sieve_validator *valdtr, struct sieve_command *cmd)
 	    sieve_ast_strlist_count(arg) > PEROT_MOST_RECIPIENTS) {
 		sieve_argument_validate_error(valdtr, arg,
 			"the encrypt command takes up to %u recipients, "
-			"and these are %u", PEROT_MOST_RECIPIENTS,
+			"and these are %u: leave some out", PEROT_MOST_RECIPIENTS,
 			sieve_ast_strlist_count(arg));
 		return FALSE;
 	}
@@ -410,6 +410,15 @@ static bool cmd_encrypt_defers(const struct cmd_encrypt_call *call)
 		!perot_core->keep_on_error(perot_ext_instance(call->ext));
 }
 
+static const char *cmd_encrypt_consequence(const struct cmd_encrypt_call *call)
+{
+	if (!cmd_encrypt_defers(call)) {
+		return (call->is_test ? "the test is false" :
+			"the script goes on with it as it was");
+	}
+	return perot_deferred(call->renv->exec_env);
+}
+
 /* One line and one event for each message */
 static void
 cmd_encrypt_done(void *context, const struct perot_report *report)
@@ -458,10 +467,7 @@ cmd_encrypt_done(void *context, const struct perot_report *report)
 	case PEROT_FAILED:
 		call->failure_reason = reason;
 		e_error(e->event(), "encrypt: message not encrypted, %s: %s",
-			(cmd_encrypt_defers(call) ? "deferred" :
-			 (call->is_test ? "the test is false" :
-			  "the script goes on with it as it was")),
-			text);
+			cmd_encrypt_consequence(call), text);
 		break;
 	}
 }
@@ -534,8 +540,7 @@ cmd_encrypt_perform(struct cmd_encrypt_call *call, struct mail *mail)
 
 static int cmd_encrypt_defer(const struct cmd_encrypt_call *call)
 {
-	perot_defer(call->renv, call->ext, call->failure_reason);
-	return SIEVE_EXEC_TEMP_FAILURE;
+	return perot_defer(call->renv, call->ext, call->failure_reason);
 }
 
 static int

@@ -10,6 +10,9 @@
 #if PEROT_DOVECOT_ERA == 24
 
 #include "settings.h"
+#include "settings-parser.h"
+
+#include <dlfcn.h>
 
 #define PEROT_SETTINGS_FROM_MODULE 1
 
@@ -36,6 +39,34 @@ static inline unsigned int perot_max_cpu_secs(struct sieve_instance *svinst)
 static inline void
 perot_forget_cpu_time(struct sieve_instance *svinst ATTR_UNUSED)
 {
+}
+
+/* How settings begin, whatever they are */
+struct perot_any_settings {
+	pool_t pool;
+};
+
+/* imapsieve_expunge_discarded, which is a setting of another plugin. Where imapsieve runs, that plugin
+   is loaded, and its own description of its settings tells where the value is. */
+static inline bool perot_imapsieve_expunges(struct sieve_instance *svinst)
+{
+	const struct setting_parser_info *info =
+		dlsym(RTLD_DEFAULT, "imap_sieve_setting_parser_info");
+	const struct setting_define *def;
+	const struct perot_any_settings *set;
+	const char *error;
+	bool expunges = FALSE;
+
+	if (info == NULL || info->pool_offset1 != 1 ||
+	    settings_get(svinst->event, info, 0, &set, &error) < 0)
+		return FALSE;
+	for (def = info->defines; def->key != NULL; def++) {
+		if (def->type == SET_BOOL &&
+		    strcmp(def->key, "imapsieve_expunge_discarded") == 0)
+			expunges = *(const bool *)CONST_PTR_OFFSET(set, def->offset);
+	}
+	settings_free(set);
+	return expunges;
 }
 
 #elif PEROT_DOVECOT_ERA == 23
@@ -66,6 +97,15 @@ static inline void perot_forget_cpu_time(struct sieve_instance *svinst)
 {
 	svinst->resource_usage_timeout_secs =
 		I_MIN(svinst->resource_usage_timeout_secs, 1);
+}
+
+/* imapsieve takes nothing but `yes` for a yes. */
+static inline bool perot_imapsieve_expunges(struct sieve_instance *svinst)
+{
+	const char *value =
+		sieve_setting_get(svinst, "imapsieve_expunge_discarded");
+
+	return value != NULL && strcasecmp(value, "yes") == 0;
 }
 
 #endif

@@ -92,6 +92,7 @@ ext_encrypt_load(const struct sieve_extension *ext, void **context)
 
 	ectx = i_new(struct perot_ext_context, 1);
 	ectx->instance = perot_core->open(&set, &log);
+	ectx->saved = perot_saved_init();
 	pool_unref(&pool);
 
 	*context = ectx;
@@ -104,6 +105,7 @@ static void ext_encrypt_unload(const struct sieve_extension *ext)
 
 	if (ectx == NULL)
 		return;
+	perot_saved_deinit(&ectx->saved);
 	perot_core->close(ectx->instance);
 	i_free(ectx);
 }
@@ -114,6 +116,13 @@ perot_ext_instance(const struct sieve_extension *ext)
 	const struct perot_ext_context *ectx = ext->context;
 
 	return ectx->instance;
+}
+
+struct perot_saved *perot_ext_saved(const struct sieve_extension *ext)
+{
+	const struct perot_ext_context *ectx = ext->context;
+
+	return ectx->saved;
 }
 
 /*

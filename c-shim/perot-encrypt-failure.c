@@ -45,7 +45,13 @@ static int
 act_store_current_commit(const struct sieve_action_exec_env *aenv,
 			 void *tr_context)
 {
-	return act_store.commit(aenv, tr_context);
+	const struct sieve_execute_env *eenv = aenv->exec_env;
+	int ret = act_store.commit(aenv, tr_context);
+
+	if (ret == SIEVE_EXEC_OK && perot_is_saved(eenv) &&
+	    !eenv->exec_status->keep_original)
+		perot_saved_remove(eenv);
+	return ret;
 }
 
 static void
@@ -84,11 +90,11 @@ static const struct sieve_action_def act_defer = {
  * mail_deliver()
  */
 
-/* The context of the delivery; NULL if no delivery is under way (sieve-filter, imapsieve). */
+/* The context of the delivery; NULL if the message is in a mailbox already (sieve-filter, imapsieve). */
 static struct mail_deliver_context *
 perot_deliver_context(const struct sieve_execute_env *eenv)
 {
-	if (eenv->svinst->env_location != SIEVE_ENV_LOCATION_MDA)
+	if (!perot_is_delivery(eenv))
 		return NULL;
 	i_assert(eenv->exec_status != NULL);
 	return eenv->scriptenv->script_context;
@@ -118,6 +124,23 @@ static void perot_update_earlier_keeps(const struct sieve_runtime_env *renv)
 		sieve_message_snapshot(renv->msgctx);
 }
 
+/* Not all that Pigeonhole does asks for the current message: `report` sends, the old `notify` quotes, and
+   the implicit keep after a failure stores the message that the delivery began with. From here on that is
+   the encrypted one. In a copy, since the struct is Dovecot's, who goes on with the original. */
+static void perot_forget_original(const struct sieve_runtime_env *renv)
+{
+	struct sieve_execute_env *eenv =
+		(struct sieve_execute_env *)renv->exec_env;
+	struct sieve_message_data *msgdata =
+		p_new(eenv->pool, struct sieve_message_data, 1);
+
+	*msgdata = *eenv->msgdata;
+	msgdata->mail = sieve_message_get_mail(renv->msgctx);
+	eenv->msgdata = msgdata;
+	/* That mail has to stay until the end: what changes the message next makes a new one. */
+	sieve_message_snapshot(renv->msgctx);
+}
+
 void perot_keep_encrypted(const struct sieve_runtime_env *renv,
 			  const struct sieve_extension *ext)
 {
@@ -125,11 +148,18 @@ void perot_keep_encrypted(const struct sieve_runtime_env *renv,
 	struct mail_deliver_context *mdctx = perot_deliver_context(eenv);
 
 	perot_update_earlier_keeps(renv);
-	/* Existing mail (sieve-filter, imapsieve) just stays as it is when something fails, and what came
-	   encrypted may be stored as it came. */
-	if (mdctx == NULL ||
-	    sieve_message_get_mail(renv->msgctx) == eenv->msgdata->mail)
+	/* What came encrypted may be stored as it came. */
+	if (sieve_message_get_mail(renv->msgctx) == eenv->msgdata->mail)
 		return;
+	if (perot_is_saved(eenv)) {
+		perot_saved_encrypted(perot_ext_saved(ext), renv);
+		sieve_result_set_failure_action(renv->result, ext,
+						&act_store_current);
+	}
+	/* Other existing mail (sieve-filter, FILTER=SIEVE) just stays as it is when something fails. */
+	if (mdctx == NULL)
+		return;
+	perot_forget_original(renv);
 	sieve_result_set_failure_action(renv->result, ext, &act_store_current);
 	eenv->exec_status->tried_default_save = TRUE;
 	/* Told of a temporary failure only where it is the one way to keep mail_deliver() from the
@@ -141,17 +171,42 @@ void perot_keep_encrypted(const struct sieve_runtime_env *renv,
 	}
 }
 
-void perot_defer(const struct sieve_runtime_env *renv,
-		 const struct sieve_extension *ext, const char *reason)
+/* Pigeonhole rolls back what this script has asked for, though nothing of it has begun: the process ends in
+   the rollback of `pipe`. What is not there is not rolled back. A keep may have begun in an earlier
+   script. */
+static void perot_forget_actions(const struct sieve_runtime_env *renv)
+{
+	struct sieve_result_iterate_context *iter;
+	const struct sieve_action *action;
+
+	iter = sieve_result_iterate_init(renv->result);
+	while ((action = sieve_result_iterate_next(iter, NULL)) != NULL) {
+		if (!action->keep &&
+		    !sieve_action_is_executed(action, renv->result))
+			sieve_result_iterate_delete(iter);
+	}
+}
+
+int perot_defer(const struct sieve_runtime_env *renv,
+		const struct sieve_extension *ext, const char *reason)
 {
 	const struct sieve_execute_env *eenv = renv->exec_env;
 	struct mail_deliver_context *mdctx = perot_deliver_context(eenv);
-
-	if (mdctx == NULL)
-		return;
-	sieve_result_set_failure_action(renv->result, ext, &act_defer);
-	eenv->exec_status->tried_default_save = TRUE;
-	mdctx->tempfail_error = p_strdup_printf(mdctx->pool,
+	const char *text = t_strdup_printf(
 		"Message could not be encrypted for its owner (%s): "
 		"the log of the mail server says more", reason);
+
+	perot_forget_actions(renv);
+	if (mdctx != NULL) {
+		sieve_result_set_failure_action(renv->result, ext, &act_defer);
+		eenv->exec_status->tried_default_save = TRUE;
+		mdctx->tempfail_error = p_strdup(mdctx->pool, text);
+	}
+	if (!perot_is_in_imap(eenv))
+		return SIEVE_EXEC_TEMP_FAILURE;
+	/* FILTER=SIEVE: the user is at the other end, and is told. */
+	if (!perot_is_saved(eenv))
+		sieve_runtime_error(renv, NULL, "%s", text);
+	/* A temporary failure would keep the script from the other messages of the IMAP command. */
+	return SIEVE_EXEC_FAILURE;
 }

@@ -23,12 +23,16 @@ extern const struct perot_core *perot_core;
 
 extern const struct sieve_extension_def perot_extension;
 
+struct perot_saved;
+
 struct perot_ext_context {
 	struct perot_instance *instance;
+	struct perot_saved *saved;
 };
 
 const struct perot_instance *
 perot_ext_instance(const struct sieve_extension *ext);
+struct perot_saved *perot_ext_saved(const struct sieve_extension *ext);
 
 /* Where the core's lines go while no script runs */
 void perot_log_init(struct perot_log *log_r, struct event *event);
@@ -102,6 +106,41 @@ int perot_temp_substitute(struct perot_temp *temp,
 void perot_temp_destroy(struct perot_temp **temp);
 
 /*
+ * Who runs the script
+ */
+
+/* LMTP or the LDA: the message is not in a mailbox yet. */
+static inline bool perot_is_delivery(const struct sieve_execute_env *eenv)
+{
+	return eenv->svinst->env_location == SIEVE_ENV_LOCATION_MDA;
+}
+
+/* An IMAP session: imapsieve or FILTER=SIEVE, which alone have nobody to respond to. */
+static inline bool perot_is_in_imap(const struct sieve_execute_env *eenv)
+{
+	return (eenv->flags & SIEVE_EXECUTE_FLAG_SKIP_RESPONSES) != 0;
+}
+
+/* imapsieve, for a message that a mail program has saved: there is no envelope. */
+static inline bool perot_is_saved(const struct sieve_execute_env *eenv)
+{
+	return perot_is_in_imap(eenv) &&
+		(eenv->flags & SIEVE_EXECUTE_FLAG_NO_ENVELOPE) != 0;
+}
+
+/*
+ * Saved mail (perot-encrypt-saved.c)
+ */
+
+struct perot_saved *perot_saved_init(void);
+void perot_saved_deinit(struct perot_saved **saved);
+/* Sees to the original of a saved message that has been encrypted. */
+void perot_saved_encrypted(struct perot_saved *saved,
+			   const struct sieve_runtime_env *renv);
+/* Removes the original as imapsieve would have done if nothing had failed. */
+void perot_saved_remove(const struct sieve_execute_env *eenv);
+
+/*
  * Failing closed (perot-encrypt-failure.c)
  */
 
@@ -109,9 +148,16 @@ void perot_temp_destroy(struct perot_temp **temp);
    something fails, and for a `keep` of an earlier script. */
 void perot_keep_encrypted(const struct sieve_runtime_env *renv,
 			  const struct sieve_extension *ext);
-/* From now on the outcome is a temporary failure, whatever else the script does or has done. The
-   reason, one word, is told to whoever delivers the message. */
-void perot_defer(const struct sieve_runtime_env *renv,
-		 const struct sieve_extension *ext, const char *reason);
+/* From now on the outcome is a failure, whatever else the script does or has done: a temporary one of
+   the delivery, or a message that stays in its mailbox. The reason, one word, is told to whoever
+   delivers the message. Returns the status with which the operation ends. */
+int perot_defer(const struct sieve_runtime_env *renv,
+		const struct sieve_extension *ext, const char *reason);
+/* What that means for the message, for the log */
+static inline const char *perot_deferred(const struct sieve_execute_env *eenv)
+{
+	return (perot_is_delivery(eenv) ? "deferred" :
+		"it stays in the mailbox as it was");
+}
 
 #endif

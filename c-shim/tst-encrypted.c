@@ -84,9 +84,10 @@ tst_encrypted_operation_execute(const struct sieve_runtime_env *renv,
 		ret = perot_core->is_encrypted(&input.input, &log);
 	if (ret < 0) {
 		e_error(renv->event, "encrypted: "
-			"the message cannot be read, deferred: %s", error);
-		perot_defer(renv, renv->oprtn->ext, "unreadable_message");
-		return SIEVE_EXEC_TEMP_FAILURE;
+			"the message cannot be read, %s: %s",
+			perot_deferred(renv->exec_env), error);
+		return perot_defer(renv, renv->oprtn->ext,
+				   "unreadable_message");
 	}
 	sieve_runtime_trace(renv, SIEVE_TRLVL_TESTS, "encrypted test: "
 			    "all of the message is encrypted: %s",

@@ -7,6 +7,7 @@
 #include "lib.h"
 #include "array.h"
 #include "buffer.h"
+#include "ioloop.h"
 #include "str.h"
 #include "str-sanitize.h"
 #include "istream.h"

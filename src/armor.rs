@@ -79,6 +79,11 @@ impl<W: Write> Write for ArmorWriter<W> {
     }
 }
 
+/// The checksum of some data: CRC-24 (RFC 9580, section 6.1.1).
+pub fn checksum(data: &[u8]) -> u32 {
+    CRC.checksum(data)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,5 +108,9 @@ mod tests {
                     .all(|l| l.is_empty() || (l.ends_with(b"\r") && l.len() <= 65)));
             }
         }
+    }
+    /// The checksum of some data: CRC-24 (RFC 9580, section 6.1.1).
+    pub fn checksum(data: &[u8]) -> u32 {
+        CRC.checksum(data)
     }
 }

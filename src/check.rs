@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::certs::keys::RecipientKeys;
-use crate::certs::{Finder, Owner};
+use crate::certs::{damaged_literal, raw, Finder, Owner};
 use crate::error::Reason;
 use crate::log::Log;
 use crate::printable::printable;
@@ -36,6 +36,11 @@ pub fn recipient(loaded: &Loaded, owner: Owner<'_>, text: &[u8], now: SystemTime
         Ok(settings) => settings,
         Err(why) => return Finding::NotFound(why.to_string()),
     };
+    // It may be usable all the same: signatures protect the keys, and not a User ID or a revocation
+    // that cannot be read any more.
+    if matches!(&recipient, Recipient::Literal(armored) if raw::has_wrong_checksum(armored)) {
+        return Finding::Wrong(damaged_literal("it is damaged: its checksum is wrong").to_string());
+    }
     let finder = Finder { settings, owner, now, log };
     match finder.find(&recipient) {
         Ok(keys) => keys.iter().find_map(|k| ends(k, now)).map_or(Finding::Good, Finding::Warning),
@@ -43,6 +48,9 @@ pub fn recipient(loaded: &Loaded, owner: Owner<'_>, text: &[u8], now: SystemTime
             if matches!(recipient, Recipient::Literal(_)) && why.reason() == Reason::UnusableCertificate =>
         {
             Finding::Wrong(why.to_string())
+        }
+        Err(why) if why.reason() == Reason::NoCertificate => {
+            Finding::NotFound(format!("{why}. Or write the certificate itself into the script"))
         }
         Err(why) => Finding::NotFound(why.to_string()),
     }

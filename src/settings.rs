@@ -6,6 +6,9 @@ use crate::printable::printable;
 /// Where certificates are looked for unless `sieve_perot_encrypt_certs` says otherwise.
 pub const DEFAULT_CERTS: &str = "~/pgp-certs /etc/dovecot/pgp-certs";
 
+/// What Dovecot 2.3 makes of a userdb field that is empty.
+const EMPTY_FIELD: &[u8] = b"yes";
+
 /// The settings as the host gives them; `None` is a setting that is not set.
 #[derive(Clone, Debug, Default)]
 pub struct RawSettings<'a> {
@@ -101,9 +104,29 @@ fn settings(raw: &RawSettings<'_>) -> Result<Settings> {
     };
     Ok(Settings {
         sources: certs.split_whitespace().map(source_path).collect::<Result<_>>()?,
-        owner_cert: raw.cert.filter(|c| !c.trim_ascii().is_empty()).map(<[u8]>::to_vec),
+        owner_cert: raw.cert.filter(|c| !matches!(c.trim_ascii(), b"" | EMPTY_FIELD)).map(unescaped),
         hide_subject,
     })
+}
+
+/// The value of a userdb field. When it comes out of Dovecot's auth cache (`auth_cache_size`), control
+/// characters are still escaped as for its protocols (`str_tabescape()`): 2.3.19 and 2.4.1 forget to undo that
+/// in `auth_request_userdb_import()`. Neither armor nor base64 holds the byte that they begin with.
+fn unescaped(value: &[u8]) -> Vec<u8> {
+    let mut bytes = value.iter().copied();
+    let mut plain = Vec::with_capacity(value.len());
+    while let Some(byte) = bytes.next() {
+        plain.push(match byte {
+            1 => match bytes.next() {
+                Some(b'n') => b'\n',
+                Some(b'r') => b'\r',
+                Some(b't') => b'\t',
+                _ => byte,
+            },
+            _ => byte,
+        });
+    }
+    plain
 }
 
 fn source_path(text: &str) -> Result<SourcePath> {
@@ -166,6 +189,20 @@ mod tests {
             let loaded = Loaded::new(&raw);
             assert_eq!(loaded.on_error, OnError::TempFail);
             assert_eq!(loaded.settings.unwrap_err().to_string(), message);
+        }
+    }
+
+    #[test]
+    fn a_certificate_from_the_auth_cache_is_as_it_was() {
+        let raw = RawSettings { cert: Some(b"a\x01r\x01nb\x01tc\nd"), ..Default::default() };
+        assert_eq!(Loaded::new(&raw).settings.unwrap().owner_cert.unwrap(), b"a\r\nb\tc\nd");
+    }
+
+    #[test]
+    fn an_empty_field_is_none() {
+        for cert in ["", " \n", "yes"] {
+            let raw = RawSettings { cert: Some(cert.as_bytes()), ..Default::default() };
+            assert!(Loaded::new(&raw).settings.unwrap().owner_cert.is_none(), "{cert:?}");
         }
     }
 

@@ -5,10 +5,12 @@ mod support;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use perot_encrypt::certs::{raw, Finder, Owner};
 use perot_encrypt::encrypt::Outcome;
-use perot_encrypt::settings::Settings;
+use perot_encrypt::recipient::Recipient;
+use perot_encrypt::settings::{Settings, SourcePath};
 use sequoia_openpgp::serialize::SerializeInto;
 use sequoia_openpgp::{Cert, Packet};
 use support::{armored, armored_secret, builder, encrypt_to, expired, key_for, revoked, settings};
@@ -246,6 +248,28 @@ fn hostile_files() {
     assert!(found(&support::settings(&[Path::new("/dev/zero")]), ME).unwrap_err().contains("/dev/zero: "));
 }
 
+/// RFC 9580 wants a wrong checksum to be overlooked, so it is when mail comes; it is told to who has
+/// written the script.
+#[test]
+fn a_wrong_checksum_is_noticed_and_overlooked() {
+    let key = key_for(ME);
+    let good = String::from_utf8(armored(&key)).unwrap().replace("\r\n", "\n");
+    let at = good.rfind("\n=").expect("a checksum") + 1;
+    let end = good.find("-----END").unwrap();
+    let wrong = [&good[..at], "=AAAA\n", &good[end..]].concat();
+    let without = [&good[..at], &good[end..]].concat();
+    for (what, text, is_wrong) in [
+        ("as exported", good.clone(), false),
+        ("with CR LF", good.replace('\n', "\r\n"), false),
+        ("another checksum", wrong.clone(), true),
+        ("behind one that fits", [good.as_str(), &wrong].concat(), true),
+        ("no checksum", without, false),
+    ] {
+        assert_eq!(raw::has_wrong_checksum(text.as_bytes()), is_wrong, "{what}");
+        assert_eq!(found(&settings(&[]), &text), Ok(vec![hex(&key)]), "{what}");
+    }
+}
+
 #[test]
 fn a_quoted_local_part_in_a_certificate_spoils_nothing() {
     let folder = folder();
@@ -254,4 +278,31 @@ fn a_quoted_local_part_in_a_certificate_spoils_nothing() {
     let key = key_for(ME);
     fs::write(folder.path().join("me.asc"), armored(&key)).unwrap();
     assert_eq!(found(&settings(&[folder.path()]), ME), Ok(vec![hex(&key)]));
+}
+
+/// A file that cannot be used is not used, whatever is asked of it.
+#[test]
+fn a_file_with_a_key_of_another_kind_is_told() {
+    let (good, mut other) = (key_for("good@t.org"), binary(&key_for("other@t.org")));
+    // The version of the primary key, behind the packet's header (RFC 9580, section 4.2.1).
+    let at = if other[1] < 192 { 2 } else { 3 };
+    assert_eq!(other[at], 4);
+    other[at] = 99;
+    let home = folder();
+    fs::create_dir(home.path().join("pgp-certs")).unwrap();
+    fs::write(home.path().join("pgp-certs/both.pgp"), [binary(&good), other].concat()).unwrap();
+    let settings = Settings {
+        sources: vec![SourcePath::Home("pgp-certs".into())],
+        owner_cert: None,
+        hide_subject: false,
+    };
+    let owner = Owner { user: "good", recipient: None, home: home.path().to_str() };
+    let finder = Finder { settings: &settings, owner, now: SystemTime::now(), log: &() };
+    let problem = "both.pgp: its primary key is of a version or algorithm that is not supported";
+    assert!(finder.owner().unwrap_err().to_string().contains(problem));
+    let by_address = finder.find(&Recipient::Address("good@t.org".into()));
+    assert!(by_address.unwrap_err().to_string().contains(problem));
+    let listing = finder.list(&settings.sources[0]).unwrap();
+    assert!(listing.certs.is_empty());
+    assert_eq!(listing.problems, [problem]);
 }

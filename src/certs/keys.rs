@@ -113,8 +113,8 @@ fn explain(cert: &Cert, policy: &StandardPolicy<'_>, now: SystemTime) -> String 
     format!("cannot be encrypted to: {reasons}. Add an encryption subkey, and export the certificate anew")
 }
 
-/// Why this key is not encrypted to; `None` if it was never meant to be.
-fn refusal(
+/// Why this key is not encrypted to, if [`choose`] has left it out; `None` if it was never meant to be.
+pub fn refusal(
     key: ErasedKeyAmalgamation<'_, key::PublicParts>,
     policy: &StandardPolicy<'_>,
     now: SystemTime,
@@ -135,6 +135,9 @@ fn refusal(
             Some(format!("subkey {id} is revoked"))
         }
         Ok(valid) if !(valid.for_transport_encryption() || valid.for_storage_encryption()) => None,
+        Ok(valid) if valid.key_expiration_time().is_some_and(|end| end <= now) => {
+            Some(format!("subkey {id} has expired"))
+        }
         Ok(_) => Some(format!("subkey {id} is not usable at this time: is the clock right?")),
     }
 }

@@ -8,7 +8,7 @@ pub mod source;
 use base64::Engine;
 use sequoia_openpgp::Cert;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -38,6 +38,30 @@ pub struct Owner<'a> {
     pub home: Option<&'a str>,
 }
 
+/// A certificate, and where it was found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The certificate, made of all its copies in that place.
+    pub cert: Arc<Cert>,
+    /// The source, printable.
+    pub place: String,
+    /// The files that it was in, printable; none if the place is no source.
+    pub files: Vec<String>,
+    /// Whether the secret key was with it.
+    pub has_secret: bool,
+}
+
+/// All that one source has.
+#[derive(Clone, Debug, Default)]
+pub struct Listing {
+    /// The source, printable.
+    pub place: String,
+    /// Its certificates.
+    pub certs: Vec<Found>,
+    /// What is wrong with single files or certificates.
+    pub problems: Vec<String>,
+}
+
 /// Finds keys in the configured sources, for one message.
 pub struct Finder<'a> {
     /// The settings that name the sources.
@@ -59,8 +83,7 @@ impl Finder<'_> {
     /// There is none, or it cannot be used.
     pub fn owner(&self) -> Result<Vec<RecipientKeys>> {
         if self.settings.owner_cert.is_some() {
-            let place = "sieve_perot_encrypt_cert";
-            return self.usable(place, self.merged(place, self.owner_certs()?)?);
+            return self.usable(self.merged("sieve_perot_encrypt_cert", self.owner_certs()?)?);
         }
         let recipient = self.owner.recipient.filter(|r| r.contains('@'));
         match Some(self.owner.user).filter(|u| u.contains('@')).or(recipient) {
@@ -75,6 +98,15 @@ impl Finder<'_> {
     ///
     /// There are none, or they cannot be used.
     pub fn find(&self, recipient: &Recipient) -> Result<Vec<RecipientKeys>> {
+        self.usable(self.search(recipient)?)
+    }
+
+    /// The certificates of one recipient, at least one, whether they can be used or not.
+    ///
+    /// # Errors
+    ///
+    /// There are none, or it cannot be told.
+    pub fn search(&self, recipient: &Recipient) -> Result<Vec<Found>> {
         match recipient {
             Recipient::Literal(armored) => self.literal(armored),
             Recipient::Fingerprint(hex) => self.look_up(recipient, &[Query::Fingerprint(hex)]),
@@ -87,27 +119,47 @@ impl Finder<'_> {
         }
     }
 
-    fn literal(&self, armored: &[u8]) -> Result<Vec<RecipientKeys>> {
-        let refuse = |why: String| {
-            Error::new(
-                Reason::UnusableCertificate,
-                format!("the certificate in the script cannot be used: {why}"),
-            )
+    /// All that one source has; nothing, if there is nothing at its path.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or must not be trusted.
+    pub fn list(&self, source: &SourcePath) -> Result<Listing> {
+        let Some(path) = self.expand(source) else {
+            return Ok(Listing { place: display(source), ..Listing::default() });
         };
-        let certs = raw::read(armored).map_err(refuse)?;
+        let place = printable(path.as_os_str().as_encoded_bytes());
+        let mut listing = Listing { place: place.clone(), ..Listing::default() };
+        let Some(answer) = source::list(&path).map_err(|why| bad_source(&place, &why))? else {
+            return Ok(listing);
+        };
+        listing.problems = answer.problems;
+        let mut copies: BTreeMap<String, Vec<RawCert>> = BTreeMap::new();
+        for (summary, raw) in answer.certs.into_iter().filter_map(|raw| Some((raw.summary().ok()?, raw))) {
+            copies.entry(summary.fingerprint).or_default().push(raw);
+        }
+        for (fingerprint, copies) in copies {
+            match self.merged(&place, copies) {
+                Ok(found) => listing.certs.extend(found),
+                Err(why) => listing.problems.push(format!("certificate {fingerprint}: {why}")),
+            }
+        }
+        Ok(listing)
+    }
+
+    fn literal(&self, armored: &[u8]) -> Result<Vec<Found>> {
+        let certs = raw::read(armored).map_err(|why| damaged_literal(&why))?;
         if certs.iter().any(RawCert::has_secret) {
-            return Err(refuse(
+            return Err(unusable_literal(
                 "it holds the secret key, which must never be on a server: export the public part \
-                 (gpg --armor --export ADDRESS), and consider the secret key as known to others"
-                    .into(),
+                 (gpg --armor --export ADDRESS), and consider the secret key as known to others",
             ));
         }
-        let place = "the certificate in the script";
-        self.usable(place, self.merged(place, certs)?)
+        self.merged("the certificate in the script", certs)
     }
 
     /// Tries one query after the other in all sources; the first source that answers wins.
-    fn look_up(&self, recipient: &Recipient, queries: &[Query<'_>]) -> Result<Vec<RecipientKeys>> {
+    fn look_up(&self, recipient: &Recipient, queries: &[Query<'_>]) -> Result<Vec<Found>> {
         let mut searched = Vec::new();
         for &query in queries {
             searched.clear();
@@ -115,7 +167,7 @@ impl Finder<'_> {
             let inline = self.owner_certs()?;
             let certs = self.matching(place, query, inline.clone(), |_| Ok(inline.clone()))?;
             if !certs.is_empty() {
-                return self.usable(place, certs);
+                return Ok(certs);
             }
             for path in &self.settings.sources {
                 let Some(path) = self.expand(path) else {
@@ -134,7 +186,7 @@ impl Finder<'_> {
                 };
                 let certs = self.matching(&name, query, answer.certs, copies)?;
                 if !certs.is_empty() {
-                    return self.usable(&name, certs);
+                    return Ok(certs);
                 }
                 for problem in &answer.problems {
                     self.log.log(Level::Warning, &format!("certificate source {name}: {problem}"));
@@ -153,7 +205,7 @@ impl Finder<'_> {
         query: Query<'_>,
         claiming: Vec<RawCert>,
         copies: impl Fn(&str) -> Result<Vec<RawCert>>,
-    ) -> Result<Vec<Arc<Cert>>> {
+    ) -> Result<Vec<Found>> {
         let summaries = claiming.iter().filter_map(|raw| raw.summary().ok()).filter(|s| query.matches(s));
         let fingerprints: BTreeSet<String> = summaries.map(|s| s.fingerprint).collect();
         // Before any signature is checked: that takes time.
@@ -172,16 +224,19 @@ impl Finder<'_> {
         }
         if let Query::Address(address) = query {
             // A certificate that is not accepted as a whole is kept: it says why when it is used.
-            certs.retain(|cert| !keys::accepted(cert, self.now) || keys::carries(cert, address, self.now));
+            certs.retain(|found| {
+                !keys::accepted(&found.cert, self.now) || keys::carries(&found.cert, address, self.now)
+            });
         }
         Ok(certs)
     }
 
     /// Parses certificates, and makes one of the copies of each.
-    fn merged(&self, place: &str, certs: Vec<RawCert>) -> Result<Vec<Arc<Cert>>> {
-        let mut merged = Vec::new();
+    fn merged(&self, place: &str, certs: Vec<RawCert>) -> Result<Vec<Found>> {
+        let mut merged: Vec<Found> = Vec::new();
         for raw in certs {
-            if raw.has_secret() {
+            let has_secret = raw.has_secret();
+            if has_secret {
                 let text = format!(
                     "{place} holds a secret key: it must not be on a server; only its public part is used"
                 );
@@ -189,22 +244,24 @@ impl Finder<'_> {
             }
             let cert = parse(&raw)
                 .map_err(|why| Error::new(Reason::UnusableCertificate, format!("{place}: {why}")))?;
-            merge(&mut merged, cert);
+            let files = raw.file.into_iter().collect();
+            merge(&mut merged, Found { cert, place: place.to_owned(), files, has_secret });
         }
         Ok(merged)
     }
 
     /// The keys of those of `certs` that can be used; an error if none of them can.
-    fn usable(&self, place: &str, certs: Vec<Arc<Cert>>) -> Result<Vec<RecipientKeys>> {
+    fn usable(&self, certs: Vec<Found>) -> Result<Vec<RecipientKeys>> {
         let mut usable: Vec<RecipientKeys> = Vec::new();
         let mut refusals = Vec::new();
-        for cert in certs {
-            match keys::choose(&cert, self.now) {
-                Ok(found) => usable.push(found),
+        for found in &certs {
+            match keys::choose(&found.cert, self.now) {
+                Ok(keys) => usable.push(keys),
                 Err(why) => refusals.push(why.to_string()),
             }
         }
         if usable.is_empty() {
+            let place = certs.first().map(|found| found.place.as_str()).unwrap_or_default();
             return Err(Error::new(Reason::UnusableCertificate, format!("{place}: {}", refusals.join("; "))));
         }
         for keys in usable.iter().filter(|k| k.expired) {
@@ -221,7 +278,10 @@ impl Finder<'_> {
     fn owner_certs(&self) -> Result<Vec<RawCert>> {
         let Some(text) = &self.settings.owner_cert else { return Ok(Vec::new()) };
         let refuse = |why: String| {
-            let text = format!("sieve_perot_encrypt_cert of {}: {why}", printable(self.owner.user));
+            let text = format!(
+                "sieve_perot_encrypt_cert of {}: {why}. It should be what `gpg --export ADDRESS | base64 -w0` prints",
+                printable(self.owner.user)
+            );
             Error::new(Reason::UnusableCertificate, text)
         };
         if text.trim_ascii_start().starts_with(b"-----BEGIN PGP ") {
@@ -233,7 +293,9 @@ impl Finder<'_> {
             base64::engine::general_purpose::PAD
                 .with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent),
         );
-        let data = engine.decode(base64).map_err(|_| refuse("it is neither armored nor base64".into()))?;
+        let data = engine
+            .decode(base64)
+            .map_err(|_| refuse("it is neither armored nor base64, or it is cut off".into()))?;
         raw::read(&data).map_err(refuse)
     }
 
@@ -251,7 +313,7 @@ impl Finder<'_> {
         let fingerprints: BTreeSet<String> =
             certs.iter().filter_map(|raw| raw.summary().ok()).map(|s| s.fingerprint).collect();
         match fingerprints.len() {
-            1 => self.usable(&place, self.merged(&place, certs)?),
+            1 => self.usable(self.merged(&place, certs)?),
             n => {
                 let text = format!(
                     "the user name {} is no address, there is no envelope, and below the home directory there is not one \
@@ -273,7 +335,8 @@ impl Finder<'_> {
     }
 }
 
-fn display(path: &SourcePath) -> String {
+/// A source as it stands in the settings, printable.
+pub fn display(path: &SourcePath) -> String {
     match path {
         SourcePath::Absolute(path) => printable(path),
         SourcePath::Home(below) => printable(format!("~/{below}")),
@@ -284,6 +347,18 @@ fn without_detail(address: &str) -> Option<String> {
     let (local, domain) = address.rsplit_once('@')?;
     let (user, _) = local.split_once('+')?;
     (!user.is_empty()).then(|| format!("{user}@{domain}"))
+}
+
+fn unusable_literal(why: &str) -> Error {
+    let text = format!("the certificate in the script cannot be used: {why}");
+    Error::new(Reason::UnusableCertificate, text)
+}
+
+/// The error for a certificate in a script that did not get there as it was.
+pub fn damaged_literal(why: &str) -> Error {
+    unusable_literal(&format!(
+        "{why}. Export it anew (gpg --armor --export ADDRESS), and paste all of it, from the BEGIN line to the END line"
+    ))
 }
 
 fn bad_source(name: &str, why: &str) -> Error {
@@ -304,16 +379,19 @@ fn not_found(recipient: &Recipient, searched: &[String]) -> Error {
 
 /// Adds a certificate to `merged`. Two copies of one certificate are made into one, so that what only
 /// one of them knows, a revocation for instance, holds for both.
-fn merge(merged: &mut Vec<Arc<Cert>>, cert: Arc<Cert>) {
-    match merged.iter_mut().find(|known| known.fingerprint() == cert.fingerprint()) {
+fn merge(merged: &mut Vec<Found>, found: Found) {
+    let fingerprint = found.cert.fingerprint();
+    let Some(known) = merged.iter_mut().find(|known| known.cert.fingerprint() == fingerprint) else {
+        return merged.push(found);
+    };
+    known.has_secret |= found.has_secret;
+    known.files.extend(found.files);
+    known.files.dedup();
+    if known.cert != found.cert {
         // Fails only for certificates with different fingerprints.
-        Some(known) if *known != cert => {
-            if let Ok(both) = (**known).clone().merge_public((*cert).clone()) {
-                *known = Arc::new(both);
-            }
+        if let Ok(both) = (*known.cert).clone().merge_public((*found.cert).clone()) {
+            known.cert = Arc::new(both);
         }
-        Some(_) => {}
-        None => merged.push(cert),
     }
 }
 

@@ -7,6 +7,8 @@
 
 use sequoia_openpgp as openpgp;
 
+use base64::engine::general_purpose::STANDARD;
+use base64::Engine;
 use openpgp::armor;
 use openpgp::packet::{key, Key, Packet, UserID};
 use openpgp::parse::Parse;
@@ -15,6 +17,7 @@ use openpgp::{Cert, KeyHandle};
 
 use std::io::Read;
 
+use crate::armor::checksum;
 use crate::packet::{packets, tag};
 
 /// Largest certificate, in bytes. The largest in use, with tens of thousands of signatures of
@@ -37,6 +40,8 @@ pub type Refusal = String;
 pub struct RawCert {
     /// Its packets, in their order.
     bytes: Vec<u8>,
+    /// The file that it was in, printable, where that is known.
+    pub file: Option<String>,
 }
 
 /// What can be told of a certificate without checking a signature.
@@ -64,16 +69,45 @@ pub fn read(data: &[u8]) -> Result<Vec<RawCert>, Refusal> {
 
 fn read_armored(data: &[u8]) -> Result<Vec<RawCert>, Refusal> {
     let mut certs = Vec::new();
-    let mut rest = data;
-    while let Some(begin) = memchr::memmem::find(rest, BEGIN) {
-        let block = &rest[begin..];
-        let end = memchr::memmem::find(block, END).ok_or("its armor has no END line: it is cut off")?;
-        let line_end = memchr::memchr(b'\n', &block[end..]).map_or(block.len(), |n| end + n + 1);
-        let (block, after) = block.split_at(line_end);
-        certs.extend(split(&dearmor(block)?)?);
-        rest = after;
+    for block in blocks(data) {
+        certs.extend(split(&dearmor(block?)?)?);
     }
     Ok(certs)
+}
+
+/// Whether an armored block in `data` has a checksum that is not that of its content: it has been
+/// damaged, even if what it says can still be read. RFC 9580 (section 6.1) wants readers to overlook
+/// that, and [`read`] does. It is meant for who has pasted the text and can do it again.
+pub fn has_wrong_checksum(data: &[u8]) -> bool {
+    blocks(data).map_while(Result::ok).any(|block| {
+        let (written, content) = (written_checksum(block), dearmor(block));
+        written.zip(content.ok()).is_some_and(|(written, content)| written != checksum(&content))
+    })
+}
+
+/// What the line in front of the END line says, if it is the line of a checksum: `=` and four digits.
+fn written_checksum(block: &[u8]) -> Option<u32> {
+    let body = block[..memchr::memmem::find(block, END)?].trim_ascii_end();
+    let line = body.rsplit(|&b| b == b'\n').next()?.trim_ascii();
+    let bytes = STANDARD.decode(line.strip_prefix(b"=")?).ok()?;
+    let [high, middle, low] = bytes.try_into().ok()?;
+    Some(u32::from_be_bytes([0, high, middle, low]))
+}
+
+/// The armored blocks in `data`, from the BEGIN line to the end of the END line.
+fn blocks(data: &[u8]) -> impl Iterator<Item = Result<&[u8], Refusal>> {
+    let mut rest = data;
+    std::iter::from_fn(move || {
+        let block = &rest[memchr::memmem::find(rest, BEGIN)?..];
+        let Some(end) = memchr::memmem::find(block, END) else {
+            rest = &[];
+            return Some(Err("its armor has no END line: it is cut off".into()));
+        };
+        let line_end = memchr::memchr(b'\n', &block[end..]).map_or(block.len(), |n| end + n + 1);
+        let (block, after) = block.split_at(line_end);
+        rest = after;
+        Some(Ok(block))
+    })
 }
 
 fn dearmor(block: &[u8]) -> Result<Vec<u8>, Refusal> {
@@ -92,7 +126,7 @@ fn split(data: &[u8]) -> Result<Vec<RawCert>, Refusal> {
     for packet in packets(data) {
         let (tag, bytes) = packet.map_err(|_| "it is damaged: its packets do not fit together")?;
         if matches!(tag, tag::PUBLIC_KEY | tag::SECRET_KEY) {
-            certs.push(RawCert { bytes: Vec::new() });
+            certs.push(RawCert { bytes: Vec::new(), file: None });
         }
         let cert = certs.last_mut().ok_or("it does not begin with a primary key")?;
         cert.bytes.extend_from_slice(bytes);

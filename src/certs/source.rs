@@ -88,6 +88,34 @@ struct FileNote {
     content: Result<Vec<Summary>, Refusal>,
 }
 
+/// All that a source has, for those who look after it: without a limit on the problems, and with what
+/// an OpenPGP certificate directory holds. `None` if there is nothing at its path.
+///
+/// # Errors
+///
+/// There is something, but it cannot be read or must not be trusted.
+pub fn list(path: &Path) -> Result<Option<Answer>, Refusal> {
+    let Some(mut opened) = files::open(path, Links::Follow)? else { return Ok(None) };
+    if !opened.metadata.is_dir() {
+        return ask_keyring(path, &mut opened, Query::All).map(Some);
+    }
+    let folder = sweep(path, Identity::of(&opened.metadata))?;
+    let mut answer = folder.answer(folder.read(path, Query::All));
+    answer.problems = folder.problems();
+    for name in names_in_cert_d(path)? {
+        let certs = name.and_then(|hex| match in_cert_d(path, &hex) {
+            Ok(Some(cert)) => Ok(cert),
+            Ok(None) => Err(format!("{hex}: the file holds no certificate with this fingerprint")),
+            Err(why) => Err(format!("{hex}: {why}")),
+        });
+        match certs {
+            Ok(cert) => answer.certs.push(cert),
+            Err(why) => answer.problems.push(why),
+        }
+    }
+    Ok(Some(answer))
+}
+
 fn ask_folder(path: &Path, opened: &Opened, query: Query<'_>) -> Result<Answer, Refusal> {
     if let Query::Fingerprint(hex) = query {
         if let Some(cert) = in_cert_d(path, hex)? {
@@ -138,7 +166,15 @@ fn sweep(path: &Path, identity: Identity) -> Result<Arc<Folder>, Refusal> {
 
 fn read_file(path: &Path) -> Result<Vec<RawCert>, Refusal> {
     let mut opened = files::open(path, Links::Refuse)?.ok_or("it is not there")?;
-    raw::read(&files::read(&mut opened)?)
+    read_opened(path, &mut opened)
+}
+
+fn read_opened(path: &Path, opened: &mut Opened) -> Result<Vec<RawCert>, Refusal> {
+    let mut certs = raw::read(&files::read(opened)?)?;
+    for cert in &mut certs {
+        cert.file = Some(printable(path.as_os_str().as_bytes()));
+    }
+    Ok(certs)
 }
 
 fn summaries(certs: &[RawCert]) -> Result<Vec<Summary>, Refusal> {
@@ -161,7 +197,9 @@ impl Folder {
         let mut names: Vec<&OsString> = match query {
             Query::Address(address) => self.by_address.get(address).into_iter().flatten().collect(),
             Query::Fingerprint(hex) => self.by_fingerprint.get(hex).into_iter().flatten().collect(),
-            Query::All => self.files.keys().collect(),
+            Query::All => {
+                self.files.iter().filter(|(_, n)| n.content.is_ok()).map(|(name, _)| name).collect()
+            }
         };
         names.sort();
         names.dedup();
@@ -169,15 +207,18 @@ impl Folder {
         certs.filter(|cert| cert.summary().is_ok_and(|s| query.matches(&s))).collect()
     }
 
-    fn answer(&self, certs: Vec<RawCert>) -> Answer {
-        let mut problems: Vec<String> = self
-            .files
-            .iter()
-            .filter_map(|(name, note)| {
-                Some(format!("{}: {}", printable(name.as_bytes()), note.content.as_ref().err()?))
-            })
-            .collect();
+    /// The files that cannot be used, and why.
+    fn problems(&self) -> Vec<String> {
+        let problem = |(name, note): (&OsString, &FileNote)| {
+            Some(format!("{}: {}", printable(name.as_bytes()), note.content.as_ref().err()?))
+        };
+        let mut problems: Vec<String> = self.files.iter().filter_map(problem).collect();
         problems.sort();
+        problems
+    }
+
+    fn answer(&self, certs: Vec<RawCert>) -> Answer {
+        let mut problems = self.problems();
         let count = self.files.values().flat_map(|note| &note.content).map(Vec::len).sum();
         let mut holds = plural(count);
         for problem in problems.iter().take(MOST_PROBLEMS) {
@@ -208,9 +249,34 @@ fn in_cert_d(path: &Path, hex: &str) -> Result<Option<RawCert>, Refusal> {
     if files::open(&folder, Links::Refuse)?.is_none() {
         return Ok(None);
     }
-    let Some(mut opened) = files::open(&folder.join(rest), Links::Refuse)? else { return Ok(None) };
-    let certs = raw::read(&files::read(&mut opened)?)?;
+    let file = folder.join(rest);
+    let Some(mut opened) = files::open(&file, Links::Refuse)? else { return Ok(None) };
+    let certs = read_opened(&file, &mut opened)?;
     Ok(certs.into_iter().find(|cert| cert.summary().is_ok_and(|s| s.fingerprint == hex)))
+}
+
+/// The fingerprints that file names in an OpenPGP certificate directory say, in upper case hex. A folder in
+/// it that cannot be read is told in its place.
+fn names_in_cert_d(path: &Path) -> Result<Vec<Result<String, Refusal>>, Refusal> {
+    let names = |folder: &Path, digits: &[usize]| -> Result<Vec<String>, Refusal> {
+        let entries =
+            std::fs::read_dir(folder).map_err(|e| format!("it cannot be read: {}", files::describe(&e)))?;
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let hex = |name: &str| name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let mut names: Vec<String> = names.filter(|n| digits.contains(&n.len()) && hex(n)).collect();
+        names.sort();
+        Ok(names)
+    };
+    let mut found = Vec::new();
+    for first in names(path, &[2])? {
+        let folder = path.join(&first);
+        let opened = files::open(&folder, Links::Refuse).map_err(|why| format!("{first}: {why}"));
+        match opened.and_then(|_| names(&folder, &[38, 62]).map_err(|why| format!("{first}: {why}"))) {
+            Ok(rest) => found.extend(rest.iter().map(|r| Ok(format!("{first}{r}").to_ascii_uppercase()))),
+            Err(why) => found.push(Err(why)),
+        }
+    }
+    Ok(found)
 }
 
 // Keyrings -----------------------------------------------------------------------------------------
@@ -227,7 +293,7 @@ fn ask_keyring(path: &Path, opened: &mut Opened, query: Query<'_>) -> Result<Ans
     let identity = Identity::of(&opened.metadata);
     let keyring = match KEYRINGS.get(path).filter(|k| k.identity == Some(identity)) {
         Some(keyring) => keyring,
-        None => KEYRINGS.put(path, read_keyring(opened, identity)?),
+        None => KEYRINGS.put(path, read_keyring(path, opened, identity)?),
     };
     let matching = keyring.certs.iter().filter(|(summary, _)| query.matches(summary));
     Ok(Answer {
@@ -237,9 +303,9 @@ fn ask_keyring(path: &Path, opened: &mut Opened, query: Query<'_>) -> Result<Ans
     })
 }
 
-fn read_keyring(opened: &mut Opened, identity: Identity) -> Result<Keyring, Refusal> {
+fn read_keyring(path: &Path, opened: &mut Opened, identity: Identity) -> Result<Keyring, Refusal> {
     let mut keyring = Keyring { identity: Some(identity), ..Keyring::default() };
-    for cert in raw::read(&files::read(opened)?)? {
+    for cert in read_opened(path, opened)? {
         match cert.summary() {
             Ok(summary) => keyring.certs.push((summary, cert)),
             Err(why) => keyring.problem = Some(format!("a certificate in it cannot be used: {why}")),

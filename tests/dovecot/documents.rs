@@ -54,17 +54,19 @@ fn the_example_configuration_encrypts_everybodys_mail() {
     }
 }
 
+/// The lines of a configuration without comments.
+pub fn active(example: &str) -> Vec<&str> {
+    example.lines().filter(|line| !line.trim().is_empty() && !line.trim().starts_with('#')).collect()
+}
+
 #[test]
 fn the_readme_shows_what_is_active_in_the_examples() {
     let readme = read("README.md");
     for example in
         ["conf.d-example/2.3/90-sieve-perot-encrypt.conf", "conf.d-example/2.4/90-sieve-perot-encrypt.conf"]
     {
-        let active: Vec<String> = read(example)
-            .lines()
-            .filter(|line| !line.trim().is_empty() && !line.trim().starts_with('#'))
-            .map(|line| format!("   {line}"))
-            .collect();
+        let example = read(example);
+        let active: Vec<String> = active(&example).iter().map(|line| format!("   {line}")).collect();
         let shown: Vec<&str> = readme.lines().filter(|line| !line.trim().is_empty()).collect();
         let found = shown.windows(active.len()).any(|window| window == active);
         assert!(found, "{example}: README does not show\n{}", active.join("\n"));
@@ -140,8 +142,14 @@ fn every_setting_is_documented_with_its_default() {
 fn make_install_puts_things_in_their_places() {
     let root = tempfile::tempdir().unwrap();
     let release = root.path().join("target/release");
-    fs::create_dir_all(&release).unwrap();
-    for name in ["libperot_encrypt.so", "perot-encrypt", "libsieve_perot_encrypt_settings.so"] {
+    fs::create_dir_all(release.join("man")).unwrap();
+    for name in [
+        "libperot_encrypt.so",
+        "perot-encrypt",
+        "libsieve_perot_encrypt_settings.so",
+        "man/perot-encrypt.1",
+        "man/perot-encrypt-check.1",
+    ] {
         fs::write(release.join(name), name).unwrap();
     }
     let image = root.path().join("image");
@@ -156,6 +164,8 @@ fn make_install_puts_things_in_their_places() {
             "libsieve_perot_encrypt_settings.so",
         ),
         ("usr/local/bin/perot-encrypt", "perot-encrypt"),
+        ("usr/local/share/man/man1/perot-encrypt.1", "man/perot-encrypt.1"),
+        ("usr/local/share/man/man1/perot-encrypt-check.1", "man/perot-encrypt-check.1"),
     ] {
         assert_eq!(fs::read_to_string(image.join(place)).unwrap_or_default(), content, "{place}");
     }

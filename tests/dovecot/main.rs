@@ -3,16 +3,24 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod actions;
+mod cluster;
 mod corpus;
 mod delivery;
 mod documents;
 mod exports;
 mod failing;
+mod filter;
 mod later;
+mod mail_crypt;
+mod managesieve;
+mod mta;
 mod readers;
+mod saved;
 mod scripts;
 mod streaming;
 mod subject;
+mod users;
 
 use support::dovecot::{Config, Dovecot};
 
@@ -31,6 +39,11 @@ fn message(subject: &str) -> Vec<u8> {
 /// A script that begins with the `require` of ours.
 fn script(requires: &str, body: &str) -> String {
     format!("require [\"vnd.perot.encrypt\"{requires}];\n{body}\n")
+}
+
+/// An `encrypt` to a certificate that stands in the script.
+fn literal(armored: &[u8]) -> String {
+    format!("encrypt text:\n{}\n.\n;", String::from_utf8_lossy(armored).replace("\r\n", "\n"))
 }
 
 /// Panics unless nothing is stored for the user, and nothing lies anywhere in clear.

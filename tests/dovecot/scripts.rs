@@ -8,7 +8,7 @@ use crate::support::{
     armored, armored_secret, builder, ciphertext, decrypt, encrypt_to, expired, key_for, revoked, settings,
     signing_only,
 };
-use crate::{message, script, start, SECRET};
+use crate::{literal, message, script, start, SECRET};
 
 const ME: &str = "me@domain.com";
 
@@ -19,10 +19,6 @@ fn sievec(dovecot: &Dovecot, text: &str) -> (bool, String) {
     let compiled = dovecot.path("global/checked.svbin");
     let output = dovecot.tool("sievec", &[source.as_os_str(), compiled.as_os_str()]);
     (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
-}
-
-fn literal(armored: &[u8]) -> String {
-    format!("encrypt text:\n{}\n.\n;", String::from_utf8_lossy(armored).replace("\r\n", "\n"))
 }
 
 #[test]
@@ -100,27 +96,6 @@ fn what_compiles_with_a_warning() {
     let (compiled, output) =
         sievec(&dovecot, &script("", "if header \"x\" \"y\" { encrypt :force :try; } keep;"));
     assert!(compiled && output.is_empty(), "{output}");
-}
-
-#[test]
-fn an_upload_is_refused_with_the_reason() {
-    let dovecot = start();
-    fs::write(dovecot.certs().join("me.asc"), armored(&key_for(ME))).unwrap();
-    for (body, reason) in [
-        ("encrypt \"nobody@t.org\";".to_owned(), "no certificate for nobody@t.org. Searched: "),
-        ("encrypt \"0123456789012345678901234567890123456789\";".to_owned(), "no certificate for 0123456789"),
-        (literal(b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nxxxx"), "it is cut off"),
-        (literal(&armored_secret(&key_for(ME))), "it holds the secret key"),
-        (literal(&armored(&revoked(ME))), "is revoked"),
-        (literal(&armored(&signing_only(ME))), "it has no encryption subkey"),
-    ] {
-        let answer = dovecot.upload(ME, &script("", &body));
-        assert!(answer.contains("NO ") && answer.contains(reason), "{body}: {answer}");
-    }
-    for body in ["encrypt \"me@domain.com\";".to_owned(), literal(&armored(&key_for("else@t.org")))] {
-        let answer = dovecot.upload(ME, &script("", &body));
-        assert!(answer.contains("OK"), "{body}: {answer}");
-    }
 }
 
 #[test]

@@ -3,19 +3,23 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener};
 use std::os::unix::fs::{chown, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use base64::Engine;
-
 /// How long anything that should happen soon may take, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The user whose mailboxes these are, when the tests run as root.
 const VMAIL: u32 = 5000;
+
+/// Users and a group of mail servers, when the tests run as root, see [`Config::mail_server_users`].
+pub const POSTFIX: u32 = 5001;
+pub const POSTDROP: u32 = 5002;
+pub const DEBIAN_EXIM: u32 = 5003;
 
 /// Which of the two kinds of Dovecot is installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +46,38 @@ pub fn era() -> Era {
 /// Runs a program that must be there.
 pub fn run(command: &mut Command) -> Output {
     let name = command.get_program().to_string_lossy().into_owned();
-    command.output().unwrap_or_else(|e| panic!("{name}: {e}; which package holds it is in tests/packages"))
+    command.output().unwrap_or_else(|e| panic!("{name}: {e}; which package holds it is in tests/packages*"))
+}
+
+/// Runs a program that must be there, with `input` on its standard input.
+pub fn run_with(command: &mut Command, input: &[u8]) -> Output {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    // A program that fails may not read all of it.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    child.wait_with_output().unwrap()
+}
+
+/// Waits until the condition holds, and panics with what `state` says if it does not in time.
+pub fn wait_until(mut condition: impl FnMut() -> bool, state: impl Fn() -> String) {
+    let end = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < end, "waited in vain: {}", state());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Waits until a log has a line with all of `texts`, and returns that line.
+pub fn wait_for_line(log: &Path, texts: &[&str]) -> String {
+    let read = || String::from_utf8_lossy(&fs::read(log).unwrap_or_default()).into_owned();
+    let line = || read().lines().find(|line| texts.iter().all(|t| line.contains(t))).map(str::to_owned);
+    let mut found = None;
+    let mut look = || {
+        found = line();
+        found.is_some()
+    };
+    wait_until(&mut look, || format!("{texts:?} is not in the log:\n{}", read()));
+    found.unwrap()
 }
 
 /// A format of mailboxes.
@@ -94,13 +129,15 @@ pub struct Config {
     pub temp_dir: Option<&'static str>,
     /// The size of the file system of `mail_temp_dir`, for one that is soon full.
     pub temp_size: Option<&'static str>,
+    /// Have the users of mail servers (`postfix`, `Debian-exim`, `vmail`, ...), as if those were installed.
+    pub mail_server_users: bool,
 }
 
 /// A running Dovecot. It ends when this is dropped.
 pub struct Dovecot {
     folder: tempfile::TempDir,
-    temp_size: Option<&'static str>,
-    settings_module: bool,
+    /// Commands that mount what differs for this Dovecot's processes.
+    mounts: Vec<String>,
     master: Option<Child>,
     /// Its era.
     pub era: Era,
@@ -119,8 +156,7 @@ impl Dovecot {
         let folder = tempfile::Builder::new().prefix("perot").tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let era = era();
-        let settings_module = era == Era::V24 && !config.no_settings_module;
-        let dovecot = Self { folder, temp_size: config.temp_size, settings_module, master: None, era };
+        let mut dovecot = Self { folder, mounts: Vec::new(), master: None, era };
         for name in ["run", "state", "home", "modules/sieve", "modules/settings", "tmp", "global", "certs"] {
             fs::create_dir_all(dovecot.path(name)).unwrap();
         }
@@ -134,7 +170,31 @@ impl Dovecot {
         }
         fs::set_permissions(dovecot.path("global"), fs::Permissions::from_mode(0o777)).unwrap();
         fs::write(dovecot.path("dovecot.conf"), dovecot.configuration(config)).unwrap();
+        dovecot.mounts = dovecot.mounts(config);
         dovecot
+    }
+
+    fn mounts(&self, config: &Config) -> Vec<String> {
+        let mut mounts = Vec::new();
+        let mut bind = |from: PathBuf, to: &Path| {
+            mounts.push(format!("mount --bind {} {}", from.display(), to.display()));
+        };
+        if self.era == Era::V24 && !config.no_settings_module {
+            bind(self.path("modules/settings"), &modules_dir().join("settings"));
+        }
+        if config.mail_server_users {
+            for (name, ours) in mail_server_users(&self.path("home")) {
+                let file = Path::new("/etc").join(name);
+                // The first line with a name or a number is the one that counts.
+                fs::write(self.path(name), ours + &fs::read_to_string(&file).unwrap()).unwrap();
+                bind(self.path(name), &file);
+            }
+        }
+        if let Some(size) = config.temp_size {
+            let temp = self.path("tmp");
+            mounts.push(format!("mount -t tmpfs -o size={size},mode=1777 tmpfs {}", temp.display()));
+        }
+        mounts
     }
 
     /// A path in the folder of this Dovecot.
@@ -256,7 +316,7 @@ impl Dovecot {
                 format!(
                     "{common}mail_home = {dir}/home/%u\nservice stats {{\n  chroot =\n}}\n\
                      disable_plaintext_auth = no\nmail_location = {driver}:{mail_path}\n{users}\
-                     protocol lmtp {{\n  mail_plugins = sieve\n  auth_username_format = %Lu\n}}\n\
+                     protocol lmtp {{\n  mail_plugins = $mail_plugins sieve\n  auth_username_format = %Lu\n}}\n\
                      plugin {{\n  sieve = file:~/sieve;active=~/.dovecot.sieve\n  \
                      sieve_plugins = sieve_perot_encrypt\n  sieve_plugin_dir = {dir}/modules/sieve\n  \
                      {}{}{plugin_settings}{}\n}}\n{extra}\n",
@@ -290,18 +350,7 @@ impl Dovecot {
     /// A command that sees this Dovecot's modules. `doveconf` of 2.4 looks for settings modules at one
     /// place only, so that place is another one in a mount namespace of the command's own.
     pub fn command(&self, program: &str) -> Command {
-        let mut mounts = Vec::new();
-        if self.settings_module {
-            let (from, to) = (self.path("modules/settings"), modules_dir().join("settings"));
-            mounts.push(format!("mount --bind {} {}", from.display(), to.display()));
-        }
-        if let Some(size) = self.temp_size {
-            mounts.push(format!(
-                "mount -t tmpfs -o size={size},mode=1777 tmpfs {}",
-                self.path("tmp").display()
-            ));
-        }
-        if mounts.is_empty() {
+        if self.mounts.is_empty() {
             return Command::new(program);
         }
         let mut command = Command::new("unshare");
@@ -310,8 +359,19 @@ impl Dovecot {
             // Only for the mounts: the user stays who they are.
             command.args(["--user", "--map-current-user", "--keep-caps"]);
         }
-        mounts.push("exec \"$@\"".to_owned());
-        command.args(["sh", "-c", &mounts.join(" && "), "sh", program]);
+        let script = format!("{} && exec \"$@\"", self.mounts.join(" && "));
+        command.args(["sh", "-c", &script, "sh", program]);
+        command
+    }
+
+    /// The same, as the user to whom the mailboxes belong.
+    pub fn as_mail_user(&self, program: &str) -> Command {
+        if !is_root() {
+            return self.command(program);
+        }
+        let mut command = self.command("setpriv");
+        let id = VMAIL.to_string();
+        command.args(["--reuid", &id, "--regid", &id, "--clear-groups", program]);
         command
     }
 
@@ -410,27 +470,34 @@ impl Dovecot {
 
     /// Waits until the log has a line with all of `texts`, and returns that line.
     pub fn log_line(&self, texts: &[&str]) -> String {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            let log = self.log();
-            if let Some(line) = log.lines().find(|line| texts.iter().all(|t| line.contains(t))) {
-                return line.to_owned();
-            }
-            assert!(Instant::now() < end, "{texts:?} is not in the log:\n{log}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        wait_for_line(&self.path("log"), texts)
     }
 
-    /// Uploads a script over ManageSieve, and returns the server's answer.
-    pub fn upload(&self, user: &str, script: &str) -> String {
-        let mut session = Lmtp::open(&self.path("run/sieve"));
-        session.until("OK");
-        let plain = base64::engine::general_purpose::STANDARD.encode(format!("\0{user}\0test"));
-        session.send(&format!("AUTHENTICATE \"PLAIN\" \"{plain}\"\r\n"));
-        let answer = session.until("");
-        assert!(answer.contains("OK"), "{answer}\n{}", self.log());
-        session.send(&format!("PUTSCRIPT \"test\" {{{}+}}\r\n{script}\r\n", script.len()));
-        session.until("")
+    /// Options by which `sieve-connect`, a ManageSieve client, finds this Dovecot. It reads the password,
+    /// `test`, from its standard input.
+    pub fn sieve_connect_options(&self) -> Vec<String> {
+        let port = bridge(self.path("run/sieve"));
+        let options = format!("--server 127.0.0.1 --nosrv --4 --port {port} --clearchan --passwordfd 0");
+        options.split(' ').map(str::to_owned).collect()
+    }
+
+    /// Runs `sieve-connect` as a user, with `commands` as a person would type them. What it says.
+    pub fn sieve_connect(&self, user: &str, options: &[&str], commands: &str) -> String {
+        let file = self.path("commands");
+        fs::write(&file, commands).unwrap();
+        let mut client = Command::new("sieve-connect")
+            .args(self.sieve_connect_options())
+            .args(["--user", user, "--exec"])
+            .arg(file)
+            .args(options)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|e| panic!("sieve-connect: {e}; which package holds it is in tests/packages*"));
+        client.stdin.take().unwrap().write_all(b"test\n").unwrap();
+        let output = client.wait_with_output().unwrap();
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
     }
 
     /// Runs `doveadm` with this configuration, which must succeed; what it prints.
@@ -463,8 +530,9 @@ impl Dovecot {
     }
 }
 
-impl Drop for Dovecot {
-    fn drop(&mut self) {
+impl Dovecot {
+    /// Ends it. [`Self::launch`] starts it again.
+    pub fn stop(&mut self) {
         let Some(mut master) = self.master.take() else { return };
         let _ = Command::new("kill").arg(master.id().to_string()).status();
         let end = Instant::now() + Duration::from_secs(10);
@@ -474,6 +542,17 @@ impl Drop for Dovecot {
         let _ = master.kill();
         let _ = master.wait();
     }
+}
+
+impl Drop for Dovecot {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// A TCP port on which nobody listens.
+pub fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
 /// One LMTP connection.
@@ -490,24 +569,6 @@ impl Lmtp {
 
     fn send(&mut self, text: &str) {
         self.stream.get_mut().write_all(text.as_bytes()).unwrap();
-    }
-
-    /// Reads lines of ManageSieve until its answer: `OK`, `NO` or `BYE`, with all that belongs to it.
-    fn until(&mut self, expected: &str) -> String {
-        let mut text = String::new();
-        loop {
-            let mut line = String::new();
-            assert!(self.stream.read_line(&mut line).unwrap() > 0, "the connection ended: {text}");
-            text += &line;
-            if let Some(size) = line.trim_end().strip_suffix('}').and_then(|l| l.rsplit_once('{')) {
-                let mut literal = vec![0; size.1.parse().unwrap()];
-                self.stream.read_exact(&mut literal).unwrap();
-                text += &String::from_utf8_lossy(&literal);
-            }
-            if ["OK", "NO", "BYE"].iter().any(|word| line.starts_with(word) && word.starts_with(expected)) {
-                return text;
-            }
-        }
     }
 
     /// Connects and says hello.
@@ -531,12 +592,14 @@ impl Lmtp {
         }
     }
 
-    fn command(&mut self, line: &str) -> String {
+    /// Sends a command, and returns the answer.
+    pub fn command(&mut self, line: &str) -> String {
         self.send(&format!("{line}\r\n"));
         self.answer()
     }
 
-    /// Delivers a message, and returns the answers. Empty answers: the connection was closed.
+    /// Delivers a message, and returns the answers: for a recipient who is refused, that to `RCPT`.
+    /// Empty answers: the connection was closed.
     pub fn deliver(&mut self, recipients: &[&str], message: &[u8]) -> Vec<String> {
         self.deliver_from(recipients, &mut &message[..])
     }
@@ -544,20 +607,42 @@ impl Lmtp {
     /// Delivers a message that is read piece by piece.
     pub fn deliver_from(&mut self, recipients: &[&str], message: &mut dyn Read) -> Vec<String> {
         self.command("MAIL FROM:<sender@example.net>");
-        for recipient in recipients {
-            let answer = self.command(&format!("RCPT TO:<{recipient}>"));
-            assert!(answer.starts_with("250"), "{recipient}: {answer}");
+        let mut answers: Vec<String> =
+            recipients.iter().map(|recipient| self.command(&format!("RCPT TO:<{recipient}>"))).collect();
+        if !answers.iter().any(|answer| answer.starts_with("250")) {
+            return answers;
         }
         let answer = self.command("DATA");
         assert!(answer.starts_with("354"), "{answer}");
         let stream = self.stream.get_mut();
         let mut stuffed = DotStuffer { inner: std::io::BufWriter::new(stream), line_start: true, last: 0 };
         let sent = std::io::copy(message, &mut stuffed).and_then(|_| stuffed.finish());
-        if sent.is_err() {
-            return recipients.iter().map(|_| String::new()).collect();
+        for answer in answers.iter_mut().filter(|answer| answer.starts_with("250")) {
+            *answer = if sent.is_ok() { self.answer() } else { String::new() };
         }
-        recipients.iter().map(|_| self.answer()).collect()
+        answers
     }
+}
+
+/// Passes TCP connections on to a unix socket, for programs that know TCP only. The port.
+fn bridge(socket: PathBuf) -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        while let (Ok((tcp, _)), Ok(unix)) = (listener.accept(), UnixStream::connect(&socket)) {
+            let (mut requests, mut answers) = (tcp.try_clone().unwrap(), unix.try_clone().unwrap());
+            let (mut server, mut client) = (unix, tcp);
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut requests, &mut server);
+                let _ = server.shutdown(Shutdown::Write);
+            });
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut answers, &mut client);
+                let _ = client.shutdown(Shutdown::Write);
+            });
+        }
+    });
+    port
 }
 
 /// Doubles leading dots (RFC 5321, section 4.5.2) and sends lines as they are.
@@ -659,6 +744,27 @@ fn mail_user() -> (u32, u32) {
     } else {
         mine()
     }
+}
+
+/// Lines of `passwd` and `group` for the users that mail servers bring with them, and for `me` and
+/// `you`, who have their homes in `homes`. An ordinary user is all of them: there is no other.
+fn mail_server_users(homes: &Path) -> [(&'static str, String); 2] {
+    let (uid, gid) = mail_user();
+    let own = |id| if is_root() { (id, id) } else { (uid, gid) };
+    let users = [
+        ("vmail", (uid, gid)),
+        ("me", (uid, gid)),
+        ("you", (uid, gid)),
+        ("postfix", own(POSTFIX)),
+        ("Debian-exim", own(DEBIAN_EXIM)),
+    ];
+    let mut passwd = String::new();
+    let mut group = format!("postdrop:x:{}:\n", own(POSTDROP).1);
+    for (name, (uid, gid)) in users {
+        passwd += &format!("{name}:x:{uid}:{gid}::{}/{name}:/bin/sh\n", homes.display());
+        group += &format!("{name}:x:{gid}:\n");
+    }
+    [("passwd", passwd), ("group", group)]
 }
 
 fn name_in(file: &str, id: u32) -> String {

@@ -3,6 +3,7 @@
 
 pub mod corpus;
 pub mod dovecot;
+pub mod mta;
 pub mod pages;
 
 use std::io::Read;

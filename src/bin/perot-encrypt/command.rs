@@ -1,43 +1,93 @@
 //! The command line.
 
-use clap::{Arg, ArgAction, Command};
+use clap::{value_parser, Arg, ArgAction, Command};
 
-const ABOUT: &str = "Encrypts the message on standard input, and writes it to standard output.\n\n\
+const ABOUT: &str = "Encrypts the message on standard input, and writes it to standard output";
+
+const MORE: &str = "Encrypts the message on standard input, and writes it to standard output.\n\n\
     A message that is encrypted already is written as it is. On failure nothing is written, and the exit \
     status is 75 (EX_TEMPFAIL).";
+
+const ABOUT_CHECK: &str = "Shows certificates, and whether they can be used";
+
+const MORE_ON_CHECK: &str = "Shows certificates, and whether they can be used.\n\n\
+    For each RECIPIENT, those that a message would be encrypted to; without any, all that the certificate sources \
+    hold. The exit status is 1 if a RECIPIENT has no certificate that can be used, and 75 if the check itself fails.";
+
+const MORE_ON_GPGIT: &str = "Encrypts the message on standard input, and writes it to standard output.\n\n\
+    This is perot-encrypt, with gpgit's arguments. It writes PGP/MIME whatever the mode. On failure nothing \
+    is written, and the exit status is 75 (EX_TEMPFAIL).";
 
 /// The whole of it, as clap and the man page need it.
 pub fn command() -> Command {
     Command::new("perot-encrypt")
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT)
+        .long_about(MORE)
         .args_conflicts_with_subcommands(true)
         .subcommand_negates_reqs(true)
+        .disable_help_subcommand(true)
         .arg(certs())
+        .arg(flag("force", "Encrypt a message that is encrypted already, too"))
+        .arg(flag("hide-subject", "Put the subject into the encrypted part, and `[...]` in its place"))
+        .arg(recipient().required(true))
+        .subcommand(check())
+}
+
+fn check() -> Command {
+    Command::new("check")
+        .about(ABOUT_CHECK)
+        .long_about(MORE_ON_CHECK)
+        .arg(certs())
+        .arg(Arg::new("days").long("days").value_name("DAYS").value_parser(value_parser!(u16)).help(
+            "For monitoring: end with 1 if a certificate cannot be used, or expires within so many days",
+        ))
+        .arg(flag("json", "Write JSON"))
+        .arg(recipient())
+}
+
+/// What `gpgit` understands, for where this program is called by that name.
+pub fn gpgit() -> Command {
+    Command::new("gpgit")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(ABOUT)
+        .long_about(MORE_ON_GPGIT)
+        .args_override_self(true)
         .arg(
-            Arg::new("force")
-                .long("force")
-                .action(ArgAction::SetTrue)
-                .help("Encrypt a message that is encrypted already, too"),
+            Arg::new("encrypt-mode")
+                .long("encrypt-mode")
+                .value_name("MODE")
+                .value_parser(["pgpmime", "prefer-inline", "inline-or-plain"])
+                .default_value("pgpmime")
+                .help("Accepted, and PGP/MIME is written in any case"),
         )
-        .arg(
-            Arg::new("hide-subject")
-                .long("hide-subject")
-                .action(ArgAction::SetTrue)
-                .help("Put the subject into the encrypted part, and `[...]` in its place"),
-        )
-        .arg(
-            Arg::new("recipient")
-                .value_name("RECIPIENT")
-                .action(ArgAction::Append)
-                .required(true)
-                .help("For whom: an e-mail address, a fingerprint, or an armored certificate"),
-        )
+        .arg(flag("inline-flatten", "Accepted, and no part of a message is left out"))
+        .arg(flag("skip-smime", "What S/MIME has encrypted is always left as it is"))
+        .arg(flag("skip-ms-bug", "PGP/MIME that Exchange has rebuilt is always left as it is"))
+        .arg(certs())
+        .arg(recipient().required(true))
+}
+
+fn flag(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+}
+
+fn recipient() -> Arg {
+    Arg::new("recipient")
+        .value_name("RECIPIENT")
+        .action(ArgAction::Append)
+        .help("For whom: an e-mail address, a fingerprint, or an armored certificate")
 }
 
 fn certs() -> Arg {
-    Arg::new("certs").long("certs").value_name("SOURCE").action(ArgAction::Append).help(
-        "A certificate source: a folder, a keyring file or an OpenPGP certificate directory. May be given \
-         several times. Without it: ~/pgp-certs and /etc/dovecot/pgp-certs",
-    )
+    Arg::new("certs")
+        .long("certs")
+        .value_name("SOURCE")
+        .action(ArgAction::Append)
+        .env("PEROT_ENCRYPT_CERTS")
+        .hide_env_values(true)
+        .help(
+            "A certificate source: a folder, a keyring file or an OpenPGP certificate directory. May be given \
+             several times. Without it: ~/pgp-certs and /etc/dovecot/pgp-certs",
+        )
 }

@@ -1,7 +1,8 @@
 //! A message on its way from standard input to standard output.
 
-use std::error::Error;
+use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -10,46 +11,89 @@ use clap::ArgMatches;
 use perot_encrypt::certs::Owner;
 use perot_encrypt::encrypt::{encrypt, Job, Outcome};
 use perot_encrypt::message::MOST_BYTES;
-use perot_encrypt::settings::{Loaded, RawSettings};
+use perot_encrypt::settings::Settings;
 
-use crate::StandardError;
+use crate::{home, say, settings, Done, StandardError};
 
 /// Encrypts standard input to standard output.
 ///
 /// # Errors
 ///
-/// Anything that keeps the message from being encrypted. Nothing has been written then.
-pub fn run(matches: &mut ArgMatches) -> Result<ExitCode, Box<dyn Error>> {
-    let mut all = |name: &str| matches.remove_many::<String>(name).into_iter().flatten().collect::<Vec<_>>();
-    let (certs, recipients) = (all("certs"), all("recipient"));
-    let certs = (!certs.is_empty()).then(|| certs.join(" "));
-    let raw = RawSettings { certs: certs.as_ref().map(String::as_bytes), ..RawSettings::default() };
-    let settings = Loaded::new(&raw).settings?;
-    let home = std::env::var("HOME").ok();
+/// Anything that keeps the message from being encrypted. Nothing has been written then, unless standard
+/// output itself has failed.
+pub fn run(matches: &mut ArgMatches) -> Done {
+    let force = matches.get_flag("force");
+    let mut settings = settings(matches)?;
+    settings.hide_subject = matches.get_flag("hide-subject");
+    filter(&settings, &recipients(matches), force)
+}
+
+/// The same with gpgit's arguments.
+///
+/// # Errors
+///
+/// As in [`run`].
+pub fn gpgit(matches: &mut ArgMatches) -> Done {
+    let mode = matches.remove_one::<String>("encrypt-mode").unwrap_or_default();
+    if mode != "pgpmime" {
+        say(&format!(
+            "--encrypt-mode {mode}: PGP/MIME is written all the same, for inline PGP has no place for attachments, \
+             other parts and character sets: they would be lost or stay readable"
+        ));
+    }
+    if matches.get_flag("inline-flatten") {
+        say("--inline-flatten: no part of the message is left out");
+    }
+    filter(&settings(matches)?, &recipients(matches), false)
+}
+
+fn recipients(matches: &mut ArgMatches) -> Vec<String> {
+    matches.remove_many("recipient").into_iter().flatten().collect()
+}
+
+fn filter(settings: &Settings, recipients: &[String], force: bool) -> Done {
+    let home = home();
     let recipients: Vec<&[u8]> = recipients.iter().map(String::as_bytes).collect();
+    #[cfg(feature = "inject-panic")]
+    assert!(!recipients.contains(&b"panic@test.invalid".as_slice()), "injected");
     let job = Job {
-        settings: &settings,
+        settings,
         owner: Owner { user: "", recipient: None, home: home.as_deref() },
         recipients: &recipients,
-        force: matches.get_flag("force"),
-        hide_subject: matches.get_flag("hide-subject"),
+        force,
+        hide_subject: false,
         now: SystemTime::now(),
     };
-
-    // Standard input is read twice, may be a pipe, and must not lie in a file in clear.
-    let mut message = Vec::new();
-    io::stdin().lock().take(MOST_BYTES + 1).read_to_end(&mut message)?;
-    let mut message = Cursor::new(message);
+    let mut message = standard_input()?;
     // Nothing may be written before all of it is right.
     let mut encrypted = tempfile::tempfile()?;
-    let mut out = io::stdout().lock();
     match encrypt(&job, &mut message, &mut encrypted, &StandardError)? {
-        Outcome::AlreadyEncrypted => out.write_all(message.get_ref())?,
-        Outcome::Encrypted { .. } => {
-            encrypted.seek(SeekFrom::Start(0))?;
-            io::copy(&mut encrypted, &mut out)?;
-        }
-    }
-    out.flush()?;
+        Outcome::AlreadyEncrypted => write_out(&mut message),
+        Outcome::Encrypted { .. } => write_out(&mut encrypted),
+    }?;
     Ok(ExitCode::SUCCESS)
+}
+
+trait Rewindable: Read + Seek {}
+
+impl<T: Read + Seek> Rewindable for T {}
+
+/// Standard input, to be read more than once. What does not come from a file is kept in memory: in a file,
+/// it would lie on the disk in clear.
+fn standard_input() -> io::Result<Box<dyn Rewindable>> {
+    let mut file = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    // Of which somebody has read a part already, the rest is wanted.
+    if file.metadata()?.is_file() && file.stream_position()? == 0 {
+        return Ok(Box::new(file));
+    }
+    let mut message = Vec::new();
+    file.take(MOST_BYTES + 1).read_to_end(&mut message)?;
+    Ok(Box::new(Cursor::new(message)))
+}
+
+fn write_out(message: &mut (impl Read + Seek)) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    message.seek(SeekFrom::Start(0))?;
+    io::copy(message, &mut out)?;
+    out.flush()
 }

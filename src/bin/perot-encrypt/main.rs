@@ -1,27 +1,92 @@
 //! The command-line tool: what the Sieve extension `vnd.perot.encrypt` does in Dovecot, for a message on
 //! standard input, and what an administrator needs around it.
 
+mod check;
 mod command;
 mod filter;
 
 use std::error::Error;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
-use perot_encrypt::log::{Level, Log};
+use clap::ArgMatches;
 
-/// EX_TEMPFAIL of sysexits.h: a mail server keeps the message and tries again.
+use perot_encrypt::ffi::guard::{guard, quiet_panics, Panicked};
+use perot_encrypt::log::{Level, Log};
+use perot_encrypt::settings::{Loaded, RawSettings, Settings};
+
+/// EX_TEMPFAIL of sysexits.h: a mail server keeps the message and tries again. Every failure ends with
+/// it, a wrong command line included: other numbers make mail servers give the message back.
 const TEMPORARY_FAILURE: u8 = 75;
 
+/// What the core says of the plugin's settings and scripts, and what that is here.
+const WORDS: [(&str, &str); 3] = [
+    ("sieve_perot_encrypt_certs = ", "--certs "),
+    ("sieve_perot_encrypt_certs", "--certs"),
+    ("a recipient in the script", "a recipient"),
+];
+
+type Done = Result<ExitCode, Box<dyn Error>>;
+
 fn main() -> ExitCode {
-    let mut matches = command::command().get_matches();
-    let done: Result<ExitCode, Box<dyn Error>> = match matches.remove_subcommand() {
-        Some((name, _)) => unreachable!("clap knows no subcommand {name}"),
-        None => filter::run(&mut matches),
-    };
+    quiet_panics();
+    let done = guard(|| run(std::env::args_os().collect())).unwrap_or_else(|Panicked(place)| {
+        Err(format!("a fault in perot-encrypt ({place}): please report it").into())
+    });
     done.unwrap_or_else(|why| {
-        eprintln!("perot-encrypt: {why}");
+        say(&why.to_string());
         ExitCode::from(TEMPORARY_FAILURE)
     })
+}
+
+fn run(arguments: Vec<OsString>) -> Done {
+    let called_gpgit = arguments.first().is_some_and(|name| is_gpgit(Path::new(name)));
+    let command = if called_gpgit { command::gpgit() } else { command::command() };
+    let mut matches = match command.try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(asked) if asked.exit_code() == 0 => {
+            io::stdout().write_all(asked.to_string().as_bytes())?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Err(wrong) => return Err(wrong.to_string().trim_end().into()),
+    };
+    if called_gpgit {
+        return filter::gpgit(&mut matches);
+    }
+    match matches.remove_subcommand() {
+        Some((name, mut matches)) if name == "check" => check::run(&mut matches),
+        Some((name, _)) => Err(format!("there is no subcommand {name}").into()),
+        None => filter::run(&mut matches),
+    }
+}
+
+/// Whether this program is called by the name of the one that it replaces: `gpgit`, `gpgit.pl`.
+fn is_gpgit(program: &Path) -> bool {
+    program.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"gpgit"))
+}
+
+/// The settings that the options and the environment make up.
+fn settings(matches: &mut ArgMatches) -> Result<Settings, perot_encrypt::error::Error> {
+    let sources: Vec<String> = matches.remove_many("certs").into_iter().flatten().collect();
+    let certs = (!sources.is_empty()).then(|| sources.join(" "));
+    let raw = RawSettings { certs: certs.as_ref().map(String::as_bytes), ..RawSettings::default() };
+    Loaded::new(&raw).settings
+}
+
+/// The home directory for sources below `~`: `$HOME`, or what the system knows of the user.
+fn home() -> Option<String> {
+    std::env::home_dir()?.into_os_string().into_string().ok()
+}
+
+/// Writes a line to standard error. If that cannot be written, there is nobody to tell.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "perot-encrypt: {}", in_words_of_the_tool(line));
+}
+
+fn in_words_of_the_tool(text: &str) -> String {
+    WORDS.iter().fold(text.to_owned(), |text, (core, here)| text.replace(core, here))
 }
 
 /// The log of the tool: standard error.
@@ -30,7 +95,7 @@ struct StandardError;
 impl Log for StandardError {
     fn log(&self, level: Level, line: &str) {
         if level != Level::Debug {
-            eprintln!("perot-encrypt: {line}");
+            say(line);
         }
     }
 }

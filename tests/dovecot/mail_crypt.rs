@@ -1,0 +1,128 @@
+//! Dovecot's plugin mail_crypt and ours, both on, as doc/mail_crypt.md shows it.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::process::Command;
+
+use sequoia_openpgp::Cert;
+
+use crate::readers::gpg_decrypts;
+use crate::support::dovecot::{run, Config, Dovecot, Era};
+use crate::support::pages::blocks;
+use crate::support::{armored, find, key_for};
+use crate::{message, script, SECRET};
+
+const ME: &str = "me@domain.com";
+const PAGE: &str = "doc/mail_crypt.md";
+const KEYS: &str = "/etc/dovecot/private";
+
+/// A Dovecot with mail_crypt configured as the page says, its keys made by the page's commands, and an
+/// owner with a certificate.
+fn with_mail_crypt() -> (Dovecot, Cert) {
+    let mut dovecot = Dovecot::prepare(&Config::default());
+    let shown = blocks(PAGE, "Configure");
+    let file = dovecot.path("dovecot.conf");
+    let rest = fs::read_to_string(&file).unwrap();
+    // The page says where it has to stand with 2.3. The first line with 2.4 is the version.
+    let all = match dovecot.era {
+        Era::V23 => shown[0].clone() + &rest,
+        Era::V24 => rest + &shown[1],
+    };
+    fs::write(&file, all.replace(&format!("{KEYS}/"), dovecot.path("").to_str().unwrap())).unwrap();
+    let folder = dovecot.path("");
+    let commands = blocks(PAGE, "Keys").concat().replace(&format!("{KEYS}/"), folder.to_str().unwrap());
+    let output = run(Command::new("sh").args(["-euc", &commands]));
+    assert!(output.status.success(), "{commands}{}", String::from_utf8_lossy(&output.stderr));
+    dovecot.launch();
+    let key = key_for(ME);
+    dovecot.give(ME, "me.asc", &armored(&key));
+    (dovecot, key)
+}
+
+/// The content of the files of all messages: nothing of a message is readable in them.
+fn closed_files(dovecot: &Dovecot) -> Vec<Vec<u8>> {
+    let files: Vec<Vec<u8>> = dovecot.stored(ME).into_iter().map(|(_, content)| content).collect();
+    for content in &files {
+        assert!(content.starts_with(b"CRYPTED"), "{}", String::from_utf8_lossy(content));
+        for text in ["Subject", "example.net", "PGP MESSAGE", SECRET] {
+            assert!(find(content, text.as_bytes()).is_none(), "'{text}' is in the file");
+        }
+    }
+    files
+}
+
+/// What IMAP returns is a PGP/MIME message, and GnuPG makes the original of it.
+fn assert_read_by_its_owner(dovecot: &Dovecot, key: &Cert, subject: &str) {
+    let code = format!(
+        "imap.select()\nnumber = good(imap.search(None, 'SUBJECT', '{subject}'))[0]\n\
+         sys.stdout.buffer.write(good(imap.fetch(number, 'BODY.PEEK[]'))[0][1])"
+    );
+    let fetched = dovecot.imap(ME, &code);
+    assert!(fetched.contains("\nContent-Type: multipart/encrypted;"), "{fetched}");
+    let decrypted = gpg_decrypts(key, fetched.as_bytes());
+    assert!(decrypted.ends_with(&message(subject)), "{}", String::from_utf8_lossy(&decrypted));
+}
+
+#[test]
+fn mail_is_encrypted_by_both() {
+    let (dovecot, key) = with_mail_crypt();
+    dovecot.script(ME, &script("", "encrypt;"));
+    let answer = dovecot.deliver(ME, &message("both"));
+    assert!(answer.starts_with("250 "), "{answer}\n{}", dovecot.log());
+    let [file] = &closed_files(&dovecot)[..] else { panic!("{}", dovecot.log()) };
+    assert_read_by_its_owner(&dovecot, &key, "both");
+    dovecot.assert_nowhere(SECRET);
+
+    // The header can be searched, the body cannot; its size is that of the PGP/MIME message.
+    let found = dovecot.imap(
+        ME,
+        &format!(
+            "imap.select()\nprint(good(imap.search(None, 'SUBJECT', 'both')), \
+             good(imap.search(None, 'BODY', '{SECRET}')), good(imap.fetch('1', 'RFC822.SIZE')), \
+             len(good(imap.fetch('1', 'BODY.PEEK[]'))[0][1]))"
+        ),
+    );
+    let size = found.split_whitespace().last().unwrap();
+    assert_eq!(found.trim_end(), format!("[b'1'] [b''] [b'1 (RFC822.SIZE {size})'] {size}"));
+    assert!(file.len() > size.parse().unwrap());
+
+    // The page's commands.
+    let checks = if dovecot.era == Era::V23 { 2..4 } else { 2..3 };
+    for check in blocks(PAGE, "Configure")[checks].concat().lines() {
+        let arguments: Vec<&OsStr> = check.split_whitespace().skip(1).map(OsStr::new).collect();
+        let shown = dovecot.tool("doveconf", &arguments);
+        assert!(find(&shown.stdout, b"mail_crypt").is_some(), "{check}: {shown:?}");
+    }
+    let fetch = blocks(PAGE, "Check that it works").concat();
+    let shown = dovecot.doveadm(&fetch.split_whitespace().skip(1).collect::<Vec<_>>());
+    assert!(shown.starts_with("text:\n") && shown.contains("\n-----BEGIN PGP MESSAGE-----"), "{shown}");
+    let recovered = gpg_decrypts(&key, shown.split_once('\n').unwrap().1.as_bytes());
+    assert!(recovered.ends_with(&message("both")));
+
+    // What the page warns of: the cache has header fields in clear.
+    let cache = fs::read(dovecot.home(ME).join("Maildir/dovecot.index.cache")).unwrap();
+    assert!(find(&cache, b"both@example.net").is_some(), "the cache is closed: correct the page");
+}
+
+/// `sieve-filter` on what mail_crypt alone has encrypted, and on what is older than that, in clear.
+#[test]
+fn existing_mail_is_encrypted_by_both() {
+    let (dovecot, key) = with_mail_crypt();
+    let source = dovecot.path("global/encrypt.sieve");
+    fs::write(&source, script("", "encrypt;")).unwrap();
+    let filter = blocks(PAGE, "Mail that is in the mailbox already").concat();
+    let filter = filter.replace("/etc/dovecot/sieve/encrypt.sieve", source.to_str().unwrap());
+    let arguments: Vec<&OsStr> = filter.split_whitespace().skip(1).map(OsStr::new).collect();
+    dovecot.script(ME, "keep;");
+    assert!(dovecot.deliver(ME, &message("later")).starts_with("250 "), "{}", dovecot.log());
+    assert_eq!(closed_files(&dovecot).len(), 1);
+    let older = dovecot.home(ME).join("Maildir/cur/1700000000.M1P1.host:2,S");
+    fs::write(&older, message("older")).unwrap();
+    dovecot.own(&older);
+
+    let output = dovecot.tool("sieve-filter", &arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(closed_files(&dovecot).len(), 2, "{}", dovecot.log());
+    assert_read_by_its_owner(&dovecot, &key, "later");
+    assert_read_by_its_owner(&dovecot, &key, "older");
+}
