@@ -109,8 +109,9 @@ mod tests {
             }
         }
     }
-    /// The checksum of some data: CRC-24 (RFC 9580, section 6.1.1).
-    pub fn checksum(data: &[u8]) -> u32 {
-        CRC.checksum(data)
+
+    #[test]
+    fn the_checksum_is_that_of_the_standard() {
+        assert_eq!(checksum(b"123456789"), 0x21_cf02); // the check value of CRC-24/OPENPGP
     }
 }
