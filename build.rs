@@ -35,7 +35,7 @@ mod plugin {
     /// Everything that goes wrong here ends the build with one sentence.
     type Result<T> = std::result::Result<T, String>;
 
-    const SHIM: [&str; 8] = [
+    const SHIM: [&str; 9] = [
         "sieve-perot-encrypt-plugin.c",
         "sieve-perot-encrypt-settings.c",
         "ext-encrypt.c",
@@ -44,6 +44,7 @@ mod plugin {
         "perot-encrypt-message.c",
         "perot-encrypt-saved.c",
         "perot-encrypt-failure.c",
+        "perot-encrypt-replace.c",
     ];
     /// Knows the settings: part of the plugin and of the settings module of Dovecot 2.4.
     const SETTINGS: &str = "c-shim/sieve-perot-encrypt-set.c";

@@ -538,11 +538,6 @@ cmd_encrypt_perform(struct cmd_encrypt_call *call, struct mail *mail)
 	perot_temp_destroy(&call->temp);
 }
 
-static int cmd_encrypt_defer(const struct cmd_encrypt_call *call)
-{
-	return perot_defer(call->renv, call->ext, call->failure_reason);
-}
-
 static int
 cmd_encrypt_operation_run(struct cmd_encrypt_call *call)
 {
@@ -574,7 +569,7 @@ cmd_encrypt_operation_run(struct cmd_encrypt_call *call)
 		encrypted = TRUE;
 		perot_keep_encrypted(renv, call->ext);
 	} else if (cmd_encrypt_defers(call)) {
-		return cmd_encrypt_defer(call);
+		return perot_defer(renv, call->ext, call->failure_reason);
 	}
 	if (call->is_test)
 		sieve_interpreter_set_test_result(renv->interp, encrypted);
@@ -597,7 +592,7 @@ cmd_encrypt_operation_execute(const struct sieve_runtime_env *renv,
 		   makes it compile scripts anew where the operands have changed. */
 		cmd_encrypt_failed(&call, "internal", "the compiled script is "
 				   "damaged: remove its .svbin file");
-		return cmd_encrypt_defer(&call);
+		return perot_defer(renv, call.ext, call.failure_reason);
 	}
 	return cmd_encrypt_operation_run(&call);
 }

@@ -77,7 +77,6 @@ void perot_log_init(struct perot_log *log_r, struct event *event)
 static perot_load_t
 ext_encrypt_load(const struct sieve_extension *ext, void **context)
 {
-	struct perot_ext_context *ectx;
 	struct perot_settings set;
 	struct perot_log log;
 	pool_t pool;
@@ -90,39 +89,14 @@ ext_encrypt_load(const struct sieve_extension *ext, void **context)
 	perot_settings_read(ext->svinst, pool, &set);
 	perot_log_init(&log, ext->svinst->event);
 
-	ectx = i_new(struct perot_ext_context, 1);
-	ectx->instance = perot_core->open(&set, &log);
-	ectx->saved = perot_saved_init();
+	*context = perot_core->open(&set, &log);
 	pool_unref(&pool);
-
-	*context = ectx;
 	return PEROT_LOAD_OK;
 }
 
 static void ext_encrypt_unload(const struct sieve_extension *ext)
 {
-	struct perot_ext_context *ectx = ext->context;
-
-	if (ectx == NULL)
-		return;
-	perot_saved_deinit(&ectx->saved);
-	perot_core->close(ectx->instance);
-	i_free(ectx);
-}
-
-const struct perot_instance *
-perot_ext_instance(const struct sieve_extension *ext)
-{
-	const struct perot_ext_context *ectx = ext->context;
-
-	return ectx->instance;
-}
-
-struct perot_saved *perot_ext_saved(const struct sieve_extension *ext)
-{
-	const struct perot_ext_context *ectx = ext->context;
-
-	return ectx->saved;
+	perot_core->close(ext->context);
 }
 
 /*

@@ -21,10 +21,33 @@
  * Action: store the current message
  */
 
+/* Whether an action of the script has stored the message where this one would. Pigeonhole looks for
+   that itself if the failure action is its own, but takes a store that is then rolled back for one. */
+static bool
+act_store_current_is_done(const struct sieve_action_exec_env *aenv)
+{
+	const struct sieve_execute_env *eenv = aenv->exec_env;
+	struct sieve_result_iterate_context *iter;
+	const struct sieve_action *action;
+
+	if (!eenv->exec_status->message_saved)
+		return FALSE;
+	iter = sieve_result_iterate_init(aenv->result);
+	while ((action = sieve_result_iterate_next(iter, NULL)) != NULL) {
+		if (action->def == &act_store &&
+		    act_store.equals(eenv->scriptenv, NULL, action))
+			return TRUE;
+	}
+	return FALSE;
+}
+
+/* Without a transaction: nothing is left to do. */
 static int
 act_store_current_start(const struct sieve_action_exec_env *aenv,
 			void **tr_context)
 {
+	if (act_store_current_is_done(aenv))
+		return SIEVE_EXEC_OK;
 	return act_store.start(aenv, tr_context);
 }
 
@@ -35,6 +58,8 @@ act_store_current_execute(const struct sieve_action_exec_env *aenv,
 	struct sieve_action action = *aenv->action;
 	struct sieve_action_exec_env current = *aenv;
 
+	if (tr_context == NULL)
+		return SIEVE_EXEC_OK;
 	/* Without a mail of its own, the action would take the original. */
 	action.mail = sieve_message_get_mail(aenv->msgctx);
 	current.action = &action;
@@ -46,7 +71,8 @@ act_store_current_commit(const struct sieve_action_exec_env *aenv,
 			 void *tr_context)
 {
 	const struct sieve_execute_env *eenv = aenv->exec_env;
-	int ret = act_store.commit(aenv, tr_context);
+	int ret = (tr_context == NULL ? SIEVE_EXEC_OK :
+		   act_store.commit(aenv, tr_context));
 
 	if (ret == SIEVE_EXEC_OK && perot_is_saved(eenv) &&
 	    !eenv->exec_status->keep_original)
@@ -152,13 +178,15 @@ void perot_keep_encrypted(const struct sieve_runtime_env *renv,
 	if (sieve_message_get_mail(renv->msgctx) == eenv->msgdata->mail)
 		return;
 	if (perot_is_saved(eenv)) {
-		perot_saved_encrypted(perot_ext_saved(ext), renv);
+		perot_saved_encrypted(renv);
 		sieve_result_set_failure_action(renv->result, ext,
 						&act_store_current);
 	}
 	/* Other existing mail (sieve-filter, FILTER=SIEVE) just stays as it is when something fails. */
-	if (mdctx == NULL)
+	if (mdctx == NULL) {
+		perot_replace_original(renv, ext);
 		return;
+	}
 	perot_forget_original(renv);
 	sieve_result_set_failure_action(renv->result, ext, &act_store_current);
 	eenv->exec_status->tried_default_save = TRUE;

@@ -162,7 +162,10 @@ static int perot_temp_write(void *context, struct perot_bytes bytes)
 	} T_END;
 	if (ret == 0)
 		ret = write_full(temp->fd, bytes.data, bytes.size);
-	return (ret == 0 ? 0 : (errno == 0 ? EIO : errno));
+	if (ret == 0)
+		return 0;
+	/* EINTR would have the core write all of it again, while a part may have been written. */
+	return (errno == 0 || errno == EINTR ? EIO : errno);
 }
 
 void perot_temp_output(struct perot_temp *temp, struct perot_output *output_r)

@@ -21,20 +21,17 @@ struct perot_saved_in {
 	char *vname;
 };
 
+/* Of a user, for as long as the session lasts */
 struct perot_saved {
-	/* Where originals are to be removed: names, since a mailbox may not outlive the user's session */
+	union mail_user_module_context module_ctx;
+	/* Where originals are to be removed */
 	ARRAY(struct perot_saved_in) mailboxes;
 	struct timeout *to;
 	bool warned;
 };
 
-struct perot_saved *perot_saved_init(void)
-{
-	struct perot_saved *saved = i_new(struct perot_saved, 1);
-
-	i_array_init(&saved->mailboxes, 1);
-	return saved;
-}
+static MODULE_CONTEXT_DEFINE_INIT(perot_saved_module,
+				  &mail_user_module_register);
 
 static void perot_saved_sync(struct perot_saved *saved)
 {
@@ -56,14 +53,29 @@ static void perot_saved_sync(struct perot_saved *saved)
 	array_clear(&saved->mailboxes);
 }
 
-void perot_saved_deinit(struct perot_saved **_saved)
+/* Not at deinit(): plugins such as quota are gone then. */
+static void perot_saved_user_deinit_pre(struct mail_user *user)
 {
-	struct perot_saved *saved = *_saved;
+	struct perot_saved *saved =
+		MODULE_CONTEXT_REQUIRE(user, perot_saved_module);
 
-	*_saved = NULL;
 	perot_saved_sync(saved);
 	array_free(&saved->mailboxes);
-	i_free(saved);
+	saved->module_ctx.super.deinit_pre(user);
+}
+
+static struct perot_saved *perot_saved_get(struct mail_user *user)
+{
+	struct perot_saved *saved = MODULE_CONTEXT(user, perot_saved_module);
+
+	if (saved == NULL) {
+		saved = p_new(user->pool, struct perot_saved, 1);
+		saved->module_ctx.super = user->v;
+		user->v.deinit_pre = perot_saved_user_deinit_pre;
+		i_array_init(&saved->mailboxes, 1);
+		MODULE_CONTEXT_SET(user, perot_saved_module, saved);
+	}
+	return saved;
 }
 
 static void
@@ -84,10 +96,10 @@ perot_saved_sync_later(struct perot_saved *saved, struct mailbox *box)
 	}
 }
 
-void perot_saved_encrypted(struct perot_saved *saved,
-			   const struct sieve_runtime_env *renv)
+void perot_saved_encrypted(const struct sieve_runtime_env *renv)
 {
 	const struct sieve_execute_env *eenv = renv->exec_env;
+	struct perot_saved *saved = perot_saved_get(eenv->scriptenv->user);
 
 	if (perot_imapsieve_expunges(eenv->svinst)) {
 		perot_saved_sync_later(saved, eenv->msgdata->mail->box);

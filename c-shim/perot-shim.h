@@ -23,16 +23,11 @@ extern const struct perot_core *perot_core;
 
 extern const struct sieve_extension_def perot_extension;
 
-struct perot_saved;
-
-struct perot_ext_context {
-	struct perot_instance *instance;
-	struct perot_saved *saved;
-};
-
-const struct perot_instance *
-perot_ext_instance(const struct sieve_extension *ext);
-struct perot_saved *perot_ext_saved(const struct sieve_extension *ext);
+static inline const struct perot_instance *
+perot_ext_instance(const struct sieve_extension *ext)
+{
+	return ext->context;
+}
 
 /* Where the core's lines go while no script runs */
 void perot_log_init(struct perot_log *log_r, struct event *event);
@@ -132,13 +127,18 @@ static inline bool perot_is_saved(const struct sieve_execute_env *eenv)
  * Saved mail (perot-encrypt-saved.c)
  */
 
-struct perot_saved *perot_saved_init(void);
-void perot_saved_deinit(struct perot_saved **saved);
 /* Sees to the original of a saved message that has been encrypted. */
-void perot_saved_encrypted(struct perot_saved *saved,
-			   const struct sieve_runtime_env *renv);
+void perot_saved_encrypted(const struct sieve_runtime_env *renv);
 /* Removes the original as imapsieve would have done if nothing had failed. */
 void perot_saved_remove(const struct sieve_execute_env *eenv);
+
+/*
+ * Existing mail (perot-encrypt-replace.c)
+ */
+
+/* With sieve-filter, the original is expunged as soon as the script has stored the current message. */
+void perot_replace_original(const struct sieve_runtime_env *renv,
+			    const struct sieve_extension *ext);
 
 /*
  * Failing closed (perot-encrypt-failure.c)
@@ -157,7 +157,7 @@ int perot_defer(const struct sieve_runtime_env *renv,
 static inline const char *perot_deferred(const struct sieve_execute_env *eenv)
 {
 	return (perot_is_delivery(eenv) ? "deferred" :
-		"it stays in the mailbox as it was");
+		"left as it is");
 }
 
 #endif

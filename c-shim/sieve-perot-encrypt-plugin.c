@@ -8,10 +8,6 @@
  * The exported functions are in Rust (src/plugin.rs), and call these.
  */
 
-struct perot_plugin_context {
-	const struct sieve_extension *ext;
-};
-
 const struct perot_core *perot_core;
 
 int perot_shim_load(struct sieve_instance *svinst, void **context,
@@ -21,7 +17,6 @@ void perot_shim_unload(void *context);
 int perot_shim_load(struct sieve_instance *svinst, void **context,
 		    const struct perot_core *core)
 {
-	struct perot_plugin_context *pctx;
 	const struct sieve_extension *ext;
 
 	perot_core = core;
@@ -32,18 +27,12 @@ int perot_shim_load(struct sieve_instance *svinst, void **context,
 			": the extension cannot be registered");
 		return -1;
 	}
-	pctx = i_new(struct perot_plugin_context, 1);
-	pctx->ext = ext;
-	*context = pctx;
+	*context = (void *)ext;
 	return 0;
 }
 
 void perot_shim_unload(void *context)
 {
-	struct perot_plugin_context *pctx = context;
-
-	if (pctx == NULL)
-		return;
-	sieve_extension_unregister(pctx->ext);
-	i_free(pctx);
+	if (context != NULL)
+		sieve_extension_unregister(context);
 }

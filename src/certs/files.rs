@@ -66,7 +66,9 @@ pub fn open(path: &Path, links: Links) -> Result<Option<Opened>, Refusal> {
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(None)
         }
-        Err(e) if e.raw_os_error() == Some(libc::ELOOP) => return Err("it is a symbolic link".into()),
+        Err(e) if e.raw_os_error() == Some(libc::ELOOP) => {
+            return Err("it is a symbolic link, which is refused: put the file itself there".into())
+        }
         Err(e) => return Err(format!("it cannot be read: {}", describe(&e))),
     };
     let metadata = file.metadata().map_err(|e| format!("it cannot be read: {}", describe(&e)))?;
@@ -89,12 +91,18 @@ pub fn read(opened: &mut Opened) -> Result<Vec<u8>, Refusal> {
     let limited = &mut (&mut opened.file).take(MOST_BYTES + 1);
     limited.read_to_end(&mut data).map_err(|e| format!("it cannot be read: {}", describe(&e)))?;
     if data.len() as u64 > MOST_BYTES {
-        return Err(format!("it is larger than {} MiB", MOST_BYTES >> 20));
+        return Err(format!("it is larger than {} MiB: split it into several", MOST_BYTES >> 20));
     }
     Ok(data)
 }
 
 /// An operating system's error in its own words.
 pub fn describe(error: &io::Error) -> String {
-    printable(error.to_string())
+    let why = printable(error.to_string());
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            format!("{why}: the user as whom mail is delivered must be able to read it")
+        }
+        _ => why,
+    }
 }

@@ -211,7 +211,7 @@ impl Finder<'_> {
         // Before any signature is checked: that takes time.
         if fingerprints.len() > MOST_CERTIFICATES {
             let text = format!(
-                "{} certificates for one recipient: {MOST_CERTIFICATES} is the most",
+                "{place} has {} certificates for one recipient, and {MOST_CERTIFICATES} is the most: remove old ones",
                 fingerprints.len()
             );
             return Err(Error::new(Reason::UnusableCertificate, text));
@@ -238,7 +238,9 @@ impl Finder<'_> {
             let has_secret = raw.has_secret();
             if has_secret {
                 let text = format!(
-                    "{place} holds a secret key: it must not be on a server; only its public part is used"
+                    "{} holds a secret key, which must not be on a server: put there what `gpg --armor --export` prints. \
+                     Only its public part is used",
+                    raw.file.as_deref().unwrap_or(place)
                 );
                 self.log.log(Level::Error, &text);
             }

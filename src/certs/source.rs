@@ -225,7 +225,7 @@ impl Folder {
             holds = format!("{holds}; {problem}");
         }
         if problems.len() > MOST_PROBLEMS {
-            holds = format!("{holds}; and {} more files that cannot be used", problems.len() - MOST_PROBLEMS);
+            holds = format!("{holds}; and {} more that cannot be used", problems.len() - MOST_PROBLEMS);
         }
         problems.truncate(MOST_PROBLEMS);
         Answer { certs, holds, problems }

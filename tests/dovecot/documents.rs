@@ -149,6 +149,7 @@ fn make_install_puts_things_in_their_places() {
         "libsieve_perot_encrypt_settings.so",
         "man/perot-encrypt.1",
         "man/perot-encrypt-check.1",
+        "man/perot-encrypt-mailbox.1",
     ] {
         fs::write(release.join(name), name).unwrap();
     }
@@ -166,6 +167,7 @@ fn make_install_puts_things_in_their_places() {
         ("usr/local/bin/perot-encrypt", "perot-encrypt"),
         ("usr/local/share/man/man1/perot-encrypt.1", "man/perot-encrypt.1"),
         ("usr/local/share/man/man1/perot-encrypt-check.1", "man/perot-encrypt-check.1"),
+        ("usr/local/share/man/man1/perot-encrypt-mailbox.1", "man/perot-encrypt-mailbox.1"),
     ] {
         assert_eq!(fs::read_to_string(image.join(place)).unwrap_or_default(), content, "{place}");
     }

@@ -316,7 +316,7 @@ fn an_unreadable_message_is_left_alone() {
     let inbox = std::ffi::OsStr::new("INBOX");
     let output = dovecot.tool("sieve-filter", &[&arguments[..], &[source.as_os_str(), inbox]].concat());
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("not encrypted, it stays in the mailbox as it was: "), "{said}");
+    assert!(said.contains("not encrypted, left as it is: "), "{said}");
     mode(&mail, 0o600);
     assert_eq!(dovecot.only_message(ME), message("locked"));
 }

@@ -60,6 +60,22 @@ fn a_redirect_that_fails_stores_nothing_in_clear() {
 }
 
 #[test]
+fn what_has_been_stored_before_a_failure_is_not_stored_again() {
+    let config = Config {
+        extra_23: "sendmail_path = /bin/false".into(),
+        extra_24: "sendmail_path = /bin/false".into(),
+        ..Config::default()
+    };
+    let user_script = script(", \"fileinto\"", "encrypt; fileinto \"INBOX\"; redirect \"x@example.net\";");
+    let (dovecot, answer, stored) = deliver(&config, &user_script);
+    assert!(answer.starts_with("250 ") && stored.len() == 1, "{answer} {}\n{}", stored.len(), dovecot.log());
+    // The first one is undone when the second fails, and so it is stored all the same.
+    let user_script = script(", \"fileinto\"", "encrypt; fileinto \"INBOX\"; fileinto \"nowhere\";");
+    let (dovecot, answer, stored) = deliver(&Config::default(), &user_script);
+    assert!(answer.starts_with("250 ") && stored.len() == 1, "{answer} {}\n{}", stored.len(), dovecot.log());
+}
+
+#[test]
 fn the_script_before_encrypts_whatever_the_users_script_does() {
     let duplicate_free = |user_script: &str, folders: &[&str]| {
         let (dovecot, answer, stored) = deliver(&encrypt_before(), user_script);

@@ -8,6 +8,7 @@ mod cluster;
 mod corpus;
 mod delivery;
 mod documents;
+mod existing;
 mod exports;
 mod failing;
 mod filter;

@@ -1,6 +1,6 @@
 //! The command line.
 
-use clap::{value_parser, Arg, ArgAction, Command};
+use clap::{value_parser, Arg, ArgAction, ArgGroup, Command};
 
 const ABOUT: &str = "Encrypts the message on standard input, and writes it to standard output";
 
@@ -18,6 +18,12 @@ const MORE_ON_GPGIT: &str = "Encrypts the message on standard input, and writes 
     This is perot-encrypt, with gpgit's arguments. It writes PGP/MIME whatever the mode. On failure nothing \
     is written, and the exit status is 75 (EX_TEMPFAIL).";
 
+const ABOUT_MAILBOX: &str = "Encrypts the mail that is in mailboxes already";
+
+const MORE_ON_MAILBOX: &str = "Encrypts the mail that is in mailboxes already, with sieve-filter.\n\n\
+    Without MAILBOX these are all of a user's own mailboxes. Drafts and messages that are marked as deleted are left \
+    as they are. It goes on after a failure; then the exit status is 1.";
+
 /// The whole of it, as clap and the man page need it.
 pub fn command() -> Command {
     Command::new("perot-encrypt")
@@ -32,6 +38,7 @@ pub fn command() -> Command {
         .arg(flag("hide-subject", "Put the subject into the encrypted part, and `[...]` in its place"))
         .arg(recipient().required(true))
         .subcommand(check())
+        .subcommand(mailbox())
 }
 
 fn check() -> Command {
@@ -89,5 +96,39 @@ fn certs() -> Arg {
         .help(
             "A certificate source: a folder, a keyring file or an OpenPGP certificate directory. May be given \
              several times. Without it: ~/pgp-certs and /etc/dovecot/pgp-certs",
+        )
+}
+
+fn mailbox() -> Command {
+    Command::new("mailbox")
+        .about(ABOUT_MAILBOX)
+        .long_about(MORE_ON_MAILBOX)
+        .arg(flag("dry-run", "Change nothing: count what would be done"))
+        .arg(
+            Arg::new("config")
+                .short('c')
+                .value_name("FILE")
+                .help("The configuration file of Dovecot, if it is another"),
+        )
+        .arg(
+            Arg::new("script")
+                .long("script")
+                .value_name("FILE")
+                .help("A Sieve script. Without it: one that says `encrypt;` and nothing else"),
+        )
+        .arg(
+            Arg::new("user")
+                .long("user")
+                .value_name("USER")
+                .action(ArgAction::Append)
+                .help("Whose mailboxes"),
+        )
+        .arg(flag("all", "All users (doveadm user '*')"))
+        .group(ArgGroup::new("users").args(["user", "all"]).required(true))
+        .arg(
+            Arg::new("mailbox")
+                .value_name("MAILBOX")
+                .action(ArgAction::Append)
+                .help("The mailboxes, if not all"),
         )
 }

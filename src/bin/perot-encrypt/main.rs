@@ -4,6 +4,7 @@
 mod check;
 mod command;
 mod filter;
+mod mailbox;
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -57,6 +58,7 @@ fn run(arguments: Vec<OsString>) -> Done {
     }
     match matches.remove_subcommand() {
         Some((name, mut matches)) if name == "check" => check::run(&mut matches),
+        Some((name, mut matches)) if name == "mailbox" => mailbox::run(&mut matches),
         Some((name, _)) => Err(format!("there is no subcommand {name}").into()),
         None => filter::run(&mut matches),
     }

@@ -1,0 +1,212 @@
+//! Counting: what sieve-filter says, and what is there afterwards.
+
+use std::collections::HashSet;
+use std::ops::AddAssign;
+
+use super::dovecot::Message;
+
+/// A line of sieve-filter's log, as far as it matters here.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Line<'a> {
+    /// `encrypt` has encrypted a message; whether it could be stored is another matter.
+    Encrypted,
+    /// `encrypt` has found a message to be encrypted already.
+    AlreadyEncrypted,
+    /// `encrypt` could not encrypt a message.
+    NotEncrypted(&'a str),
+    /// Any other error, or a warning.
+    Trouble(&'a str),
+    /// The rest.
+    Other,
+}
+
+impl<'a> Line<'a> {
+    /// Understands a line. It may hold text of senders, such as a Message-ID, but not in front of what is looked
+    /// for here.
+    pub fn parse(line: &'a str) -> Self {
+        let mut parts = line.splitn(3, ": ");
+        let (Some(_), Some(level), Some(text)) = (parts.next(), parts.next(), parts.next()) else {
+            return if line.trim().is_empty() { Self::Other } else { Self::Trouble(line) };
+        };
+        let outcome = text.strip_prefix("sieve: encrypt: message ");
+        match (level, outcome) {
+            ("Info", Some(said)) if said.starts_with("encrypted: ") => Self::Encrypted,
+            ("Info", Some(said)) if said.starts_with("left as it is: ") => Self::AlreadyEncrypted,
+            ("Error", Some(said)) if said.starts_with("not encrypted, ") => Self::NotEncrypted(text),
+            ("Info" | "Debug", _) => Self::Other,
+            _ => Self::Trouble(text),
+        }
+    }
+
+    /// Whether there is one such line for a message.
+    pub fn is_outcome(&self) -> bool {
+        matches!(self, Self::Encrypted | Self::AlreadyEncrypted | Self::NotEncrypted(_))
+    }
+}
+
+/// What a run of sieve-filter has said.
+#[derive(Debug, Default)]
+pub struct Seen {
+    pub encrypted: u64,
+    pub already: u64,
+    pub failed: u64,
+    /// It ended with a failure.
+    pub broken: bool,
+}
+
+impl Seen {
+    /// Counts a line.
+    pub fn add(&mut self, line: &Line) {
+        match line {
+            Line::Encrypted => self.encrypted += 1,
+            Line::AlreadyEncrypted => self.already += 1,
+            Line::NotEncrypted(_) => self.failed += 1,
+            Line::Trouble(_) | Line::Other => {}
+        }
+    }
+
+    /// How many messages that makes.
+    pub fn outcomes(&self) -> u64 {
+        self.encrypted + self.already + self.failed
+    }
+}
+
+/// What became of the messages of one mailbox, or of many.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    messages: u64,
+    encrypted: u64,
+    already: u64,
+    drafts: u64,
+    deleted: u64,
+    failed: u64,
+    /// Something went wrong with a mailbox or user as a whole.
+    broken: bool,
+}
+
+impl Counts {
+    /// For what could not be looked at.
+    pub fn broken() -> Self {
+        Self { broken: true, ..Self::default() }
+    }
+
+    /// Counts `messages`, of which those in `left` are still there; none: nothing was to be changed.
+    ///
+    /// What sieve-filter says is not enough: it says of a message that it is encrypted before it is stored, and nothing
+    /// of those that it did not come to.
+    pub fn new(messages: &[Message], left: Option<&[Message]>, seen: &Seen) -> Self {
+        let drafts = messages.iter().filter(|m| m.draft && !m.deleted).count() as u64;
+        let deleted = messages.iter().filter(|m| m.deleted).count() as u64;
+        let there: HashSet<u32> = left.unwrap_or_default().iter().map(|m| m.uid).collect();
+        let to_do = messages.iter().filter(|m| !m.draft && !m.deleted);
+        let (to_do, gone) = to_do
+            .fold((0, 0), |(all, gone), message| (all + 1, gone + u64::from(!there.contains(&message.uid))));
+        let (encrypted, failed) = match left {
+            Some(_) => (seen.encrypted.min(gone), (to_do - gone).saturating_sub(seen.already)),
+            None => (seen.encrypted, to_do.saturating_sub(seen.encrypted + seen.already)),
+        };
+        Self {
+            messages: messages.len() as u64,
+            encrypted,
+            already: seen.already,
+            drafts,
+            deleted,
+            failed,
+            broken: seen.broken,
+        }
+    }
+
+    /// Whether the exit status is to say so.
+    pub fn is_failure(&self) -> bool {
+        self.failed > 0 || self.broken
+    }
+
+    /// A line for people.
+    pub fn summary(&self, dry_run: bool) -> String {
+        let would_be = if dry_run { "would be " } else { "" };
+        format!(
+            "messages: {}; {would_be}encrypted now: {}, encrypted already: {}, left: drafts {}, marked as deleted {}; \
+             failed: {}{}",
+            self.messages,
+            self.encrypted,
+            self.already,
+            self.drafts,
+            self.deleted,
+            self.failed,
+            if self.broken { "; incomplete" } else { "" }
+        )
+    }
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.messages += other.messages;
+        self.encrypted += other.encrypted;
+        self.already += other.already;
+        self.drafts += other.drafts;
+        self.deleted += other.deleted;
+        self.failed += other.failed;
+        self.broken |= other.broken;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_sieve_filter_are_understood() {
+        for (line, expected) in [
+            (
+                "sieve-filter: Info: sieve: encrypt: message encrypted: 93 -> 1611 bytes, 6.348 ms, to 72",
+                Line::Encrypted,
+            ),
+            (
+                "sieve-filter: Info: sieve: encrypt: message left as it is: it is encrypted already",
+                Line::AlreadyEncrypted,
+            ),
+            (
+                "sieve-filter: Error: sieve: encrypt: message not encrypted, deferred: no certificate",
+                Line::NotEncrypted("sieve: encrypt: message not encrypted, deferred: no certificate"),
+            ),
+            ("sieve-filter: Fatal: Couldn't open", Line::Trouble("Couldn't open")),
+            ("sieve-filter(me)<1><>: Error: auth: no: really", Line::Trouble("auth: no: really")),
+            ("what is this", Line::Trouble("what is this")),
+            ("", Line::Other),
+            // A Message-ID is the sender's.
+            (
+                "sieve-filter: Info: sieve: msgid=<: sieve: encrypt: message encrypted: >: stored mail",
+                Line::Other,
+            ),
+            ("sieve-filter: Info: sieve: msgid=<x: Error: y>: stored mail into mailbox 'INBOX'", Line::Other),
+        ] {
+            assert_eq!(Line::parse(line), expected, "{line}");
+        }
+    }
+
+    fn message(uid: u32, flags: &str) -> Message {
+        Message::parse(&format!("{uid}\t{flags}")).unwrap()
+    }
+
+    #[test]
+    fn what_is_still_there_and_was_not_encrypted_has_failed() {
+        let messages = [
+            message(1, ""),
+            message(2, "\\Draft"),
+            message(3, "\\Seen"),
+            message(4, "\\Deleted"),
+            message(5, ""),
+        ];
+        let seen = Seen { encrypted: 2, already: 1, ..Seen::default() };
+        let after = [message(2, ""), message(3, ""), message(4, ""), message(5, ""), message(6, "")];
+        let counts = Counts::new(&messages, Some(&after), &seen);
+        assert_eq!(
+            counts,
+            Counts { messages: 5, encrypted: 1, already: 1, drafts: 1, deleted: 1, failed: 1, broken: false }
+        );
+        assert!(counts.is_failure());
+        let dry = Counts::new(&messages, None, &seen);
+        assert_eq!((dry.encrypted, dry.already, dry.failed), (2, 1, 0));
+        assert!(!dry.is_failure());
+    }
+}

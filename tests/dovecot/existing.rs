@@ -1,0 +1,498 @@
+//! Mail that is in mailboxes already: sieve-filter, and `perot-encrypt mailbox`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, UNIX_EPOCH};
+
+use crate::support::dovecot::{era, run, Config, Dovecot, Era, Format};
+use crate::support::pages::blocks;
+use crate::support::{armored, decrypt, key_for};
+use crate::{message, script, SECRET};
+
+use sequoia_openpgp::Cert;
+
+const ME: &str = "me@domain.com";
+const FORMATS: [Format; 3] = [Format::Maildir, Format::Sdbox, Format::Mdbox];
+
+/// When the first of the messages was received; the others are later by a second each.
+const RECEIVED: u64 = 1_600_000_000;
+
+/// A Dovecot where time does not go into waiting for the disk, and users can be listed.
+fn start(format: Format) -> Dovecot {
+    Dovecot::start(&config(format))
+}
+
+fn config(format: Format) -> Config {
+    Config {
+        format,
+        extra_23: "mail_fsync = never\n".into(),
+        extra_24: "mail_fsync = never\n".into(),
+        ..Config::default()
+    }
+}
+
+/// Message `i`, for [`fill`]: smaller than a block of a file system, and larger when it is encrypted.
+fn numbered(i: usize) -> Vec<u8> {
+    let mut message = message(&format!("m{i}"));
+    message.resize(message.len() + 2900 + i * 7919 % 799, b'x');
+    message.extend(b"\r\n");
+    message
+}
+
+/// Puts messages into a mailbox: in a Maildir that is imported.
+fn fill(dovecot: &Dovecot, mailbox: &str, numbers: std::ops::Range<usize>) {
+    let maildir = dovecot.path("fill");
+    dovecot.home(ME);
+    for name in ["", "cur", "new", "tmp"] {
+        fs::create_dir_all(maildir.join(name)).unwrap();
+        dovecot.own(&maildir.join(name));
+    }
+    for i in numbers {
+        // With a size that differs, as real names have: Dovecot's hash of names looks at their end.
+        let text = numbered(i);
+        let path = maildir.join(format!("cur/{}.M{i}P1.host,S={}:2,S", RECEIVED, text.len()));
+        fs::write(&path, text).unwrap();
+        let received = UNIX_EPOCH + Duration::from_secs(RECEIVED + i as u64);
+        fs::File::options().write(true).open(&path).unwrap().set_modified(received).unwrap();
+        dovecot.own(&path);
+    }
+    if mailbox != "INBOX" {
+        dovecot.doveadm(&["mailbox", "create", "-u", ME, "--", mailbox]);
+    }
+    let source = format!("maildir:{}", maildir.display());
+    dovecot.doveadm(&["import", "-u", ME, &source, "", "all"]);
+    if mailbox != "INBOX" {
+        dovecot.doveadm(&["move", "-u", ME, "--", mailbox, "mailbox", "INBOX", "all"]);
+    }
+    fs::remove_dir_all(&maildir).unwrap();
+}
+
+/// The rows of `doveadm fetch`.
+fn fetch(dovecot: &Dovecot, mailbox: &str, fields: &str) -> Vec<Vec<String>> {
+    let found = dovecot.doveadm(&["-f", "tab", "fetch", "-u", ME, "--", fields, "mailbox", mailbox, "all"]);
+    found.lines().skip(1).map(|line| line.split('\t').map(str::to_owned).collect()).collect()
+}
+
+fn uids(dovecot: &Dovecot, mailbox: &str) -> Vec<String> {
+    fetch(dovecot, mailbox, "uid").concat()
+}
+
+/// How often a message with each Message-ID is there.
+fn message_ids(dovecot: &Dovecot, mailbox: &str) -> BTreeMap<String, usize> {
+    let mut found = BTreeMap::new();
+    for row in fetch(dovecot, mailbox, "hdr.message-id") {
+        *found.entry(row.concat()).or_default() += 1;
+    }
+    found
+}
+
+/// How many messages are encrypted, and how many are not.
+fn content_types(dovecot: &Dovecot, mailbox: &str) -> (usize, usize) {
+    let found = dovecot.doveadm(&["fetch", "-u", ME, "--", "hdr.content-type", "mailbox", mailbox, "all"]);
+    (found.matches("multipart/encrypted;").count(), found.matches("text/plain;").count())
+}
+
+/// One message, as it is.
+fn text(dovecot: &Dovecot, mailbox: &str, uid: &str) -> Vec<u8> {
+    let found = dovecot.doveadm(&["fetch", "-u", ME, "--", "text", "mailbox", mailbox, "uid", uid]);
+    found.split_once('\n').unwrap().1.as_bytes().to_vec()
+}
+
+fn filter_command(dovecot: &Dovecot, mailbox: &str, options: &[&str]) -> Command {
+    let source = dovecot.path("global/encrypt.sieve");
+    fs::write(&source, script("", "encrypt;")).unwrap();
+    let mut command = dovecot.command("sieve-filter");
+    command.arg("-c").arg(dovecot.path("dovecot.conf"));
+    command.args(options).args(["-e", "-W", "-u", ME, "--"]).arg(source).arg(mailbox);
+    command
+}
+
+fn filter(dovecot: &Dovecot, mailbox: &str) -> String {
+    let output = run(&mut filter_command(dovecot, mailbox, &[]));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    said
+}
+
+/// Runs `perot-encrypt mailbox`.
+fn tool(dovecot: &Dovecot, arguments: &[&str]) -> Output {
+    let mut command = dovecot.command(env!("CARGO_BIN_EXE_perot-encrypt"));
+    run(command.args(["mailbox", "-c"]).arg(dovecot.path("dovecot.conf")).args(arguments))
+}
+
+/// Runs `perot-encrypt mailbox`, which must succeed; its last line.
+fn tool_summary(dovecot: &Dovecot, arguments: &[&str]) -> String {
+    let output = tool(dovecot, arguments);
+    let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && errors.is_empty(), "{said}{errors}\n{}", dovecot.log());
+    said.lines().last().unwrap().to_owned()
+}
+
+fn give_key(dovecot: &Dovecot) -> Cert {
+    let key = key_for(ME);
+    dovecot.give(ME, "k.asc", &armored(&key));
+    key
+}
+
+#[test]
+fn flags_keywords_and_dates_stay_and_a_second_run_changes_nothing() {
+    for format in FORMATS {
+        let dovecot = start(format);
+        fill(&dovecot, "INBOX", 0..6);
+        dovecot.doveadm(&[
+            "flags",
+            "add",
+            "-u",
+            ME,
+            "\\Flagged \\Answered $Label1 own",
+            "mailbox",
+            "INBOX",
+            "uid",
+            "2",
+        ]);
+        dovecot.doveadm(&["flags", "replace", "-u", ME, "\\Draft", "mailbox", "INBOX", "uid", "3"]);
+        dovecot.doveadm(&["flags", "remove", "-u", ME, "\\Seen", "mailbox", "INBOX", "uid", "4"]);
+        let state = || {
+            let mut rows = fetch(&dovecot, "INBOX", "hdr.message-id flags date.received.unixtime");
+            for row in &mut rows {
+                let mut flags: Vec<&str> = row[1].split(' ').filter(|flag| *flag != "\\Recent").collect();
+                flags.sort_unstable();
+                row[1] = flags.join(" ");
+            }
+            rows.sort();
+            rows
+        };
+        let before = state();
+        assert_eq!(before[1][1], "$Label1 \\Answered \\Flagged \\Seen own", "{format:?}");
+
+        // Without a certificate each stays as it is.
+        let said = filter(&dovecot, "INBOX");
+        assert_eq!(said.matches("message not encrypted").count(), 5, "{said}");
+        assert_eq!(uids(&dovecot, "INBOX"), ["1", "2", "3", "4", "5", "6"], "{format:?}");
+
+        let key = give_key(&dovecot);
+        let said = filter(&dovecot, "INBOX");
+        assert_eq!(said.matches("encrypt: message encrypted").count(), 5, "{said}");
+        assert_eq!(state(), before, "{format:?}");
+        let uids_then = uids(&dovecot, "INBOX");
+        assert_eq!(uids_then.len(), 6);
+        for uid in &uids_then[1..] {
+            let payload = decrypt(&text(&dovecot, "INBOX", uid), &key);
+            assert!((0..6).any(|i| payload == numbered(i)), "{format:?}");
+        }
+        assert_eq!(content_types(&dovecot, "INBOX"), (5, 1), "{format:?}: the draft is as it was");
+
+        filter(&dovecot, "INBOX");
+        assert_eq!(uids(&dovecot, "INBOX"), uids_then, "{format:?}");
+    }
+}
+
+#[test]
+fn nothing_is_left_in_clear() {
+    for format in FORMATS {
+        let dovecot = start(format);
+        give_key(&dovecot);
+        fill(&dovecot, "INBOX", 0..5);
+        // Into the index's cache, as a mail program that shows the first words has it.
+        dovecot.doveadm(&["fetch", "-u", ME, "body.snippet imap.bodystructure", "mailbox", "INBOX", "all"]);
+        assert!(std::panic::catch_unwind(|| dovecot.assert_nowhere(SECRET)).is_err(), "it is there before");
+        let summary = tool_summary(&dovecot, &["--user", ME]);
+        assert!(summary.contains("messages: 5; encrypted now: 5, encrypted already: 0"), "{summary}");
+        dovecot.assert_nowhere(SECRET);
+    }
+}
+
+#[test]
+fn a_run_that_is_killed_leaves_each_message_once() {
+    for format in FORMATS {
+        let dovecot = start(format);
+        give_key(&dovecot);
+        fill(&dovecot, "INBOX", 0..120);
+        for stored in [1, 2, 5] {
+            // It says much, so that it waits for its reader, and cannot be done before it is killed.
+            let mut command = filter_command(&dovecot, "INBOX", &["-D"]);
+            let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+            let lines = BufReader::with_capacity(256, child.stderr.take().unwrap()).lines();
+            lines
+                .map_while(Result::ok)
+                .filter(|line| line.contains("stored mail into"))
+                .nth(stored - 1)
+                .unwrap();
+            child.kill().unwrap();
+            child.wait().unwrap();
+            let found = message_ids(&dovecot, "INBOX");
+            assert_eq!(found.len(), 120, "{format:?}: nothing is lost");
+            // Killed at this line, the last one may be there in both forms: the next run sees to that.
+            assert!(found.values().sum::<usize>() <= 121, "{format:?} {found:?}");
+            let (encrypted, clear) = content_types(&dovecot, "INBOX");
+            assert!(encrypted >= stored && clear > 0, "{format:?}: {encrypted} {clear}");
+        }
+        tool_summary(&dovecot, &["--user", ME]);
+        let found = message_ids(&dovecot, "INBOX");
+        assert!(found.len() == 120 && found.values().all(|count| *count == 1), "{format:?} {found:?}");
+        assert_eq!(content_types(&dovecot, "INBOX"), (120, 0), "{format:?}");
+        dovecot.assert_nowhere(SECRET);
+    }
+}
+
+#[test]
+fn what_was_stored_and_not_yet_removed_is_completed() {
+    for format in FORMATS {
+        let dovecot = start(format);
+        give_key(&dovecot);
+        fill(&dovecot, "INBOX", 0..3);
+        dovecot.doveadm(&["mailbox", "create", "-u", ME, "aside"]);
+        dovecot.doveadm(&["copy", "-u", ME, "aside", "mailbox", "INBOX", "uid", "2"]);
+        tool_summary(&dovecot, &["--user", ME, "INBOX"]);
+        let then = uids(&dovecot, "INBOX");
+        // As if it had been killed after the encrypted message was stored: a copy has the GUID of the original.
+        dovecot.doveadm(&["copy", "-u", ME, "INBOX", "mailbox", "aside", "all"]);
+        assert_eq!(uids(&dovecot, "INBOX").len(), 4, "{format:?}");
+        let summary = tool_summary(&dovecot, &["--user", ME, "INBOX"]);
+        assert!(
+            summary.contains("messages: 4; encrypted now: 1, encrypted already: 3,"),
+            "{format:?} {summary}"
+        );
+        assert_eq!(uids(&dovecot, "INBOX"), then, "{format:?}");
+
+        // If the owner has deleted the encrypted one meanwhile, the original is not taken away.
+        dovecot.doveadm(&["flags", "add", "-u", ME, "\\Deleted", "mailbox", "INBOX", "all"]);
+        dovecot.doveadm(&["copy", "-u", ME, "INBOX", "mailbox", "aside", "all"]);
+        let summary = tool_summary(&dovecot, &["--user", ME, "INBOX"]);
+        assert!(
+            summary.contains("messages: 4; encrypted now: 1, encrypted already: 0,"),
+            "{format:?} {summary}"
+        );
+        let flags = fetch(&dovecot, "INBOX", "flags");
+        let kept = flags.iter().filter(|row| !row.concat().contains("\\Deleted")).count();
+        assert_eq!((flags.len(), kept), (4, 1), "{format:?}");
+    }
+}
+
+#[test]
+fn a_full_disk_leaves_each_message_once() {
+    for format in FORMATS {
+        let dovecot = Dovecot::start(&Config { temp_size: Some("1m"), ..config(format) });
+        give_key(&dovecot);
+        fill(&dovecot, "INBOX", 0..60);
+        let name = if format == Format::Maildir { "Maildir" } else { "mail" };
+        let there = dovecot.home(ME).join(name);
+        let small = dovecot.path("tmp").join(name);
+        let location = |path: &Path| match dovecot.era {
+            Era::V23 => format!("mail_location={}:{}", driver(format), path.display()),
+            Era::V24 => format!("mail_path={}", path.display()),
+        };
+        // The small file system is there as long as this command.
+        let source = dovecot.path("global/encrypt.sieve");
+        fs::write(&source, script("", "encrypt;")).unwrap();
+        let steps = "set -e; rest=${2%/*}/rest; cp -a \"$1\" \"$2\"; cat /dev/zero >\"$rest\" 2>/dev/null || true
+            truncate -s -40960 \"$rest\"; sieve-filter -c \"$3\" -o \"$4\" -e -W -u \"$5\" \"$6\" INBOX || true
+            rm \"$rest\"; rm -r \"$1\"; cp -a \"$2\" \"$1\"";
+        let mut command = dovecot.command("sh");
+        command.args(["-c", steps, "sh"]).args([&there, &small, &dovecot.path("dovecot.conf")]);
+        let output = run(command.arg(location(&small)).arg(ME).arg(&source));
+        let said = String::from_utf8_lossy(&output.stderr);
+        let (encrypted, clear) = content_types(&dovecot, "INBOX");
+        assert!(said.contains("No space left on device"), "{format:?} {said}");
+        assert!(encrypted > 0 && clear > 0, "{format:?} {encrypted} {clear} {said}");
+        let found = message_ids(&dovecot, "INBOX");
+        assert!(found.len() == 60 && found.values().all(|count| *count == 1), "{format:?} {found:?} {said}");
+        tool_summary(&dovecot, &["--user", ME]);
+        let found = message_ids(&dovecot, "INBOX");
+        assert!(found.len() == 60 && found.values().all(|count| *count == 1), "{format:?} {found:?}");
+        assert_eq!(content_types(&dovecot, "INBOX"), (60, 0), "{format:?}");
+    }
+}
+
+fn driver(format: Format) -> &'static str {
+    match format {
+        Format::Maildir => "maildir",
+        Format::Sdbox => "sdbox",
+        Format::Mdbox => "mdbox",
+    }
+}
+
+#[test]
+fn five_thousand_messages() {
+    let dovecot = start(Format::Mdbox);
+    let key = give_key(&dovecot);
+    fill(&dovecot, "INBOX", 0..5000);
+    let output = tool(&dovecot, &["--user", ME]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{said}");
+    for line in [
+        "me@domain.com INBOX: 1000 of 5000",
+        "me@domain.com INBOX: 5000 of 5000",
+        "users: 1 done, 0 failed; messages: 5000; encrypted now: 5000, encrypted already: 0, left: drafts 0, marked \
+         as deleted 0; failed: 0",
+    ] {
+        assert!(said.lines().any(|l| l == line), "{line}: {said}");
+    }
+    assert_eq!(content_types(&dovecot, "INBOX"), (5000, 0));
+    let rows = fetch(&dovecot, "INBOX", "uid hdr.message-id date.received.unixtime");
+    assert_eq!(rows.len(), 5000);
+    for (i, row) in rows.iter().enumerate() {
+        assert_eq!(row[1], format!("<m{i}@example.net>"));
+        assert_eq!(row[2], (RECEIVED + i as u64).to_string());
+    }
+    for i in [0, 1, 777, 2500, 4999] {
+        assert_eq!(decrypt(&text(&dovecot, "INBOX", &rows[i][0]), &key), numbered(i));
+    }
+    let summary = tool_summary(&dovecot, &["--user", ME]);
+    assert!(summary.contains("messages: 5000; encrypted now: 0, encrypted already: 5000,"), "{summary}");
+    assert_eq!(uids(&dovecot, "INBOX"), rows.iter().map(|row| row[0].clone()).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_dry_run_counts_and_changes_nothing() {
+    let dovecot = start(Format::Maildir);
+    fill(&dovecot, "INBOX", 0..4);
+    dovecot.doveadm(&["flags", "add", "-u", ME, "\\Draft", "mailbox", "INBOX", "uid", "1"]);
+    dovecot.doveadm(&["flags", "add", "-u", ME, "\\Deleted", "mailbox", "INBOX", "uid", "2"]);
+    let output = tool(&dovecot, &["--dry-run", "--user", ME]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let counts = "messages: 4; would be encrypted now: 0, encrypted already: 0, left: drafts 1, marked as deleted 1; failed: 2";
+    assert!(said.contains(counts), "{said}");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(errors.matches("no certificate for me@domain.com").count(), 1, "{errors}");
+
+    give_key(&dovecot);
+    let before = fetch(&dovecot, "INBOX", "uid guid flags text");
+    let summary = tool_summary(&dovecot, &["--dry-run", "--user", ME]);
+    assert!(summary.contains("would be encrypted now: 2,") && summary.ends_with("failed: 0"), "{summary}");
+    assert_eq!(fetch(&dovecot, "INBOX", "uid guid flags text"), before);
+}
+
+#[test]
+fn names_of_mailboxes_are_names() {
+    let dovecot = start(Format::Maildir);
+    give_key(&dovecot);
+    let names = ["-e", "a b", "(", "q\"uote", "back\\slash", "Entwürfe", "$(id)", "Trash"];
+    for (i, name) in names.into_iter().enumerate() {
+        fill(&dovecot, name, i..i + 1);
+    }
+    let summary = tool_summary(&dovecot, &["--user", ME]);
+    assert!(summary.contains("messages: 8; encrypted now: 8,"), "{summary}");
+    let summary = tool_summary(&dovecot, &["--user", ME, "--", "-e", "("]);
+    assert!(summary.contains("messages: 2; encrypted now: 0, encrypted already: 2,"), "{summary}");
+
+    // doveadm would take the first for a pattern. What follows is done nevertheless.
+    fill(&dovecot, "*", 8..9);
+    fill(&dovecot, "zzz", 9..10);
+    let output = tool(&dovecot, &["--user", ME, "*", "nowhere", "zzz"]);
+    let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{said}{errors}");
+    assert!(errors.contains("me@domain.com *: doveadm would take this name for a pattern"), "{errors}");
+    assert!(errors.contains("Mailbox doesn't exist: nowhere"), "{errors}");
+    assert!(said.contains("users: 0 done, 1 failed; messages: 1; encrypted now: 1,"), "{said}");
+    assert_eq!(content_types(&dovecot, "zzz"), (1, 0));
+}
+
+#[test]
+fn mailboxes_of_others_are_left_alone() {
+    let inbox = "namespace inbox {\n  inbox = yes\n  separator = /\n}\n";
+    let public = "namespace public {\n  type = public\n  prefix = Public/\n  separator = /\n";
+    let dovecot = Dovecot::start(&Config {
+        extra_23: format!("{inbox}{public}  location = maildir:{{dir}}/home/public\n}}\n"),
+        extra_24: format!("{inbox}{public}  mail_path = {{dir}}/home/public\n}}\n"),
+        ..Config::default()
+    });
+    give_key(&dovecot);
+    fill(&dovecot, "Public/news", 0..1);
+    fill(&dovecot, "Publications", 1..2);
+    let summary = tool_summary(&dovecot, &["--user", ME]);
+    assert!(summary.contains("messages: 1; encrypted now: 1,"), "{summary}");
+    let output = tool(&dovecot, &["--user", ME, "Public/news"]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && errors.contains("it is not the user's own"), "{errors}");
+    assert_eq!(content_types(&dovecot, "Public/news"), (0, 1));
+}
+
+#[test]
+fn a_missing_program_is_named_with_its_package() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_perot-encrypt"));
+    let output = run(command.args(["mailbox", "--user", ME]).env("PATH", "/nonexistent"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success()
+            && said.contains("sievec: ")
+            && said.contains("it is in the package dovecot-sieve"),
+        "{said}"
+    );
+}
+
+/// Two users who can be listed, in a file.
+fn two_users() -> Config {
+    let users = match era() {
+        Era::V23 => "passdb {\n  driver = static\n  args = password=test\n}\nuserdb {\n  driver = passwd-file\n  \
+                     args = {dir}/users\n}\n"
+            .into(),
+        Era::V24 => "passdb static {\n  password = test\n}\nuserdb passwd-file {\n  passwd_file_path = {dir}/users\n}\n".into(),
+    };
+    Config { users: Some(users), ..config(Format::Maildir) }
+}
+
+/// Runs what the page shows below a heading, with the paths and programs of `dovecot`.
+fn run_page(dovecot: &Dovecot, heading: &str, block: usize) -> Output {
+    let block = &blocks("doc/existing-mail.md", heading)[block];
+    let config = dovecot.path("dovecot.conf");
+    let with_config = |program: &str| format!("{program} -c {}", config.display());
+    let tool = format!("{} mailbox", env!("CARGO_BIN_EXE_perot-encrypt"));
+    let block = block
+        .replace("perot-encrypt mailbox", &with_config(&tool))
+        .replace("doveadm ", &(with_config("doveadm") + " "))
+        .replace("sieve-filter ", &(with_config("sieve-filter") + " "))
+        .replace("/etc/dovecot/sieve", dovecot.path("global").to_str().unwrap())
+        .replace("/var/backups/me", dovecot.path("home/backup").to_str().unwrap());
+    run(dovecot.command("sh").args(["-e", "-c", &block]))
+}
+
+#[test]
+fn the_page_shows_what_works() {
+    let dovecot = Dovecot::prepare(&two_users());
+    fs::write(dovecot.path("users"), format!("{ME}:::::\nother@domain.com:::::\n")).unwrap();
+    let mut dovecot = dovecot;
+    dovecot.launch();
+    let key = give_key(&dovecot);
+    fill(&dovecot, "INBOX", 0..3);
+    let good = |heading: &str, block: usize| {
+        let output = run_page(&dovecot, heading, block);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{heading}: {said}{errors}\n{}", dovecot.log());
+        said
+    };
+    good("Before", 0);
+    let said = good("One user", 0);
+    assert_eq!(said, blocks("doc/existing-mail.md", "One user")[1]);
+
+    // Nobody has a certificate for the other user: the run fails for them, and is done for the first.
+    assert!(dovecot.deliver("other@domain.com", &message("other")).starts_with("250 "));
+    let output = run_page(&dovecot, "All users", 0);
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
+    dovecot.give("other@domain.com", "k.asc", &armored(&key_for("other@domain.com")));
+    let said = good("All users", 0);
+    assert!(said.contains("users: 2 done, 0 failed; messages: 4; would be encrypted now: 4,"), "{said}");
+    assert!(said.contains("users: 2 done, 0 failed; messages: 4; encrypted now: 4,"), "{said}");
+    good("One user", 2);
+
+    // Going back to the backup, and by hand.
+    let backup = format!("maildir:{}", dovecot.path("home/backup").display());
+    dovecot.doveadm(&["expunge", "-u", ME, "mailbox", "INBOX", "all"]);
+    dovecot.doveadm(&["import", "-u", ME, &backup, "", "all"]);
+    assert_eq!(content_types(&dovecot, "INBOX"), (0, 3));
+    fs::copy(
+        crate::support::pages::project("conf.d-example/encrypt.sieve"),
+        dovecot.path("global/encrypt.sieve"),
+    )
+    .unwrap();
+    good("By hand", 0);
+    assert_eq!(content_types(&dovecot, "INBOX"), (3, 0));
+    assert_eq!(decrypt(&text(&dovecot, "INBOX", &uids(&dovecot, "INBOX")[2]), &key), numbered(2));
+    fs::remove_dir_all(dovecot.path("home/backup")).unwrap();
+    dovecot.assert_nowhere(SECRET);
+}
