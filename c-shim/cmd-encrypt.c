@@ -530,6 +530,10 @@ cmd_encrypt_perform(struct cmd_encrypt_call *call, struct mail *mail)
 		cmd_encrypt_failed(call, "unreadable_message", error);
 		return;
 	}
+	if (perot_replace_begin(renv->exec_env, &error) < 0) {
+		cmd_encrypt_failed(call, "write_failed", error);
+		return;
+	}
 
 	call->temp = perot_temp_create(svinst);
 	perot_temp_output(call->temp, &output);

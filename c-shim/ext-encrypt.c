@@ -96,6 +96,7 @@ ext_encrypt_load(const struct sieve_extension *ext, void **context)
 
 static void ext_encrypt_unload(const struct sieve_extension *ext)
 {
+	perot_replace_end();
 	perot_core->close(ext->context);
 }
 

@@ -136,6 +136,11 @@ void perot_saved_remove(const struct sieve_execute_env *eenv);
  * Existing mail (perot-encrypt-replace.c)
  */
 
+/* To be called before a message is encrypted. Returns -1 if somebody else is replacing messages in this
+   mailbox, or if that cannot be known. */
+int perot_replace_begin(const struct sieve_execute_env *eenv,
+			const char **error_r);
+void perot_replace_end(void);
 /* With sieve-filter, the original is expunged as soon as the script has stored the current message. */
 void perot_replace_original(const struct sieve_runtime_env *renv,
 			    const struct sieve_extension *ext);
