@@ -327,6 +327,7 @@ fn others(page: &mut String, dovecot: &Dovecot) {
     }
     deliver(&mut Lmtp::connect(&dovecot.path("run/lmtp")), ENCRYPT, &message);
     let encrypted = dovecot.only_message(ENCRYPT);
+    empty(dovecot, ENCRYPT);
     let times = interleaved(dovecot, false, &[KEEP, ENCRYPT], &encrypted, rounds(4096));
     let ratio = times[1].as_secs_f64() / times[0].as_secs_f64();
     let _ = writeln!(
