@@ -2,6 +2,7 @@
 # make install    installs them; DESTDIR is honoured
 # make try        shows it at work in a private Dovecot; MAIL=file.eml takes a message of yours
 # make test       runs all tests
+# make bench      measures deliveries, and writes doc/benchmark.md (cargo bench: the core alone)
 # make test-hosts runs the tests on other Debian releases, in chroots (as root)
 
 CARGO ?= cargo
@@ -20,14 +21,11 @@ MODULEDIR ?= $(shell . $(DOVECOT_CONFIG) && echo $$dovecot_moduledir)
 PLUGIN = lib90_sieve_perot_encrypt_plugin.so
 SETTINGS = libsieve_perot_encrypt_settings.so
 
-.PHONY: all man rust deps test-deps try test test-library test-dovecot test-hosts install lint clean
+.PHONY: all rust deps test-deps try test test-library test-dovecot test-hosts bench install lint clean
 
 all: rust
-	$(CARGO) build --locked --release --features $(FEATURES)
-	$(MAKE) man
-
-man: rust
-	$(CARGO) run --locked --quiet --release --features $(FEATURES) --example man -- $(RELEASE)/man
+	$(CARGO) build --locked --release --features $(FEATURES),man
+	$(RELEASE)/perot-encrypt-man $(RELEASE)/man
 
 rust:
 	@tests/need-rust
@@ -38,6 +36,10 @@ deps: rust
 test-deps: rust
 	@tests/install-missing tests/packages tests/packages.tests
 	@tests/unpack-missing $(TARGET)/mta postfix exim4-daemon-light
+
+# The old recipe is measured with GPGIT=/path/to/gpgit, or with a stand-in that runs gpg.
+bench: deps
+	$(CARGO) run --locked --release --features plugin --example bench
 
 try: deps
 	@$(CARGO) build --locked --quiet --features $(TEST_FEATURES)

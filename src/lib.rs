@@ -17,4 +17,5 @@ pub mod packet;
 pub mod plugin;
 pub mod printable;
 pub mod recipient;
+pub mod seipd;
 pub mod settings;

@@ -12,6 +12,7 @@ use crate::armor::ArmorWriter;
 use crate::certs::keys::RecipientKeys;
 use crate::error::{Error, Reason, Result};
 use crate::message::assemble::unwritable;
+use crate::seipd;
 
 /// The container that all recipients can read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,27 +36,30 @@ pub fn write_message<T>(
 ) -> Result<T> {
     let container = container(recipients)?;
     let mut armor = ArmorWriter::new(out);
-    let message = Message::new(&mut armor);
-    let encryptor = Encryptor::for_recipients(message, recipients.iter().flat_map(|r| keys(r, container)))
-        .symmetric_algo(SymmetricAlgorithm::AES256);
-    let encryptor = match container {
-        Container::Seipd1 => encryptor,
-        Container::Seipd2 => encryptor.aead_algo(AEADAlgorithm::OCB),
+    let written = match container {
+        Container::Seipd1 => seipd::write(recipients, &mut armor, payload)?,
+        Container::Seipd2 => write_seipd2(recipients, &mut armor, payload)?,
     };
-    let mut literal = encryptor.build().and_then(|m| LiteralWriter::new(m).build()).map_err(failed)?;
-    let written = payload(&mut literal)?;
-    literal.finalize().map_err(failed)?;
     armor.finish().map_err(|e| unwritable(&e))?;
     Ok(written)
 }
 
-/// The keys of a recipient, with the features that lead sequoia to `container`.
-fn keys(recipient: &RecipientKeys, container: Container) -> impl Iterator<Item = Recipient<'_>> {
-    let features = match container {
-        Container::Seipd1 => Features::empty().set_seipdv1(),
-        Container::Seipd2 => Features::empty().set_seipdv2(),
-    };
-    recipient.keys.iter().map(move |key| Recipient::new(features.clone(), key.key_handle(), key))
+/// A version 2 container is written by sequoia: it is fast there, and its buffers are few.
+fn write_seipd2<T>(
+    recipients: &[RecipientKeys],
+    out: &mut (dyn Write + Send + Sync),
+    payload: impl FnOnce(&mut dyn Write) -> Result<T>,
+) -> Result<T> {
+    let features = Features::empty().set_seipdv2();
+    let keys = recipients.iter().flat_map(|r| &r.keys);
+    let keys = keys.map(|key| Recipient::new(features.clone(), key.key_handle(), key));
+    let encryptor = Encryptor::for_recipients(Message::new(out), keys)
+        .symmetric_algo(SymmetricAlgorithm::AES256)
+        .aead_algo(AEADAlgorithm::OCB);
+    let mut literal = encryptor.build().and_then(|m| LiteralWriter::new(m).build()).map_err(failed)?;
+    let written = payload(&mut literal)?;
+    literal.finalize().map_err(failed)?;
+    Ok(written)
 }
 
 fn container(recipients: &[RecipientKeys]) -> Result<Container> {
@@ -76,7 +80,7 @@ fn container(recipients: &[RecipientKeys]) -> Result<Container> {
 }
 
 /// Errors of sequoia: of the writer at the bottom, if there is one in the chain.
-fn failed(error: openpgp::anyhow::Error) -> Error {
+pub fn failed(error: openpgp::anyhow::Error) -> Error {
     match error.downcast_ref::<std::io::Error>() {
         Some(io) => unwritable(io),
         None => {

@@ -14,9 +14,11 @@ pub mod tag {
     pub const SECRET_SUBKEY: u8 = 7;
     pub const SED: u8 = 9;
     pub const MARKER: u8 = 10;
+    pub const LITERAL: u8 = 11;
     pub const USER_ID: u8 = 13;
     pub const PUBLIC_SUBKEY: u8 = 14;
     pub const SEIPD: u8 = 18;
+    pub const MDC: u8 = 19;
     pub const OCB_ENCRYPTED: u8 = 20;
     pub const PADDING: u8 = 21;
 }

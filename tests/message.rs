@@ -146,7 +146,12 @@ fn header_and_payload() {
 #[test]
 fn sizes_at_all_borders() {
     let fixture = Fixture::new();
-    for size in [0, 1, 47, 48, 49, 4095, 4096, 65_535, 65_536, 65_537, 1 << 20, (4 << 20) + 1] {
+    // Packets are written in pieces of 64 KiB. With what stands in front of the content, both the inner and the
+    // outer one end near such a border in one of these.
+    let near_a_piece = 65_536 - 128..65_536 + 16;
+    for size in
+        [0, 1, 47, 48, 49, 4095, 4096, 131_072, 1 << 20, (4 << 20) + 1].into_iter().chain(near_a_piece)
+    {
         let mut message = b"Content-Type: application/octet-stream\r\n\r\n".to_vec();
         message.extend((0..size).map(|i| (i % 251) as u8).map(|b| if b == b'\n' { b'x' } else { b }));
         let (_, payload) = fixture.encrypt(&message);

@@ -2,7 +2,7 @@
 
 mod support;
 
-#[path = "../examples/man.rs"]
+#[path = "../src/bin/perot-encrypt-man.rs"]
 mod man;
 
 use std::fs::{self, File};

@@ -136,7 +136,7 @@ impl Finder<'_> {
         listing.problems = answer.problems;
         let mut copies: BTreeMap<String, Vec<RawCert>> = BTreeMap::new();
         for (summary, raw) in answer.certs.into_iter().filter_map(|raw| Some((raw.summary().ok()?, raw))) {
-            copies.entry(summary.fingerprint).or_default().push(raw);
+            copies.entry(summary.fingerprint.clone()).or_default().push(raw);
         }
         for (fingerprint, copies) in copies {
             match self.merged(&place, copies) {
@@ -207,7 +207,7 @@ impl Finder<'_> {
         copies: impl Fn(&str) -> Result<Vec<RawCert>>,
     ) -> Result<Vec<Found>> {
         let summaries = claiming.iter().filter_map(|raw| raw.summary().ok()).filter(|s| query.matches(s));
-        let fingerprints: BTreeSet<String> = summaries.map(|s| s.fingerprint).collect();
+        let fingerprints: BTreeSet<String> = summaries.map(|s| s.fingerprint.clone()).collect();
         // Before any signature is checked: that takes time.
         if fingerprints.len() > MOST_CERTIFICATES {
             let text = format!(
@@ -313,7 +313,7 @@ impl Finder<'_> {
         }
         let place = searched.join(", ");
         let fingerprints: BTreeSet<String> =
-            certs.iter().filter_map(|raw| raw.summary().ok()).map(|s| s.fingerprint).collect();
+            certs.iter().filter_map(|raw| raw.summary().ok()).map(|s| s.fingerprint.clone()).collect();
         match fingerprints.len() {
             1 => self.usable(self.merged(&place, certs)?),
             n => {

@@ -16,6 +16,7 @@ use openpgp::types::SignatureType;
 use openpgp::{Cert, KeyHandle};
 
 use std::io::Read;
+use std::sync::Arc;
 
 use crate::armor::checksum;
 use crate::packet::{packets, tag};
@@ -39,7 +40,8 @@ pub type Refusal = String;
 #[derive(Clone, Debug)]
 pub struct RawCert {
     /// Its packets, in their order.
-    bytes: Vec<u8>,
+    bytes: Arc<[u8]>,
+    summary: Result<Arc<Summary>, Refusal>,
     /// The file that it was in, printable, where that is known.
     pub file: Option<String>,
 }
@@ -122,22 +124,47 @@ fn dearmor(block: &[u8]) -> Result<Vec<u8>, Refusal> {
 
 /// Cuts binary data in front of each primary key.
 fn split(data: &[u8]) -> Result<Vec<RawCert>, Refusal> {
-    let mut certs: Vec<RawCert> = Vec::new();
+    let mut certs: Vec<Vec<u8>> = Vec::new();
     for packet in packets(data) {
         let (tag, bytes) = packet.map_err(|_| "it is damaged: its packets do not fit together")?;
         if matches!(tag, tag::PUBLIC_KEY | tag::SECRET_KEY) {
-            certs.push(RawCert { bytes: Vec::new(), file: None });
+            certs.push(Vec::new());
         }
         let cert = certs.last_mut().ok_or("it does not begin with a primary key")?;
-        cert.bytes.extend_from_slice(bytes);
-        if cert.bytes.len() > MOST_BYTES {
+        cert.extend_from_slice(bytes);
+        if cert.len() > MOST_BYTES {
             return Err(format!("a certificate in it is larger than {} KiB", MOST_BYTES >> 10));
         }
     }
-    Ok(certs)
+    Ok(certs.into_iter().map(RawCert::new).collect())
+}
+
+/// What a certificate says of itself.
+fn summarise(cert: &[u8]) -> Result<Summary, Refusal> {
+    let mut fingerprint = None;
+    let mut addresses = Vec::new();
+    for (tag, bytes) in packets(cert).flatten() {
+        match tag {
+            tag::PUBLIC_KEY | tag::SECRET_KEY => {
+                fingerprint = Some(primary_key(bytes)?.fingerprint().to_hex())
+            }
+            tag::USER_ID if addresses.len() < MOST_USER_IDS => {
+                if let Ok(Packet::UserID(user_id)) = Packet::from_bytes(bytes) {
+                    addresses.extend(address_of(&user_id));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(Summary { fingerprint: fingerprint.ok_or("it has no primary key")?, addresses })
 }
 
 impl RawCert {
+    fn new(bytes: Vec<u8>) -> Self {
+        let summary = summarise(&bytes).map(Arc::new);
+        Self { bytes: bytes.into(), summary, file: None }
+    }
+
     /// The packets. Two certificates with the same bytes are the same.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -153,23 +180,8 @@ impl RawCert {
     /// # Errors
     ///
     /// The primary key is not understood.
-    pub fn summary(&self) -> Result<Summary, Refusal> {
-        let mut fingerprint = None;
-        let mut addresses = Vec::new();
-        for (tag, bytes) in packets(&self.bytes).flatten() {
-            match tag {
-                tag::PUBLIC_KEY | tag::SECRET_KEY => {
-                    fingerprint = Some(primary_key(bytes)?.fingerprint().to_hex())
-                }
-                tag::USER_ID if addresses.len() < MOST_USER_IDS => {
-                    if let Ok(Packet::UserID(user_id)) = Packet::from_bytes(bytes) {
-                        addresses.extend(address_of(&user_id));
-                    }
-                }
-                _ => {}
-            }
-        }
-        Ok(Summary { fingerprint: fingerprint.ok_or("it has no primary key")?, addresses })
+    pub fn summary(&self) -> Result<Arc<Summary>, Refusal> {
+        self.summary.clone()
     }
 
     /// The certificate, made of what encryption needs and nothing else. Secret parts are dropped.

@@ -85,7 +85,7 @@ struct Folder {
 #[derive(Clone, Debug)]
 struct FileNote {
     identity: Identity,
-    content: Result<Vec<Summary>, Refusal>,
+    content: Result<Vec<Arc<Summary>>, Refusal>,
 }
 
 /// All that a source has, for those who look after it: without a limit on the problems, and with what
@@ -177,7 +177,7 @@ fn read_opened(path: &Path, opened: &mut Opened) -> Result<Vec<RawCert>, Refusal
     Ok(certs)
 }
 
-fn summaries(certs: &[RawCert]) -> Result<Vec<Summary>, Refusal> {
+fn summaries(certs: &[RawCert]) -> Result<Vec<Arc<Summary>>, Refusal> {
     certs.iter().map(RawCert::summary).collect()
 }
 
@@ -192,7 +192,7 @@ impl Folder {
         self.files.insert(name, note);
     }
 
-    /// The certificates that match, read from their files as they are now and as this user may.
+    /// The certificates that match, from their files as they are now and as this user may read them.
     fn read(&self, path: &Path, query: Query<'_>) -> Vec<RawCert> {
         let mut names: Vec<&OsString> = match query {
             Query::Address(address) => self.by_address.get(address).into_iter().flatten().collect(),
@@ -203,8 +203,12 @@ impl Folder {
         };
         names.sort();
         names.dedup();
-        let certs = names.into_iter().filter_map(|name| read_file(&path.join(name)).ok()).flatten();
-        certs.filter(|cert| cert.summary().is_ok_and(|s| query.matches(&s))).collect()
+        let answer = |name: &OsString| {
+            let path = path.join(name);
+            let mut opened = files::open(&path, Links::Refuse).ok()??;
+            ask_keyring(&path, &mut opened, query).ok()
+        };
+        names.into_iter().filter_map(answer).flat_map(|answer| answer.certs).collect()
     }
 
     /// The files that cannot be used, and why.
@@ -281,11 +285,11 @@ fn names_in_cert_d(path: &Path) -> Result<Vec<Result<String, Refusal>>, Refusal>
 
 // Keyrings -----------------------------------------------------------------------------------------
 
-/// What is remembered of a keyring: all of it, since it is one file of certificates.
+/// What is remembered of a keyring, or of a file in a folder: all of it.
 #[derive(Clone, Debug, Default)]
 struct Keyring {
     identity: Option<Identity>,
-    certs: Vec<(Summary, RawCert)>,
+    certs: Vec<RawCert>,
     problem: Option<Refusal>,
 }
 
@@ -295,9 +299,9 @@ fn ask_keyring(path: &Path, opened: &mut Opened, query: Query<'_>) -> Result<Ans
         Some(keyring) => keyring,
         None => KEYRINGS.put(path, read_keyring(path, opened, identity)?),
     };
-    let matching = keyring.certs.iter().filter(|(summary, _)| query.matches(summary));
+    let matching = keyring.certs.iter().filter(|cert| cert.summary().is_ok_and(|s| query.matches(&s)));
     Ok(Answer {
-        certs: matching.map(|(_, cert)| cert.clone()).collect(),
+        certs: matching.cloned().collect(),
         holds: plural(keyring.certs.len()),
         problems: keyring.problem.iter().cloned().collect(),
     })
@@ -307,7 +311,7 @@ fn read_keyring(path: &Path, opened: &mut Opened, identity: Identity) -> Result<
     let mut keyring = Keyring { identity: Some(identity), ..Keyring::default() };
     for cert in read_opened(path, opened)? {
         match cert.summary() {
-            Ok(summary) => keyring.certs.push((summary, cert)),
+            Ok(_) => keyring.certs.push(cert),
             Err(why) => keyring.problem = Some(format!("a certificate in it cannot be used: {why}")),
         }
     }
@@ -335,7 +339,7 @@ impl Weight for Folder {
 
 impl Weight for Keyring {
     fn weight(&self) -> usize {
-        1024 + self.certs.iter().map(|(_, cert)| 256 + cert.bytes().len()).sum::<usize>()
+        1024 + self.certs.iter().map(|cert| 256 + cert.bytes().len()).sum::<usize>()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Writes the man pages of the command-line tool into a folder: `make man`.
+//! Writes the man pages of the command-line tool into a folder, when it is built.
 
 use std::fs;
 use std::io;
@@ -8,7 +8,7 @@ use clap::Command;
 use clap_mangen::roff::{bold, roman, Roff};
 use clap_mangen::Man;
 
-#[path = "../src/bin/perot-encrypt/command.rs"]
+#[path = "perot-encrypt/command.rs"]
 mod command;
 
 /// What the command line does not say of itself, for the main page: sections of items.
@@ -98,12 +98,7 @@ fn in_place_of_gpgit() -> io::Result<Vec<u8>> {
         "Called by a name that begins with gpgit, through a symbolic link for instance, it takes these arguments:",
     )]);
     let options = String::from_utf8_lossy(&options).into_owned();
-    let (_, items) = options
-        .split_once(
-            ".SH OPTIONS
-",
-        )
-        .ok_or_else(|| io::Error::other("no options"))?;
+    let (_, items) = options.split_once(".SH OPTIONS\n").ok_or_else(|| io::Error::other("no options"))?;
     Ok([section.render().as_bytes(), items.as_bytes()].concat())
 }
 

@@ -1,0 +1,140 @@
+//! The core alone, by size of the message, beside the limit that the machine sets: the cipher, the hash, base64
+//! and the checksum, one after the other over the same bytes, by the same libraries, in the same run.
+//!
+//! `cargo bench` prints the ratio in the end: 1.00 is the limit. Of a small message, most of the time goes to the one
+//! public-key operation, which the limit does not have.
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::hint::black_box;
+use std::io::{Cursor, Write};
+use std::mem::ManuallyDrop;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use crc::{Crc, Table, CRC_24_OPENPGP};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
+use ossl::cipher::{AeadParams, AesSize, EncAlg, OsslCipher};
+use ossl::digest::{DigestAlg, OsslDigest};
+use ossl::{OsslContext, OsslSecret};
+
+use perot_encrypt::certs::Owner;
+use perot_encrypt::encrypt::{encrypt, Job};
+use support::{armored, key_for, settings, version6};
+
+const ME: &str = "me@example.org";
+const SIZES: [(&str, usize); 4] =
+    [("4 kB", 4 << 10), ("30 kB", 30 << 10), ("1 MB", 1 << 20), ("25 MB", 25 << 20)];
+
+/// A message of about the given size, with lines as in mail.
+fn message(size: usize) -> Vec<u8> {
+    let mut message = b"From: a@example.org\r\nSubject: x\r\nContent-Type: text/plain\r\n\r\n".to_vec();
+    while message.len() < size {
+        message.extend_from_slice(
+            b"The nightingale sings all night long, and nobody who hears it goes to sleep.\r\n",
+        );
+    }
+    message
+}
+
+/// Takes everything.
+struct Sink;
+
+impl Write for Sink {
+    fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
+        black_box(data);
+        Ok(data.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn encrypt_message(certs: &Path, message: &[u8]) {
+    let settings = settings(&[certs]);
+    let job = Job {
+        settings: &settings,
+        owner: Owner::default(),
+        recipients: &[ME.as_bytes()],
+        force: false,
+        hide_subject: false,
+        now: SystemTime::now(),
+    };
+    encrypt(&job, &mut Cursor::new(message), &mut Sink, &()).unwrap();
+}
+
+/// What every byte of a message has to go through, and nothing else. For version 6, one cipher that
+/// authenticates takes the place of cipher and hash.
+fn limit(version6: bool, data: &[u8], out: &mut Vec<u8>) {
+    // The default context of the process; it must not be dropped.
+    let context = ManuallyDrop::new(OsslContext::from_ctx(std::ptr::null_mut()));
+    let key = OsslSecret::from_slice(&[7; 32]);
+    let (algorithm, iv, tag) = if version6 {
+        (EncAlg::AesOcb(AesSize::Aes256), vec![0; 15], Some(AeadParams::new(None, 16, 0)))
+    } else {
+        (EncAlg::AesCfb128(AesSize::Aes256), vec![0; 16], None)
+    };
+    let mut cipher = OsslCipher::new(&context, algorithm, true, key, Some(iv), tag).unwrap();
+    out.resize(cipher.buffer_size(data.len()), 0);
+    let length = cipher.update(data, out).unwrap();
+    if !version6 {
+        let mut hash = OsslDigest::new(&context, DigestAlg::Sha1, None).unwrap();
+        hash.update(data).unwrap();
+        let mut sum = [0; 20];
+        hash.finalize(&mut sum).unwrap();
+        black_box(sum);
+    }
+    black_box(CRC.checksum(&out[..length]));
+    black_box(base64_simd::STANDARD.encode_to_string(&out[..length]));
+}
+
+static CRC: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_24_OPENPGP);
+
+/// Measures `run`, and returns the median time of one run.
+fn measure(group: &mut BenchmarkGroup<'_, WallTime>, id: BenchmarkId, mut run: impl FnMut()) -> Duration {
+    let mut samples = Vec::new();
+    group.bench_function(id, |bencher| {
+        bencher.iter_custom(|runs| {
+            let begin = Instant::now();
+            (0..runs).for_each(|_| run());
+            let all = begin.elapsed();
+            samples.push(all.div_f64(runs as f64));
+            all
+        });
+    });
+    samples.sort();
+    samples.get(samples.len() / 2).copied().unwrap_or_default()
+}
+
+fn main() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut criterion = Criterion::default().sample_size(20).configure_from_args();
+    let mut table = Vec::new();
+    for (version, key) in [("version 4", key_for(ME)), ("version 6", version6(ME))] {
+        let certs = folder.path().join(version);
+        std::fs::create_dir(&certs).unwrap();
+        std::fs::write(certs.join("me.asc"), armored(&key)).unwrap();
+        let mut group = criterion.benchmark_group(version);
+        for (name, size) in SIZES {
+            let message = message(size);
+            group.throughput(Throughput::Bytes(message.len() as u64));
+            let mut out = Vec::new();
+            let limit = measure(&mut group, BenchmarkId::new("limit", name), || {
+                limit(version == "version 6", &message, &mut out)
+            });
+            let ours =
+                measure(&mut group, BenchmarkId::new("encrypt", name), || encrypt_message(&certs, &message));
+            table.push((version, name, limit, ours));
+        }
+        group.finish();
+    }
+    criterion.final_summary();
+    println!("\n{:12} {:>6} {:>12} {:>12} {:>6}", "certificate", "size", "limit", "encrypt", "ratio");
+    for (version, name, limit, ours) in table {
+        let ratio = limit.as_secs_f64() / ours.as_secs_f64();
+        println!("{version:12} {name:>6} {limit:>12.1?} {ours:>12.1?} {ratio:>6.2}");
+    }
+}
