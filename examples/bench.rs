@@ -249,6 +249,13 @@ fn main() {
     let warm = start(false, &program);
     let cold = start(true, &program);
     let mut page = heading();
+    if old != "gpgit" {
+        let _ = writeln!(
+            page,
+            "{old} stands in for gpgit, which was not at hand: a `filter` that runs gpg, and nothing else, on the whole \
+             message.\n"
+        );
+    }
 
     let _ = writeln!(
         page,
