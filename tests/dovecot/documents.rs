@@ -19,9 +19,9 @@ fn example() -> &'static str {
     }
 }
 
-/// A Dovecot with the example configuration, and its `encrypt.sieve` in place of the system's.
-fn dovecot_with(example: &str) -> Dovecot {
-    let mut dovecot = Dovecot::prepare(&Config { default_certs: true, ..Config::default() });
+/// A Dovecot with an example configuration besides, and with `encrypt.sieve` in place of the system's.
+pub fn start_with(example: &str, config: &Config) -> Dovecot {
+    let mut dovecot = Dovecot::prepare(config);
     let encrypt = dovecot.path("global/encrypt.sieve");
     fs::copy(project("conf.d-example/encrypt.sieve"), &encrypt).unwrap();
     let example = example.replace("/etc/dovecot/sieve/encrypt.sieve", encrypt.to_str().unwrap());
@@ -43,7 +43,7 @@ fn the_example_configuration_encrypts_everybodys_mail() {
             >= 4
     );
     for example in [as_it_is, all_active] {
-        let dovecot = dovecot_with(&example);
+        let dovecot = start_with(&example, &Config { default_certs: true, ..Config::default() });
         let key = key_for(ME);
         dovecot.give(ME, "me.asc", &armored(&key));
         dovecot.script(ME, "this does not compile");

@@ -7,9 +7,9 @@ use std::path::Path;
 
 use sequoia_openpgp::Cert;
 
-use crate::documents::active;
+use crate::documents::{active, start_with};
 use crate::support::dovecot::{era, wait_until, Config, Dovecot, Era, Format};
-use crate::support::pages::{blocks, project, read};
+use crate::support::pages::{blocks, read};
 use crate::support::{armored, decrypt, encrypt_to, find, key_for, settings};
 use crate::{script, SECRET};
 
@@ -51,18 +51,6 @@ fn example() -> String {
         Era::V23 => "conf.d-example/2.3/91-sent-mail.conf",
         Era::V24 => "conf.d-example/2.4/91-sent-mail.conf",
     })
-}
-
-/// A Dovecot with this configuration, and with `encrypt.sieve` in place of the system's.
-fn start_with(example: &str, config: &Config) -> Dovecot {
-    let mut dovecot = Dovecot::prepare(config);
-    let encrypt = dovecot.path("global/encrypt.sieve");
-    fs::copy(project("conf.d-example/encrypt.sieve"), &encrypt).unwrap();
-    let example = example.replace("/etc/dovecot/sieve/encrypt.sieve", encrypt.to_str().unwrap());
-    let file = dovecot.path("dovecot.conf");
-    fs::write(&file, fs::read_to_string(&file).unwrap() + &example).unwrap();
-    dovecot.launch();
-    dovecot
 }
 
 /// With a certificate for the user, whose key is returned.
