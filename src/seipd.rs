@@ -3,22 +3,22 @@
 //! packet (section 5.9).
 //!
 //! sequoia writes the same, at a third of the speed (its SHA-1 looks for collision attacks, which the
-//! checksum here has no use for) and with buffers of 4 MiB. Cipher and hash are OpenSSL's, as in sequoia.
+//! checksum here has no use for) and with buffers of 4 MiB. The cipher is sequoia's: OpenSSL keeps what it has set up
+//! for it in a library context that sequoia does not share, and setting up a second one takes a new process
+//! longer than the whole message.
 
 use sequoia_openpgp as openpgp;
 
+use openpgp::crypto::symmetric::{BlockCipherMode, Encryptor, PaddingMode};
 use openpgp::crypto::{random, SessionKey};
 use openpgp::packet::pkesk::PKESK3;
 use openpgp::packet::{Packet, PKESK};
 use openpgp::serialize::Serialize;
 use openpgp::types::SymmetricAlgorithm;
 
-use ossl::cipher::{AesSize, EncAlg, OsslCipher};
-use ossl::digest::{DigestAlg, OsslDigest};
-use ossl::{OsslContext, OsslSecret};
+use sha1::{Digest, Sha1};
 
 use std::io::{self, Write};
-use std::sync::OnceLock;
 
 use crate::certs::keys::RecipientKeys;
 use crate::error::Result;
@@ -50,7 +50,7 @@ pub fn write<T>(
     // RFC 9580, section 5.9: binary, no file name, no date
     literal.write_all(&[b'b', 0, 0, 0, 0, 0]).map_err(|e| unwritable(&e))?;
     let written = payload(&mut literal)?;
-    literal.finish().and_then(Container::finish).map_err(|e| unwritable(&e))?;
+    literal.finish().map_err(|e| unwritable(&e))?.finish().map_err(failed)?;
     Ok(written)
 }
 
@@ -69,27 +69,18 @@ fn write_session_keys(recipients: &[RecipientKeys], out: &mut dyn Write) -> open
 
 /// The content of the container: what is written is hashed, encrypted and handed on.
 struct Container<W: Write> {
-    cipher: OsslCipher,
-    hash: OsslDigest,
-    encrypted: Vec<u8>,
-    inner: PartialBody<W>,
+    hash: Sha1,
+    cipher: Encryptor<PartialBody<W>>,
 }
 
 impl<W: Write> Container<W> {
     fn new(session_key: &SessionKey, out: W) -> openpgp::Result<Self> {
-        let context = context();
-        let cipher = OsslCipher::new(
-            context,
-            EncAlg::AesCfb128(AesSize::Aes256),
-            true,
-            OsslSecret::from_slice(session_key),
-            Some(vec![0; BLOCK]),
-            None,
-        )?;
-        let hash = OsslDigest::new(context, DigestAlg::Sha1, None)?;
-        let mut inner = PartialBody::new(tag::SEIPD, out);
-        inner.write_all(&[1])?;
-        let mut container = Self { cipher, hash, encrypted: vec![0; STEP], inner };
+        let mut body = PartialBody::new(tag::SEIPD, out);
+        body.write_all(&[1])?;
+        // RFC 9580, section 5.13.1: CFB without resynchronisation, and an IV of zeros
+        let (mode, padding) = (BlockCipherMode::CFB, PaddingMode::None);
+        let cipher = Encryptor::new(SymmetricAlgorithm::AES256, mode, padding, session_key, None, body)?;
+        let mut container = Self { hash: Sha1::new(), cipher };
         // A random block, and its last two bytes again.
         let mut prefix = [0; BLOCK + 2];
         random(&mut prefix[..BLOCK])?;
@@ -100,34 +91,26 @@ impl<W: Write> Container<W> {
 
     /// Writes the modification detection code (RFC 9580, section 5.13.1): the hash of all that was written, the
     /// packet's own header included.
-    fn finish(mut self) -> io::Result<()> {
+    fn finish(mut self) -> openpgp::Result<()> {
         const HEADER: [u8; 2] = [0xc0 | tag::MDC, 20];
-        self.hash.update(&HEADER).map_err(io::Error::other)?;
-        let mut code = [0; 22];
-        code[..2].copy_from_slice(&HEADER);
-        self.hash.finalize(&mut code[2..]).map_err(io::Error::other)?;
-        self.encrypt(&code)?;
-        self.inner.finish()?.flush()
-    }
-
-    fn encrypt(&mut self, data: &[u8]) -> io::Result<()> {
-        let encrypted = &mut self.encrypted[..data.len()];
-        let length = self.cipher.update(data, encrypted).map_err(io::Error::other)?;
-        self.inner.write_all(&encrypted[..length])
+        self.hash.update(HEADER);
+        self.cipher.write_all(&HEADER)?;
+        self.cipher.write_all(&self.hash.finalize())?;
+        Ok(self.cipher.finalize()?.finish()?.flush()?)
     }
 }
 
 impl<W: Write> Write for Container<W> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         for step in data.chunks(STEP) {
-            self.hash.update(step).map_err(io::Error::other)?;
-            self.encrypt(step)?;
+            self.hash.update(step);
+            self.cipher.write_all(step)?;
         }
         Ok(data.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
+        self.cipher.flush()
     }
 }
 
@@ -177,10 +160,4 @@ impl<W: Write> Write for PartialBody<W> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// OpenSSL's default library context, which Dovecot has set up for itself.
-fn context() -> &'static OsslContext {
-    static CONTEXT: OnceLock<OsslContext> = OnceLock::new();
-    CONTEXT.get_or_init(|| OsslContext::from_ctx(std::ptr::null_mut()))
 }

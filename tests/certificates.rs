@@ -93,6 +93,31 @@ fn addresses() {
 }
 
 #[test]
+fn addresses_in_user_ids() {
+    let long = format!("{}@example.org", "x".repeat(5000));
+    for (user_id, address) in [
+        ("Me <me@example.org>", Some("me@example.org")),
+        ("<Me@Example.ORG>", Some("me@example.org")),
+        ("me@example.org", Some("me@example.org")),
+        ("  Me (work) <me@example.org> ", Some("me@example.org")),
+        ("you@example.org <me@example.org>", Some("me@example.org")),
+        ("<you@example.org> <me@example.org>", Some("me@example.org")),
+        ("Bücher <info@bücher.example>", Some("info@xn--bcher-kva.example")),
+        ("Odd <\"a@b\"@example.org>", Some("\"a@b\"@example.org")),
+        (&long, Some(&long)),
+        ("Me", None),
+        ("Me <me>", None),
+        ("Me me@example.org>", None),
+        ("https://example.org/", None),
+        ("", None),
+    ] {
+        assert_eq!(raw::address_of(&user_id.into()).as_deref(), address, "{user_id}");
+    }
+    let latin = raw::address_of(&b"J\xfcrgen <me@example.org>"[..].into());
+    assert_eq!(latin.as_deref(), Some("me@example.org"));
+}
+
+#[test]
 fn the_first_source_wins() {
     let (first, second) = (folder(), folder());
     let (one, two) = (key_for(ME), key_for(ME));
@@ -108,6 +133,52 @@ fn the_first_source_wins() {
     // Nor is a source that cannot be trusted passed over.
     fs::set_permissions(first.path(), fs::Permissions::from_mode(0o777)).unwrap();
     assert!(found(&both, ME).unwrap_err().contains("everybody may write it"));
+}
+
+/// So that a new process does not read thousands of files for one of them.
+#[test]
+fn a_file_named_after_the_address_speaks_for_the_folder() {
+    let folder = folder();
+    let write = |name: &str, content: &[u8]| fs::write(folder.path().join(name), content).unwrap();
+    let settings = settings(&[folder.path()]);
+    let (named, second, other) = (key_for(ME), key_for(ME), key_for(ME));
+    write("other.asc", &armored(&other));
+    // Without the certificate in it, it is a file like any.
+    write("me@example.org.asc", &armored(&key_for("you@example.org")));
+    assert_eq!(found(&settings, ME), Ok(vec![hex(&other)]));
+    write("me@example.org.asc", &armored(&named));
+    assert_eq!(found(&settings, "Me@Example.ORG"), Ok(vec![hex(&named)]));
+    assert_eq!(found(&settings, "me+lists@example.org"), Ok(vec![hex(&named)]));
+    // Several of that name, and several certificates in one.
+    write("me@example.org.pgp", &binary(&second));
+    let mut both = vec![hex(&named), hex(&second)];
+    both.sort();
+    assert_eq!(found(&settings, ME), Ok(both));
+    fs::remove_file(folder.path().join("me@example.org.pgp")).unwrap();
+    // It is asked first for its address only.
+    assert_eq!(found(&settings, &hex(&other)), Ok(vec![hex(&other)]));
+    // A copy of the certificate in it counts, if only one of the copies has a User ID.
+    let key = revoked(ME);
+    let (user_ids, revocations): (Vec<Packet>, Vec<Packet>) = key.clone().into_packets().partition(
+        |p| !matches!(p, Packet::Signature(s) if key.primary_key().self_revocations().any(|r| r == s)),
+    );
+    let revoked = [binary(&Cert::from_packets(user_ids.into_iter()).unwrap()), {
+        let primary = Packet::from(key.primary_key().key().clone());
+        [primary].iter().chain(&revocations).flat_map(|p| p.to_vec().unwrap()).collect()
+    }];
+    write("me@example.org.asc", &revoked.concat());
+    assert!(found(&settings, ME).unwrap_err().contains("is revoked"));
+    // What cannot be trusted is not asked.
+    fs::remove_file(folder.path().join("me@example.org.asc")).unwrap();
+    std::os::unix::fs::symlink("other.asc", folder.path().join("me@example.org.asc")).unwrap();
+    assert_eq!(found(&settings, ME), Ok(vec![hex(&other)]));
+    // An address is no way out of the folder.
+    let below = folder.path().join("below");
+    fs::create_dir(&below).unwrap();
+    let odd = key_for("a/../../other@example.org");
+    fs::create_dir(below.join("a")).unwrap();
+    write("other@example.org.asc", &armored(&odd));
+    assert!(found(&support::settings(&[&below]), "a/../../other@example.org").is_err());
 }
 
 #[test]

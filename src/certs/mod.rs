@@ -135,8 +135,9 @@ impl Finder<'_> {
         };
         listing.problems = answer.problems;
         let mut copies: BTreeMap<String, Vec<RawCert>> = BTreeMap::new();
-        for (summary, raw) in answer.certs.into_iter().filter_map(|raw| Some((raw.summary().ok()?, raw))) {
-            copies.entry(summary.fingerprint.clone()).or_default().push(raw);
+        for raw in answer.certs {
+            let Ok(fingerprint) = raw.summary().map(|s| s.fingerprint.clone()) else { continue };
+            copies.entry(fingerprint).or_default().push(raw);
         }
         for (fingerprint, copies) in copies {
             match self.merged(&place, copies) {
@@ -165,7 +166,7 @@ impl Finder<'_> {
             searched.clear();
             let place = "sieve_perot_encrypt_cert";
             let inline = self.owner_certs()?;
-            let certs = self.matching(place, query, inline.clone(), |_| Ok(inline.clone()))?;
+            let certs = self.matching(place, query, &inline, |_| Ok(inline.clone()))?;
             if !certs.is_empty() {
                 return Ok(certs);
             }
@@ -180,11 +181,14 @@ impl Finder<'_> {
                     continue;
                 };
                 let copies = |hex: &str| {
+                    if answer.complete {
+                        return Ok(answer.certs.clone());
+                    }
                     let answer =
                         source::ask(&path, Query::Fingerprint(hex)).map_err(|why| bad_source(&name, &why))?;
                     Ok(answer.map(|a| a.certs).unwrap_or_default())
                 };
-                let certs = self.matching(&name, query, answer.certs, copies)?;
+                let certs = self.matching(&name, query, &answer.certs, copies)?;
                 if !certs.is_empty() {
                     return Ok(certs);
                 }
@@ -203,7 +207,7 @@ impl Finder<'_> {
         &self,
         place: &str,
         query: Query<'_>,
-        claiming: Vec<RawCert>,
+        claiming: &[RawCert],
         copies: impl Fn(&str) -> Result<Vec<RawCert>>,
     ) -> Result<Vec<Found>> {
         let summaries = claiming.iter().filter_map(|raw| raw.summary().ok()).filter(|s| query.matches(s));

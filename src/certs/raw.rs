@@ -180,8 +180,8 @@ impl RawCert {
     /// # Errors
     ///
     /// The primary key is not understood.
-    pub fn summary(&self) -> Result<Arc<Summary>, Refusal> {
-        self.summary.clone()
+    pub fn summary(&self) -> Result<&Arc<Summary>, &Refusal> {
+        self.summary.as_ref()
     }
 
     /// The certificate, made of what encryption needs and nothing else. Secret parts are dropped.
@@ -198,17 +198,24 @@ impl RawCert {
     }
 }
 
-/// The address in a User ID, in the form in which addresses are compared.
+/// The address in a User ID, in the form in which addresses are compared: what stands in angle brackets at its end, or
+/// all of it (RFC 9580, section 5.11, and what all software makes of it). sequoia finds the same with a regular
+/// expression that takes a new process half a millisecond to build.
 pub fn address_of(user_id: &UserID) -> Option<String> {
-    user_id.email().ok().flatten().map(normalise)
+    // Old ones have names in other character sets.
+    let text = String::from_utf8_lossy(user_id.value());
+    let text = text.trim();
+    let address = match text.strip_suffix('>') {
+        Some(text) => text.rsplit_once('<')?.1,
+        None => text,
+    };
+    address.contains('@').then(|| normalise(address))
 }
 
 /// An address in the form in which addresses are compared: lower case, the domain in its ASCII form.
 pub fn normalise(address: &str) -> String {
-    // sequoia's normalisation panics on a quoted local part that holds an `@`.
-    let ordinary = address.matches('@').count() == 1;
-    let normalised = ordinary.then(|| UserID::from(format!("<{address}>")).email_normalized().ok().flatten());
-    normalised.flatten().unwrap_or_else(|| address.to_lowercase())
+    let ascii = |(local, domain)| Some(format!("{local}@{}", idna::domain_to_ascii(domain).ok()?));
+    address.rsplit_once('@').and_then(ascii).unwrap_or_else(|| address.to_owned()).to_lowercase()
 }
 
 /// What a signature that follows is about.
@@ -254,11 +261,19 @@ impl Filter {
         Ok(())
     }
 
-    /// A subkey may be of an algorithm to come: then the others have to serve.
+    /// A subkey may be of an algorithm to come: then the others have to serve. One that can only sign is of no
+    /// use, and its signatures take long to check.
     fn keep_if_understood(&mut self, component: Component, bytes: &[u8]) {
-        match Packet::from_bytes(bytes) {
-            Ok(packet @ (Packet::UserID(_) | Packet::PublicSubkey(_))) => self.keep(component, packet),
-            Ok(Packet::SecretSubkey(key)) => self.keep(component, key.take_secret().0.into()),
+        let packet = match Packet::from_bytes(bytes) {
+            Ok(Packet::SecretSubkey(key)) => key.take_secret().0.into(),
+            Ok(packet) => packet,
+            Err(_) => return self.component = Component::Dropped,
+        };
+        match &packet {
+            Packet::PublicSubkey(key) if !key.pk_algo().for_encryption() => {
+                self.component = Component::Dropped
+            }
+            Packet::UserID(_) | Packet::PublicSubkey(_) => self.keep(component, packet),
             _ => self.component = Component::Dropped,
         }
     }

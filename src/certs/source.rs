@@ -54,6 +54,8 @@ pub struct Answer {
     pub holds: String,
     /// The first problems with single files.
     pub problems: Vec<String>,
+    /// Whether `certs` are all the copies of them that count, in whatever else the source has.
+    pub complete: bool,
 }
 
 /// Asks one source; `None` if there is nothing at its path.
@@ -80,6 +82,8 @@ struct Folder {
     files: HashMap<OsString, FileNote>,
     by_address: HashMap<String, Vec<OsString>>,
     by_fingerprint: HashMap<String, Vec<OsString>>,
+    count: usize,
+    problems: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -101,7 +105,7 @@ pub fn list(path: &Path) -> Result<Option<Answer>, Refusal> {
     }
     let folder = sweep(path, Identity::of(&opened.metadata))?;
     let mut answer = folder.answer(folder.read(path, Query::All));
-    answer.problems = folder.problems();
+    answer.problems = folder.problems.clone();
     for name in names_in_cert_d(path)? {
         let certs = name.and_then(|hex| match in_cert_d(path, &hex) {
             Ok(Some(cert)) => Ok(cert),
@@ -122,6 +126,11 @@ fn ask_folder(path: &Path, opened: &Opened, query: Query<'_>) -> Result<Answer, 
             return Ok(Answer { certs: vec![cert], ..Answer::default() });
         }
     }
+    if let Query::Address(address) = query {
+        if let Some(answer) = named_after(path, address) {
+            return Ok(answer);
+        }
+    }
     let identity = Identity::of(&opened.metadata);
     let remembered = FOLDERS.get(path).filter(|f| f.identity == Some(identity));
     if let Some(folder) = remembered.filter(|f| f.swept.is_some_and(|t| t.elapsed() < SWEEP_EVERY)) {
@@ -133,6 +142,27 @@ fn ask_folder(path: &Path, opened: &Opened, query: Query<'_>) -> Result<Answer, 
     let folder = sweep(path, identity)?;
     let certs = folder.read(path, query);
     Ok(folder.answer(certs))
+}
+
+/// Asks the files of a folder that are named after the address, as in `me@example.org.asc`. If the certificate is
+/// there, they speak for the folder: a new process does not have to read thousands of others.
+fn named_after(path: &Path, address: &str) -> Option<Answer> {
+    if address.contains('/') {
+        return None;
+    }
+    let mut certs = Vec::new();
+    let mut matches = false;
+    for suffix in SUFFIXES {
+        let file = path.join(format!("{address}.{suffix}"));
+        // What is wrong with the file is told when the folder is read.
+        let Ok(Some(mut opened)) = files::open(&file, Links::Refuse) else { continue };
+        let Ok(answer) = ask_keyring(&file, &mut opened, Query::All) else { continue };
+        let claims = |cert: &RawCert| cert.summary().is_ok_and(|s| Query::Address(address).matches(s));
+        matches |= answer.certs.iter().any(claims);
+        certs.extend(answer.certs);
+    }
+    let holds = format!("{} in the file named {address}", plural(certs.len()));
+    matches.then(|| Answer { certs, holds, complete: true, ..Answer::default() })
 }
 
 /// Looks at every file of a folder, and into those that are new or have changed.
@@ -161,6 +191,7 @@ fn sweep(path: &Path, identity: Identity) -> Result<Arc<Folder>, Refusal> {
         };
         folder.add(name, note);
     }
+    folder.problems.sort();
     Ok(FOLDERS.put(path, folder))
 }
 
@@ -178,11 +209,15 @@ fn read_opened(path: &Path, opened: &mut Opened) -> Result<Vec<RawCert>, Refusal
 }
 
 fn summaries(certs: &[RawCert]) -> Result<Vec<Arc<Summary>>, Refusal> {
-    certs.iter().map(RawCert::summary).collect()
+    certs.iter().map(|cert| cert.summary().cloned().map_err(Refusal::clone)).collect()
 }
 
 impl Folder {
     fn add(&mut self, name: OsString, note: FileNote) {
+        match &note.content {
+            Ok(certs) => self.count += certs.len(),
+            Err(why) => self.problems.push(format!("{}: {why}", printable(name.as_bytes()))),
+        }
         for summary in note.content.iter().flatten() {
             for address in &summary.addresses {
                 self.by_address.entry(address.clone()).or_default().push(name.clone());
@@ -211,28 +246,16 @@ impl Folder {
         names.into_iter().filter_map(answer).flat_map(|answer| answer.certs).collect()
     }
 
-    /// The files that cannot be used, and why.
-    fn problems(&self) -> Vec<String> {
-        let problem = |(name, note): (&OsString, &FileNote)| {
-            Some(format!("{}: {}", printable(name.as_bytes()), note.content.as_ref().err()?))
-        };
-        let mut problems: Vec<String> = self.files.iter().filter_map(problem).collect();
-        problems.sort();
-        problems
-    }
-
     fn answer(&self, certs: Vec<RawCert>) -> Answer {
-        let mut problems = self.problems();
-        let count = self.files.values().flat_map(|note| &note.content).map(Vec::len).sum();
-        let mut holds = plural(count);
-        for problem in problems.iter().take(MOST_PROBLEMS) {
+        let mut holds = plural(self.count);
+        let (told, more) = self.problems.split_at(self.problems.len().min(MOST_PROBLEMS));
+        for problem in told {
             holds = format!("{holds}; {problem}");
         }
-        if problems.len() > MOST_PROBLEMS {
-            holds = format!("{holds}; and {} more that cannot be used", problems.len() - MOST_PROBLEMS);
+        if !more.is_empty() {
+            holds = format!("{holds}; and {} more that cannot be used", more.len());
         }
-        problems.truncate(MOST_PROBLEMS);
-        Answer { certs, holds, problems }
+        Answer { certs, holds, problems: told.to_vec(), complete: false }
     }
 }
 
@@ -299,11 +322,12 @@ fn ask_keyring(path: &Path, opened: &mut Opened, query: Query<'_>) -> Result<Ans
         Some(keyring) => keyring,
         None => KEYRINGS.put(path, read_keyring(path, opened, identity)?),
     };
-    let matching = keyring.certs.iter().filter(|cert| cert.summary().is_ok_and(|s| query.matches(&s)));
+    let matching = keyring.certs.iter().filter(|cert| cert.summary().is_ok_and(|s| query.matches(s)));
     Ok(Answer {
         certs: matching.cloned().collect(),
         holds: plural(keyring.certs.len()),
         problems: keyring.problem.iter().cloned().collect(),
+        complete: false,
     })
 }
 

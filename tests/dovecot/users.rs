@@ -13,7 +13,7 @@ use sequoia_openpgp::serialize::SerializeInto;
 use sequoia_openpgp::Cert;
 
 use crate::support::dovecot::{era, run, Config, Dovecot, Era, Lmtp};
-use crate::support::pages::blocks;
+use crate::support::pages::{blocks, project};
 use crate::support::{armored, decrypt, find, key_for};
 use crate::{assert_nothing_stored, message, script, SECRET};
 
@@ -36,9 +36,9 @@ fn of_era<T>(v23: T, v24: T) -> T {
 }
 
 /// A Dovecot whose script for all users is `encrypt;`, ready to be launched.
-fn prepare(users: String, config: Config) -> Dovecot {
+fn prepare(users: impl Into<Option<String>>, config: Config) -> Dovecot {
     let before = Some(script("", "encrypt;"));
-    let dovecot = Dovecot::prepare(&Config { users: Some(users), before, ..config });
+    let dovecot = Dovecot::prepare(&Config { users: users.into(), before, ..config });
     fs::create_dir(dovecot.path("etc")).unwrap();
     dovecot
 }
@@ -436,4 +436,22 @@ fn a_certificate_for_each_user_from_ldap() {
     drop(slapd);
     let answer = refusal(&dovecot, ME);
     assert!(answer.starts_with("451 "), "{answer}");
+}
+
+/// The paths of the page with the user's name in them.
+#[test]
+fn a_file_for_each_user() {
+    let page = fs::read_to_string(project("doc/keys.md")).unwrap();
+    let path = of_era("/etc/dovecot/pgp-certs/%u.asc", "/etc/dovecot/pgp-certs/%{user}.asc");
+    assert!(page.contains(&format!("`{path}`")));
+    let certs = path.replace("/etc/dovecot", "{dir}/etc");
+    let config = Config { plugin: vec![("certs", certs)], default_certs: true, ..Config::default() };
+    let mut dovecot = prepare(None, config);
+    fs::create_dir(dovecot.path("etc/pgp-certs")).unwrap();
+    let key = key_for(ME);
+    fs::write(dovecot.path("etc/pgp-certs").join(format!("{ME}.asc")), armored(&key)).unwrap();
+    dovecot.launch();
+    assert_delivered(&dovecot, ME, &key);
+    let answer = dovecot.deliver("two@t.org", &message("users"));
+    assert!(answer.starts_with("451 ") && answer.contains("(no_certificate)"), "{answer}");
 }
