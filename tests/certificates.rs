@@ -377,3 +377,44 @@ fn a_file_with_a_key_of_another_kind_is_told() {
     assert!(listing.certs.is_empty());
     assert_eq!(listing.problems, [problem]);
 }
+
+/// 500 signatures of such a key took seconds to check.
+#[test]
+#[allow(deprecated)] // DSA is
+fn a_key_of_huge_numbers_is_refused() {
+    use sequoia_openpgp::crypto::mpi::{PublicKey, MPI};
+    use sequoia_openpgp::packet::key::{Key4, PrimaryRole, PublicParts};
+    use sequoia_openpgp::types::PublicKeyAlgorithm;
+
+    let number = |bytes: usize| MPI::new(&vec![0xff; bytes]);
+    let dsa = |size| PublicKey::DSA { p: number(size), q: number(32), g: number(size), y: number(size) };
+    for (what, algorithm, numbers, refused) in [
+        ("RSA", PublicKeyAlgorithm::RSAEncryptSign, PublicKey::RSA { e: number(4), n: number(384) }, false),
+        (
+            "RSA exponent",
+            PublicKeyAlgorithm::RSAEncryptSign,
+            PublicKey::RSA { e: number(5), n: number(384) },
+            true,
+        ),
+        ("DSA", PublicKeyAlgorithm::DSA, dsa(384), false),
+        ("large DSA", PublicKeyAlgorithm::DSA, dsa(385), true),
+    ] {
+        let key: Key4<PublicParts, PrimaryRole> = Key4::new(SystemTime::now(), algorithm, numbers).unwrap();
+        let data = Packet::PublicKey(key.into()).to_vec().unwrap();
+        let why = raw::read(&data).unwrap()[0].summary().err().cloned();
+        let expected = "its primary key is made of larger numbers than any in use: make a new key";
+        assert_eq!(why, refused.then(|| expected.to_owned()), "{what}");
+    }
+}
+
+#[test]
+fn a_literal_stands_for_16_certificates_at_most() {
+    let literal = |count| (0..count).flat_map(|_| armored(&key_for(ME))).collect::<Vec<u8>>();
+    let settings = settings(&[]);
+    let text = |count| String::from_utf8(literal(count)).unwrap();
+    assert_eq!(found(&settings, &text(16)).unwrap().len(), 16);
+    assert_eq!(
+        found(&settings, &text(17)).unwrap_err(),
+        "the certificate in the script has 17 certificates for one recipient, and 16 is the most: remove old ones"
+    );
+}

@@ -2,7 +2,10 @@
 
 mod support;
 
+use std::io;
+
 use perot_encrypt::encrypt::Outcome;
+use perot_encrypt::message::inspect::inspect;
 use sequoia_openpgp::Cert;
 use support::{armored, ciphertext, decrypt, encrypt_to, find, key_for, settings, version6};
 
@@ -102,6 +105,8 @@ fn header_and_payload() {
         (b"Content-Type: a/b\r\ncontent-type: c\r\n\r\nx".to_vec(), "", vec![]),
         // A mbox line goes.
         (b"From x@y Mon Jan  1 00:00:00 2024\nA: b\nContent-Type: x\n\nFrom z\n".to_vec(), "A: b\r\n", b"A: b\r\nContent-Type: x\r\n\r\nFrom z\r\n".to_vec()),
+        // White space in front of the colon makes it a field (RFC 5322, section 4.5).
+        (b"From : x@y\r\nContent-Type: x\r\n\r\n".to_vec(), "From : x@y\r\n", vec![]),
         // Without a Content-Type.
         (b"A: b\r\n\r\nplain\r\n".to_vec(), "A: b\r\n", b"Content-Type: text/plain; charset=us-ascii\r\nA: b\r\n\r\nplain\r\n".to_vec()),
         (
@@ -127,6 +132,7 @@ fn header_and_payload() {
         ),
         // Nor does what comes behind a bare CR.
         (b"A: b\r\rsecret\rC: d\r\n e\r\nContent-Type: x\r\n\r\n".to_vec(), "A: b\r\n", vec![]),
+        (b"A: b\r\nsecret\r: x\r\nC: d\r\nContent-Type: x\r\n\r\n".to_vec(), "A: b\r\nC: d\r\n", vec![]),
         // Nothing can be put behind our fields.
         (b"Content-Type: x\r\n boundary=y\r\nMIME-Version: 1.0\r\n\r\n".to_vec(), "", vec![]),
     ];
@@ -170,6 +176,29 @@ fn a_line_longer_than_any_buffer() {
     assert_eq!(payload, message);
     let end = find(&message, b"Content-Type").unwrap();
     assert!(outer(&encrypted) == &message[..end]);
+}
+
+/// Found by fuzzing: where a line of more than 64 KiB came in pieces, CR and LF in two of them, the rest of the field
+/// was missing, and an encrypted message was encrypted once more.
+#[test]
+fn long_lines_in_any_cut() {
+    use support::oracle;
+    let long = "x".repeat(66_000);
+    let folded = format!("A: {long}\r\n folded\r\nContent-Type: x\r\n\r\n");
+    let encrypted = support::messages::encrypted_in_one_line(70_000);
+    for cut in 0..=17 {
+        oracle::header(folded.as_bytes(), cut);
+        assert!(oracle::inspection(&encrypted, cut).encrypted);
+    }
+}
+
+#[test]
+fn what_is_encrypted_is_not_encrypted_again() {
+    // Found by fuzzing: a NUL in the outer header, or a line that is no field.
+    for message in [&b"A: b\r\n\r\nx"[..], b"A: b\0c\r\n\r\nx", b"A\r: b\r\nC: d\re\r\n\r\nx"] {
+        let (encrypted, _) = Fixture::new().encrypt(message);
+        assert!(inspect(&mut io::Cursor::new(encrypted)).unwrap().encrypted);
+    }
 }
 
 /// The packets of a message: tag, and for PKESK and SEIPD their version.
@@ -229,7 +258,7 @@ fn a_message_that_cannot_be_read_or_written_is_an_error() {
     use perot_encrypt::certs::Owner;
     use perot_encrypt::encrypt::{encrypt, Job};
     use perot_encrypt::error::Reason;
-    use std::io::{self, Read, Write};
+    use std::io::{Read, Write};
 
     /// Gives some of a message, then an error; or takes some, then an error.
     struct Broken(u64);

@@ -212,14 +212,7 @@ impl Finder<'_> {
     ) -> Result<Vec<Found>> {
         let summaries = claiming.iter().filter_map(|raw| raw.summary().ok()).filter(|s| query.matches(s));
         let fingerprints: BTreeSet<String> = summaries.map(|s| s.fingerprint.clone()).collect();
-        // Before any signature is checked: that takes time.
-        if fingerprints.len() > MOST_CERTIFICATES {
-            let text = format!(
-                "{place} has {} certificates for one recipient, and {MOST_CERTIFICATES} is the most: remove old ones",
-                fingerprints.len()
-            );
-            return Err(Error::new(Reason::UnusableCertificate, text));
-        }
+        few_enough(place, fingerprints.len())?;
         let mut certs = Vec::new();
         for hex in &fingerprints {
             let mut all = copies(hex)?;
@@ -258,6 +251,8 @@ impl Finder<'_> {
 
     /// The keys of those of `certs` that can be used; an error if none of them can.
     fn usable(&self, certs: Vec<Found>) -> Result<Vec<RecipientKeys>> {
+        let place = certs.first().map(|found| found.place.as_str()).unwrap_or_default();
+        few_enough(place, certs.len())?;
         let mut usable: Vec<RecipientKeys> = Vec::new();
         let mut refusals = Vec::new();
         for found in &certs {
@@ -267,7 +262,6 @@ impl Finder<'_> {
             }
         }
         if usable.is_empty() {
-            let place = certs.first().map(|found| found.place.as_str()).unwrap_or_default();
             return Err(Error::new(Reason::UnusableCertificate, format!("{place}: {}", refusals.join("; "))));
         }
         for keys in usable.iter().filter(|k| k.expired) {
@@ -353,6 +347,17 @@ fn without_detail(address: &str) -> Option<String> {
     let (local, domain) = address.rsplit_once('@')?;
     let (user, _) = local.split_once('+')?;
     (!user.is_empty()).then(|| format!("{user}@{domain}"))
+}
+
+/// To be asked before any signature is checked: that takes time.
+fn few_enough(place: &str, count: usize) -> Result<()> {
+    if count <= MOST_CERTIFICATES {
+        return Ok(());
+    }
+    let text = format!(
+        "{place} has {count} certificates for one recipient, and {MOST_CERTIFICATES} is the most: remove old ones"
+    );
+    Err(Error::new(Reason::UnusableCertificate, text))
 }
 
 fn unusable_literal(why: &str) -> Error {

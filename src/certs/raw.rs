@@ -10,6 +10,7 @@ use sequoia_openpgp as openpgp;
 use base64::engine::general_purpose::STANDARD;
 use base64::Engine;
 use openpgp::armor;
+use openpgp::crypto::mpi;
 use openpgp::packet::{key, Key, Packet, UserID};
 use openpgp::parse::Parse;
 use openpgp::types::SignatureType;
@@ -25,10 +26,14 @@ use crate::packet::{packets, tag};
 /// others, are a few hundred kilobytes.
 pub const MOST_BYTES: usize = 1 << 20;
 /// Most User IDs, subkeys and own signatures of one certificate. A signature takes up to 0.1 ms to
-/// check, so this bounds the time that a made-up certificate can take.
+/// check, and some milliseconds with the largest keys, so this bounds the time that a made-up certificate can take.
 const MOST_USER_IDS: usize = 256;
 const MOST_SUBKEYS: usize = 128;
 const MOST_SIGNATURES: usize = 512;
+/// 17 bits are usual.
+const MOST_RSA_EXPONENT_BITS: usize = 32;
+/// The largest that there is (FIPS 186-4, section 4.2).
+const MOST_DSA_BITS: usize = 3072;
 
 const BEGIN: &[u8] = b"-----BEGIN PGP ";
 const END: &[u8] = b"-----END PGP ";
@@ -325,9 +330,23 @@ fn count(counter: &mut usize, most: usize, what: &str) -> Result<(), Refusal> {
 }
 
 fn primary_key(bytes: &[u8]) -> Result<Key<key::PublicParts, key::PrimaryRole>, Refusal> {
-    match Packet::from_bytes(bytes) {
-        Ok(Packet::PublicKey(key)) => Ok(key),
-        Ok(Packet::SecretKey(key)) => Ok(key.take_secret().0),
-        _ => Err("its primary key is of a version or algorithm that is not supported".into()),
+    let key = match Packet::from_bytes(bytes) {
+        Ok(Packet::PublicKey(key)) => key,
+        Ok(Packet::SecretKey(key)) => key.take_secret().0,
+        _ => return Err("its primary key is of a version or algorithm that is not supported".into()),
+    };
+    if !is_quick(key.mpis()) {
+        return Err("its primary key is made of larger numbers than any in use: make a new key".into());
+    }
+    Ok(key)
+}
+
+/// Whether a signature is checked in the time that honest keys take. With the largest numbers that OpenSSL
+/// takes, it is some hundred times as long.
+fn is_quick(key: &mpi::PublicKey) -> bool {
+    match key {
+        mpi::PublicKey::RSA { e, .. } => e.bits() <= MOST_RSA_EXPONENT_BITS,
+        mpi::PublicKey::DSA { p, .. } => p.bits() <= MOST_DSA_BITS,
+        _ => true,
     }
 }

@@ -23,7 +23,9 @@ pub fn classify(piece: &Piece<'_>) -> Field {
         return Field::Continues;
     }
     let Some(colon) = memchr::memchr(b':', piece.bytes) else { return Field::NotAField };
-    let name = piece.bytes[..colon].trim_ascii_end();
+    // No other white space: a bare CR ends a line for some programs.
+    let end = piece.bytes[..colon].iter().rposition(|b| !matches!(b, b' ' | b'\t')).map_or(0, |n| n + 1);
+    let name = &piece.bytes[..end];
     let printable = !name.is_empty() && name.iter().all(u8::is_ascii_graphic);
     if !printable || name.len() > LONGEST_NAME {
         return Field::NotAField;
@@ -44,7 +46,7 @@ mod tests {
     #[test]
     fn what_is_a_field() {
         let begins = |name: &str| Field::Begins(name.to_owned());
-        let rows: [(&[u8], Field); 9] = [
+        let rows: [(&[u8], Field); 10] = [
             (b"Subject: x\r\n", begins("subject")),
             (b"CONTENT-Type\t : text/plain\n", begins("content-type")),
             (b"X:", begins("x")),
@@ -54,6 +56,7 @@ mod tests {
             (b"two words: x\n", Field::NotAField),
             (b": x\n", Field::NotAField),
             (b"S\0: x\n", Field::NotAField),
+            (b"S\r: x\n", Field::NotAField),
         ];
         for (bytes, expected) in rows {
             assert_eq!(classify(&Piece { bytes, begins: true }), expected, "{bytes:?}");

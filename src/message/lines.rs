@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 
+use super::header::{self, Field};
 use super::MOST_BYTES;
 
 /// How much is read at once, and the longest line that comes in one piece.
@@ -69,9 +70,13 @@ impl<R: Read> Lines<R> {
             if let Some(n) = memchr::memchr(b'\n', ready) {
                 break n + 1;
             }
-            let enough = !self.at_line_start && !ready.is_empty() || ready.len() == BUFFER;
-            if enough || self.at_end {
+            if self.at_end {
                 break ready.len();
+            }
+            // A CR may be half a line end, and what reads lines wants it whole.
+            let certain = ready.strip_suffix(b"\r").unwrap_or(ready).len();
+            if !self.at_line_start && certain > 0 || ready.len() == BUFFER {
+                break certain;
             }
             self.fill()?;
         };
@@ -105,13 +110,12 @@ impl<R: Read> Lines<R> {
     ///
     /// As [`Lines::next_piece`].
     pub fn skip_mbox_line(&mut self) -> io::Result<()> {
-        const FROM: &[u8] = b"From ";
-        while self.end < FROM.len() && !self.at_end {
-            self.fill()?;
+        let Some(first) = self.next_piece()? else { return Ok(()) };
+        // `From : me@domain.com` is a field.
+        if !first.bytes.starts_with(b"From ") || header::classify(&first) != Field::NotAField {
+            (self.start, self.at_line_start) = (0, true);
         }
-        if self.buffer[..self.end].starts_with(FROM) {
-            while self.next_piece()?.is_some_and(|piece| !piece.bytes.ends_with(b"\n")) {}
-        }
+        while !self.at_line_start && self.next_piece()?.is_some() {}
         Ok(())
     }
 

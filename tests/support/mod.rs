@@ -1,10 +1,14 @@
 //! What tests of all kinds share: keys made on the spot, and decryption.
 #![allow(dead_code)] // each test program uses its own part
 
+pub mod ciphertext;
 pub mod corpus;
 pub mod dovecot;
+pub mod messages;
 pub mod mta;
+pub mod oracle;
 pub mod pages;
+pub mod reference;
 
 use std::io::Read;
 use std::time::{Duration, SystemTime};

@@ -169,8 +169,10 @@ impl Walker {
             }
         }
         let (content, line_end) = piece.split_end();
-        // A CR alone ends a line for some programs, and a NUL ends a text.
-        let ambiguous = memchr::memchr2(b'\r', 0, content).is_some();
+        // A CR alone ends a line for some programs, and a NUL ends a text. In the header of the message a NUL does no
+        // harm, and those that we have encrypted keep it there.
+        let has = |byte: u8| memchr::memchr(byte, content).is_some();
+        let ambiguous = has(b'\r') || !self.in_message_header && has(0);
         match &mut self.place {
             Place::Header(fields) => {
                 if piece.is_empty_line() {

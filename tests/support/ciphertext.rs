@@ -1,0 +1,124 @@
+//! Whether a message is all ciphertext, as a mail program sees it: a parser that forgives much takes the message
+//! apart, and where ours says "encrypted" there must be nothing to read in any part.
+
+use base64::alphabet::STANDARD;
+use base64::engine::general_purpose::{GeneralPurpose, PAD};
+use base64::engine::DecodePaddingMode;
+use base64::Engine;
+use mail_parser::{Message, MessageParser, MessagePart, MimeHeaders, PartType};
+use perot_encrypt::packet::{new_format_length, tag, BodyLength, Header};
+
+use super::find;
+
+/// A leaf that may be read.
+type Readable = String;
+
+/// `Err` names something in `message` that is no ciphertext.
+pub fn is_all_ciphertext(message: &[u8]) -> Result<(), Readable> {
+    let parsed = MessageParser::default().parse(message).ok_or("no message")?;
+    let mut ciphertexts = 0;
+    for part in &parsed.parts {
+        ciphertexts += usize::from(is_ciphertext(&parsed, part)?);
+    }
+    if ciphertexts == 0 {
+        return Err("nothing is encrypted".into());
+    }
+    Ok(())
+}
+
+/// `message` without anything like a boundary in the middle of a line: this parser takes that for one, too.
+pub fn boundaries_at_line_starts(message: &[u8]) -> Vec<u8> {
+    let parsed = MessageParser::default().parse(message);
+    let parts = parsed.iter().flat_map(|m| &m.parts);
+    let mut repaired = message.to_vec();
+    for boundary in parts.filter_map(|part| part.content_type()?.attribute("boundary")) {
+        let delimiter = format!("--{boundary}");
+        for at in
+            memchr::memmem::find_iter(message, &delimiter).filter(|&at| at > 0 && message[at - 1] != b'\n')
+        {
+            repaired[at..at + 2].fill(b'_');
+        }
+    }
+    repaired
+}
+
+/// Whether a part is ciphertext, or has nothing to say.
+fn is_ciphertext(message: &Message<'_>, part: &MessagePart<'_>) -> Result<bool, Readable> {
+    let decoded: &[u8] = match &part.body {
+        PartType::Multipart(_) => return Ok(false),
+        PartType::Text(text) => text.as_bytes(),
+        PartType::Binary(data) | PartType::InlineBinary(data) => data,
+        PartType::Html(text) => return Err(format!("HTML: {text}")),
+        PartType::Message(_) => return Err("a message".into()),
+    };
+    let as_it_stands = &message.raw_message[part.raw_body_offset() as usize..part.raw_end_offset() as usize];
+    let is_control = part
+        .content_type()
+        .is_some_and(|t| t.subtype().is_some_and(|s| s.eq_ignore_ascii_case("pgp-encrypted")));
+    let silent = |text: &[u8]| text.trim_ascii().is_empty() || is_control && text.len() <= 256;
+    if silent(decoded) || silent(as_it_stands) {
+        return Ok(false);
+    }
+    let encrypted = is_encrypted_data(decoded) || is_encrypted_data(as_it_stands);
+    encrypted.then_some(true).ok_or_else(|| String::from_utf8_lossy(decoded).into_owned())
+}
+
+fn is_encrypted_data(data: &[u8]) -> bool {
+    match data.trim_ascii_start() {
+        [0x80..=0xff, ..] => is_encrypted_message(data.trim_ascii_start()),
+        // Two content types, and nothing else is behind an S/MIME label.
+        [0x30, ..] => [
+            b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x03".as_slice(),
+            b"\x06\x0b\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01\x17",
+        ]
+        .iter()
+        .any(|oid| find(&data[..data.len().min(32)], oid).is_some()),
+        text => is_encrypted_armor(text.trim_ascii()),
+    }
+}
+
+fn is_encrypted_armor(text: &[u8]) -> bool {
+    let Some(text) = text.strip_prefix(b"-----BEGIN PGP MESSAGE-----") else { return false };
+    let Some(text) = text.strip_suffix(b"-----END PGP MESSAGE-----") else { return false };
+    let mut lines = text.split(|&b| b == b'\n').map(<[u8]>::trim_ascii).skip(1);
+    let headers: usize = lines.by_ref().take_while(|line| !line.is_empty()).map(<[u8]>::len).sum();
+    let mut digits: Vec<u8> = lines.take_while(|line| !line.starts_with(b"=")).flatten().copied().collect();
+    // Six bits are no byte: some programs leave such a digit behind.
+    digits.truncate(digits.len() - usize::from(digits.len() % 4 == 1));
+    let padding = PAD.with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let engine = GeneralPurpose::new(&STANDARD, padding.with_decode_allow_trailing_bits(true));
+    headers <= 256 && engine.decode(digits).is_ok_and(|packets| is_encrypted_message(&packets))
+}
+
+/// RFC 9580, section 10.3: session keys, then one container, and nothing behind it. What is in them does not
+/// matter: nobody can read it.
+fn is_encrypted_message(mut data: &[u8]) -> bool {
+    let mut session_keys = 0;
+    while let Ok(Some(header)) = Header::parse(data) {
+        let body = data.get(header.size..).unwrap_or_default();
+        match (header.tag, header.length) {
+            (tag::PKESK | tag::SKESK, _) => session_keys += 1,
+            (tag::MARKER | tag::PADDING, _) => {}
+            (tag::SEIPD | tag::OCB_ENCRYPTED | tag::SED, length) => {
+                return session_keys > 0 && behind(body, length).is_some_and(<[u8]>::is_empty);
+            }
+            _ => return false,
+        }
+        let Some(rest) = behind(body, header.length) else { return false };
+        data = rest;
+    }
+    false
+}
+
+/// What is behind the body of a packet, which is at the beginning of `data`.
+fn behind(mut data: &[u8], mut length: BodyLength) -> Option<&[u8]> {
+    while let BodyLength::Partial(n) = length {
+        let rest = data.get(usize::try_from(n).ok()?..)?;
+        let (next, size) = new_format_length(rest)?;
+        (data, length) = (rest.get(size..)?, next);
+    }
+    match length {
+        BodyLength::Full(n) => data.get(usize::try_from(n).ok()?..),
+        _ => Some(&[]),
+    }
+}

@@ -1,0 +1,505 @@
+//! What holds for every input, whoever made it. Fuzzing (fuzz/) and the property tests (tests/properties.rs) ask
+//! the same questions here.
+
+use std::fs;
+use std::io::{self, Cursor, Read, Write};
+use std::sync::LazyLock;
+use std::time::SystemTime;
+
+use perot_encrypt::certs::keys::{self, RecipientKeys};
+use perot_encrypt::certs::raw::{self, RawCert};
+use perot_encrypt::certs::{Finder, Owner};
+use perot_encrypt::check;
+use perot_encrypt::encrypt::{encrypt, Job, Outcome};
+use perot_encrypt::error::{Error, Reason};
+use perot_encrypt::log::{Level, Log};
+use perot_encrypt::message::inspect::{inspect, Inspection};
+use perot_encrypt::message::lines::Lines;
+use perot_encrypt::message::{assemble, protect, Source};
+use perot_encrypt::openpgp::write_message;
+use perot_encrypt::recipient::Recipient;
+use perot_encrypt::settings::{Loaded, OnError, RawSettings, Settings, SourcePath};
+
+use sequoia_openpgp as openpgp;
+
+use openpgp::armor;
+use openpgp::Cert;
+
+use super::ciphertext::{boundaries_at_line_starts, is_all_ciphertext};
+use super::reference::Reference;
+use super::{armored, decrypt, find, key_for, settings, version6};
+
+/// Keys to encrypt to, of version 4 and 6, and the certificates.
+static KEYS: LazyLock<[(Cert, Vec<u8>); 2]> =
+    LazyLock::new(|| [key_for("me@t.org"), version6("six@t.org")].map(with_certificate));
+
+fn with_certificate(key: Cert) -> (Cert, Vec<u8>) {
+    let armored = armored(&key);
+    (key, armored)
+}
+
+// A message as it may arrive --------------------------------------------------------------------------
+
+/// A message that comes in pieces of any size, and may break off with an error.
+pub struct Delivered<'a> {
+    message: &'a [u8],
+    rest: &'a [u8],
+    /// The size of the largest piece, and what chooses the others.
+    most: usize,
+    random: u64,
+    /// How many reads succeed.
+    reads: usize,
+    pub failed: bool,
+}
+
+impl<'a> Delivered<'a> {
+    /// `cut` says where: 0 is in one piece, 17 is byte by byte.
+    pub fn new(message: &'a [u8], cut: u8) -> Self {
+        Self {
+            message,
+            rest: message,
+            most: 1 << (cut % 17),
+            random: cut.into(),
+            reads: usize::MAX,
+            failed: false,
+        }
+    }
+
+    fn piece(&mut self) -> usize {
+        // xorshift64
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        1 + self.random as usize % self.most
+    }
+}
+
+impl Read for Delivered<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.failed = self.reads == 0;
+        if self.failed {
+            return Err(io::Error::other("as it was meant to"));
+        }
+        self.reads -= 1;
+        let most = if self.random == 0 { buffer.len() } else { self.piece().min(buffer.len()) };
+        self.rest.read(&mut buffer[..most])
+    }
+}
+
+impl Source for Delivered<'_> {
+    fn rewind(&mut self) -> io::Result<()> {
+        self.rest = self.message;
+        Ok(())
+    }
+}
+
+/// Makes long lines of short input: a SUB and the byte behind it stand for about 64 KiB, where lines begin to
+/// come in pieces.
+pub fn stretched(message: &[u8]) -> Vec<u8> {
+    const MOST: usize = 2;
+    let mut parts = message.splitn(MOST + 1, |&b| b == 0x1a);
+    let mut long = parts.next().unwrap_or_default().to_vec();
+    for part in parts {
+        let more = part.first().map_or(0, |&n| usize::from(n));
+        long.resize(long.len() + (64 << 10) - 128 + more, b'x');
+        long.extend_from_slice(part.get(1..).unwrap_or_default());
+    }
+    long
+}
+
+/// Log lines and errors: bounded, and nothing in them that shapes a log.
+struct Harmless;
+
+impl Log for Harmless {
+    fn log(&self, _: Level, line: &str) {
+        assert!(!line.contains(char::is_control) && line.len() < 64 << 10, "{line:?}");
+    }
+}
+
+fn harmless(text: impl ToString) {
+    Harmless.log(Level::Error, &text.to_string());
+}
+
+// Header ----------------------------------------------------------------------------------------------
+
+/// Header split and assembly: the outer header, and both kinds of payload.
+pub fn header(message: &[u8], cut: u8) {
+    lines(message, cut);
+    let reference = Reference::new(message);
+    let inspection = inspect(&mut Cursor::new(message)).unwrap();
+    assert_eq!(inspection.has_content_type, reference.has("content-type"));
+    assert_eq!(inspection.has_transfer_encoding, reference.has("content-transfer-encoding"));
+    for hide_subject in [false, true] {
+        let mut source = Delivered::new(message, cut);
+        let mut outer = Vec::new();
+        assemble::write_header(&mut source, &mut outer, &[recipient()], "BOUNDARY", hide_subject).unwrap();
+        let rest = outer.strip_prefix(reference.outer_header(hide_subject).as_slice());
+        let own = std::str::from_utf8(rest.expect("the fields of the original")).unwrap();
+        assert!(own.starts_with(AGENT) && own.ends_with(OWN_FIELDS) && own.len() < 300, "{own}");
+    }
+    let mut source = Delivered::new(message, cut);
+    let missing = assemble::missing_fields(&mut source, &inspection).unwrap();
+    let mut payload = Vec::new();
+    let size = assemble::write_payload(&mut source, &missing, &mut payload).unwrap();
+    assert!((size, &payload) == (message.len() as u64, &reference.payload()));
+    payload.clear();
+    let size = protect::write_payload(&mut source, &missing, "BOUNDARY", &mut payload).unwrap();
+    assert!((size, &payload) == (message.len() as u64, &reference.payload_with_subject("BOUNDARY")));
+}
+
+const AGENT: &str = "Encrypted-On-Delivery: pgp-mime; agent=\"vnd.perot.encrypt/";
+const OWN_FIELDS: &str = "\";\r\n to=FINGERPRINT\r\nMIME-Version: 1.0\r\nContent-Type: multipart/encrypted; \
+     protocol=\"application/pgp-encrypted\";\r\n boundary=\"BOUNDARY\"\r\n\r\n";
+
+fn recipient() -> RecipientKeys {
+    RecipientKeys {
+        fingerprint: "FINGERPRINT".into(),
+        keys: Vec::new(),
+        reads_seipd1: true,
+        reads_seipd2: false,
+        expired: false,
+        expires: None,
+    }
+}
+
+/// Lines are those of the message, in any cut: a line of up to 64 KiB is one piece, and a line end is in one piece.
+fn lines(message: &[u8], cut: u8) {
+    let mut lines = Lines::new(Delivered::new(message, cut));
+    let mut expected = message.split_inclusive(|&b| b == b'\n');
+    let mut line: &[u8] = b"";
+    while let Some(piece) = lines.next_piece().unwrap() {
+        assert_eq!(piece.begins, line.is_empty());
+        if piece.begins {
+            line = expected.next().unwrap();
+            assert!(piece.bytes.len() == line.len() || piece.bytes.len() >= (64 << 10) - 1);
+        }
+        line = line.strip_prefix(piece.bytes).expect("the bytes of the line");
+        assert!(line != b"\n" || !piece.bytes.ends_with(b"\r"), "half a line end");
+    }
+    assert!(line.is_empty() && expected.next().is_none());
+    assert_eq!(lines.position(), message.len() as u64);
+}
+
+// Inspection ------------------------------------------------------------------------------------------
+
+/// The inspection: its answer is the same in any cut, and nothing readable is taken for encrypted.
+pub fn inspection(message: &[u8], cut: u8) -> Inspection {
+    let inspection = inspect(&mut Cursor::new(message)).unwrap();
+    assert_eq!(inspect(&mut Delivered::new(message, cut)).unwrap(), inspection);
+    if inspection.encrypted {
+        is_all_ciphertext(message)
+            .or_else(|_| is_all_ciphertext(&boundaries_at_line_starts(message)))
+            .expect("all of it is ciphertext");
+    }
+    inspection
+}
+
+// Certificates ----------------------------------------------------------------------------------------
+
+/// Certificates from anywhere: read or refused, and never more than was in the data.
+pub fn certificates(data: &[u8]) {
+    let certs = raw::read(data);
+    let _ = certs.as_ref().map_err(harmless);
+    for raw in certs.iter().flatten() {
+        certificate(raw);
+    }
+    if data.first().is_some_and(|b| b & 0x80 != 0) {
+        same_in_armor(data, certs.as_deref());
+    }
+    let certs = certs.unwrap_or_default();
+    by_setting_and_in_script(data, &certs);
+    in_a_folder(data, &certs);
+}
+
+fn certificate(raw: &RawCert) {
+    assert!(raw.bytes().len() <= raw::MOST_BYTES);
+    let cert = match raw.certificate() {
+        Ok(cert) => cert,
+        Err(why) => return harmless(why),
+    };
+    assert_eq!(cert.fingerprint().to_hex(), raw.summary().unwrap().fingerprint);
+    assert!(!cert.is_tsk() && cert.keys().count() <= 129 && cert.userids().count() <= 256);
+    match keys::choose(&cert, SystemTime::now()) {
+        Ok(keys) => usable(&[keys]),
+        Err(why) => harmless(why),
+    }
+}
+
+/// Something can be encrypted to these keys, or there is a reason why not.
+fn usable(recipients: &[RecipientKeys]) {
+    assert!(!recipients.is_empty() && recipients.iter().all(|r| !r.keys.is_empty() && r.keys.len() <= 128));
+    let mut out = Vec::new();
+    let written = write_message(recipients, &mut out, |payload| {
+        payload.write_all(b"x").map_err(|e| assemble::unwritable(&e))
+    });
+    let _ = written.map_err(harmless);
+}
+
+fn same_in_armor(data: &[u8], certs: Result<&[RawCert], &String>) {
+    let mut armored = armor::Writer::new(Vec::new(), armor::Kind::PublicKey).unwrap();
+    armored.write_all(data).unwrap();
+    let armored = armored.finalize().unwrap();
+    let bytes = |certs: &[RawCert]| certs.iter().map(|c| c.bytes().to_vec()).collect::<Vec<_>>();
+    match (raw::read(&armored), certs) {
+        (Ok(found), Ok(expected)) => assert!(bytes(&found) == bytes(expected)),
+        (Err(found), Err(expected)) => assert_eq!(found, *expected),
+        (found, _) => panic!("armored: {found:?}"),
+    }
+    assert!(!raw::has_wrong_checksum(&armored));
+}
+
+fn by_setting_and_in_script(data: &[u8], certs: &[RawCert]) {
+    let known = |keys: &RecipientKeys| {
+        certs.iter().any(|raw| raw.summary().is_ok_and(|s| s.fingerprint == keys.fingerprint))
+    };
+    let mut settings = settings(&[]);
+    settings.owner_cert = Some(data.to_vec());
+    let answer = |found: Result<Vec<RecipientKeys>, Error>| match found {
+        Ok(keys) => {
+            assert!((1..=16).contains(&keys.len()));
+            keys
+        }
+        Err(why) => {
+            harmless(why);
+            Vec::new()
+        }
+    };
+    let finder = finder(&settings);
+    // What is not armored is taken for base64 there.
+    let keys = answer(finder.owner());
+    assert!(certs.is_empty() || keys.iter().all(known));
+    let literal = Recipient::Literal(data.to_vec());
+    assert!(answer(finder.find(&literal)).iter().all(known));
+    if data.starts_with(b"-----BEGIN PGP ") {
+        let loaded = Loaded { on_error: OnError::TempFail, settings: Ok(settings.clone()) };
+        if let check::Finding::Wrong(why) =
+            check::recipient(&loaded, Owner::default(), data, SystemTime::now(), &Harmless)
+        {
+            harmless(why);
+        }
+    }
+}
+
+fn finder(settings: &Settings) -> Finder<'_> {
+    let owner = Owner { user: "good@t.org", ..Owner::default() };
+    Finder { settings, owner, now: SystemTime::now(), log: &Harmless }
+}
+
+/// Beside a good certificate, in a folder and in a keyring.
+fn in_a_folder(data: &[u8], certs: &[RawCert]) {
+    const ADDRESS: &str = "good@t.org";
+    static GOOD: LazyLock<(Cert, Vec<u8>)> = LazyLock::new(|| with_certificate(key_for(ADDRESS)));
+    let folder = tempfile::tempdir().unwrap();
+    let other = folder.path().join("other.pgp");
+    fs::write(folder.path().join("good.asc"), &GOOD.1).unwrap();
+    fs::write(&other, data).unwrap();
+    let settings = settings(&[folder.path()]);
+    let finder = finder(&settings);
+    let good = GOOD.0.fingerprint().to_hex();
+    let summaries: Vec<_> = certs.iter().filter_map(|raw| raw.summary().ok()).collect();
+    let is_mistakable =
+        summaries.iter().any(|s| s.fingerprint == good || s.addresses.iter().any(|a| a == ADDRESS));
+    match finder.owner() {
+        Ok(keys) => assert!(keys.iter().any(|k| k.fingerprint == good)),
+        Err(why) => assert!(is_mistakable, "{why}"),
+    }
+    let all = finder.list(&settings.sources[0]).unwrap();
+    assert!(all.certs.iter().any(|found| found.cert.fingerprint().to_hex() == good));
+    all.problems.iter().for_each(harmless);
+    let keyring = super::settings(&[&other]);
+    for summary in summaries.iter().take(4) {
+        let recipient = Recipient::Fingerprint(summary.fingerprint.clone());
+        match self::finder(&keyring).find(&recipient) {
+            Ok(keys) => assert!(keys.iter().all(|k| k.fingerprint == summary.fingerprint)),
+            Err(why) => harmless(why),
+        }
+    }
+}
+
+// Settings --------------------------------------------------------------------------------------------
+
+/// Settings and recipients, as texts between NULs: understood, or refused in words fit for a log.
+pub fn configuration(data: &[u8]) {
+    let mut values = data.split(|&b| b == 0).map(|v| Some(v).filter(|v| *v != b"-"));
+    let mut next = || values.next().flatten();
+    let raw = RawSettings { certs: next(), cert: next(), on_error: next(), hide_subject: next() };
+    let mut loaded = Loaded::new(&raw);
+    assert_eq!(
+        loaded.on_error == OnError::Keep,
+        raw.on_error.is_some_and(|v| v.trim_ascii() == b"keep"),
+        "plaintext only if the administrator says so"
+    );
+    match &mut loaded.settings {
+        Ok(settings) => {
+            let certs = raw.certs.map_or_else(|| "".into(), String::from_utf8_lossy);
+            assert!(raw.certs.is_none() || settings.sources.len() == certs.split_whitespace().count());
+            for source in &settings.sources {
+                harmless(perot_encrypt::certs::display(source));
+                assert!(!matches!(source, SourcePath::Absolute(path) if !path.starts_with('/')));
+            }
+            assert_eq!(settings.hide_subject, raw.hide_subject.is_some_and(|v| v.trim_ascii() == b"yes"));
+            // What such a source has depends on the machine.
+            settings.sources.clear();
+        }
+        Err(why) => {
+            assert_eq!(why.reason(), Reason::BadSetting);
+            harmless(why);
+        }
+    }
+    let text = next().unwrap_or_default();
+    if let Ok(recipient) = Recipient::parse(text) {
+        harmless(&recipient);
+    }
+    let user = String::from_utf8_lossy(next().unwrap_or_default());
+    let owner =
+        Owner { user: &user, recipient: next().and_then(|r| std::str::from_utf8(r).ok()), home: None };
+    match check::recipient(&loaded, owner, text, SystemTime::now(), &Harmless) {
+        check::Finding::Good => assert!(loaded.settings.is_ok()),
+        check::Finding::Warning(why) | check::Finding::Wrong(why) | check::Finding::NotFound(why) => {
+            harmless(why)
+        }
+    }
+    if let Ok(settings) = &loaded.settings {
+        let _ = Finder { settings, owner, now: SystemTime::now(), log: &Harmless }.owner().map_err(harmless);
+    }
+}
+
+// The whole -------------------------------------------------------------------------------------------
+
+/// One message and how it is to be encrypted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    pub force: bool,
+    pub hide_subject: bool,
+    /// To a version 6 certificate, too, or instead.
+    pub version6: bool,
+    pub version4: bool,
+    /// Where the message is cut, as for [`Delivered::new`].
+    pub cut: u8,
+    /// After so many reads or writes comes an error.
+    pub reads: Option<usize>,
+    pub writes: Option<usize>,
+}
+
+/// What came of it.
+pub struct Run {
+    result: Result<Outcome, Error>,
+    out: Vec<u8>,
+    failed: Option<Reason>,
+}
+
+/// Takes so many writes, then fails.
+struct Disk<'a> {
+    out: &'a mut Vec<u8>,
+    writes: usize,
+    failed: bool,
+}
+
+impl Write for Disk<'_> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.failed = self.writes == 0;
+        if self.failed {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.writes -= 1;
+        self.out.extend_from_slice(data);
+        Ok(data.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Options {
+    /// Any two bytes.
+    pub fn from_bytes([flags, number]: [u8; 2]) -> Self {
+        let bit = |n: u8| flags & 1 << n != 0;
+        let number_if = |n: u8| bit(n).then_some(usize::from(number));
+        Self {
+            force: bit(0),
+            hide_subject: bit(1),
+            version6: bit(2),
+            version4: !bit(2) || bit(3),
+            cut: if bit(4) { number } else { 0 },
+            reads: number_if(5),
+            writes: number_if(6),
+        }
+    }
+
+    fn keys(self) -> impl Iterator<Item = &'static (Cert, Vec<u8>)> {
+        KEYS.iter().zip([self.version4, self.version6]).filter(|(_, wanted)| *wanted).map(|(key, _)| key)
+    }
+
+    /// Encrypts `message`. `measured` runs what is the product's work, and nothing else.
+    pub fn run(self, message: &[u8], measured: impl FnOnce(&mut dyn FnMut())) -> Run {
+        let recipients: Vec<&[u8]> = self.keys().map(|(_, armored)| armored.as_slice()).collect();
+        let settings = settings(&[]);
+        let job = Job {
+            settings: &settings,
+            owner: Owner::default(),
+            recipients: &recipients,
+            force: self.force,
+            hide_subject: self.hide_subject,
+            now: SystemTime::now(),
+        };
+        let mut out = Vec::with_capacity(most_out(message.len()));
+        let mut source = Delivered::new(message, self.cut);
+        source.reads = self.reads.unwrap_or(usize::MAX);
+        let mut disk = Disk { out: &mut out, writes: self.writes.unwrap_or(usize::MAX), failed: false };
+        let mut result = None;
+        measured(&mut || result = Some(encrypt(&job, &mut source, &mut disk, &Harmless)));
+        let failed = match (source.failed, disk.failed) {
+            (true, _) => Some(Reason::UnreadableMessage),
+            (_, true) => Some(Reason::WriteFailed),
+            _ => None,
+        };
+        Run { result: result.expect("it ran"), out, failed }
+    }
+
+    /// It decrypts to the original, or it was left alone, or there is a reason.
+    pub fn check(self, message: &[u8], run: &Run) {
+        let inspection = inspect(&mut Cursor::new(message)).unwrap();
+        match &run.result {
+            Err(why) => {
+                assert_eq!(Some(why.reason()), run.failed);
+                harmless(why);
+            }
+            Ok(_) if run.failed.is_some() => panic!("an error was overlooked"),
+            Ok(Outcome::AlreadyEncrypted) => {
+                assert!(inspection.encrypted && !self.force && run.out.is_empty());
+            }
+            Ok(Outcome::Encrypted { recipients, bytes_in, bytes_out }) => {
+                assert!(self.force || !inspection.encrypted);
+                assert_eq!((*bytes_in, *bytes_out), (message.len() as u64, run.out.len() as u64));
+                let fingerprints: Vec<_> = self.keys().map(|(key, _)| key.fingerprint().to_hex()).collect();
+                assert_eq!(*recipients, fingerprints);
+                assert!(run.out.len() <= most_out(message.len()), "{} bytes", run.out.len());
+                let hide_subject = self.hide_subject && !inspection.must_be_outermost;
+                self.keys().for_each(|(key, _)| opens(key, message, hide_subject, &run.out));
+            }
+        }
+    }
+}
+
+/// The encrypted message is at most so large: base64 in lines of 66 for 64, a CR for each LF, the header twice.
+fn most_out(message: usize) -> usize {
+    message * 5 + (8 << 10)
+}
+
+/// `out` is the outer header, and what `key` opens is the original.
+fn opens(key: &Cert, message: &[u8], hide_subject: bool, out: &[u8]) {
+    let reference = Reference::new(message);
+    let rest = out.strip_prefix(reference.outer_header(hide_subject).as_slice()).expect("the outer header");
+    assert!(rest.starts_with(AGENT.as_bytes()));
+    let payload = decrypt(rest, key);
+    let expected = if hide_subject {
+        let at = find(&payload, b"protected-headers=\"v1\";\r\n boundary=\"").expect("the subject's part");
+        let boundary = &payload[at..].split(|&b| b == b'"').nth(3).expect("a boundary");
+        reference.payload_with_subject(std::str::from_utf8(boundary).unwrap())
+    } else {
+        reference.payload()
+    };
+    assert!(payload == expected, "another payload");
+    assert!(inspection(out, 0).encrypted, "it would be encrypted once more");
+}
