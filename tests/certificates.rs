@@ -284,7 +284,7 @@ fn hostile_files() {
     let folder = folder();
     let settings = settings(&[folder.path()]);
     for (what, data, refused) in [
-        ("misplaced signatures", flood(1500), "more than 512 signatures of its own"),
+        ("misplaced signatures", flood(1500), "more than 256 signatures of its own"),
         ("a certificate of more than 1 MiB", flood(20_000), "a certificate in it is larger than 1024 KiB"),
         (
             "User IDs without end",

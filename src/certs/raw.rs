@@ -29,7 +29,7 @@ pub const MOST_BYTES: usize = 1 << 20;
 /// check, and some milliseconds with the largest keys, so this bounds the time that a made-up certificate can take.
 const MOST_USER_IDS: usize = 256;
 const MOST_SUBKEYS: usize = 128;
-const MOST_SIGNATURES: usize = 512;
+const MOST_SIGNATURES: usize = 256;
 /// 17 bits are usual.
 const MOST_RSA_EXPONENT_BITS: usize = 32;
 /// The largest that there is (FIPS 186-4, section 4.2).
