@@ -37,7 +37,8 @@ test-deps: rust
 	@tests/install-missing tests/packages tests/packages.tests
 	@tests/unpack-missing $(TARGET)/mta postfix exim4-daemon-light
 
-# The old recipe is measured with GPGIT=/path/to/gpgit, or with a stand-in that runs gpg.
+# The old recipe is measured with GPGIT=/path/to/gpgit.pl (which wants libmail-gnupg-perl and libmime-tools-perl), or
+# with a stand-in that runs gpg.
 bench: deps
 	$(CARGO) run --locked --release --features plugin --example bench
 

@@ -6,11 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use sequoia_openpgp::Cert;
-
 use crate::support::dovecot::{run, Config, Dovecot, Era};
 use crate::support::pages::blocks;
-use crate::support::{armored, armored_secret, decrypt, find, key_for};
+use crate::support::{armored, decrypt, find, key_for, keyring};
 use crate::{message, SECRET};
 
 const ME: &str = "me@domain.com";
@@ -41,19 +39,6 @@ fn dovecot_with_gpgit() -> Dovecot {
     fs::write(&file, fs::read_to_string(&file).unwrap() + &configuration).unwrap();
     dovecot.launch();
     dovecot
-}
-
-/// A keyring of GnuPG with one key, as a user of gpgit has it.
-fn keyring(home: &Path, key: &Cert) {
-    let secret = home.join("secret.asc");
-    fs::write(&secret, armored_secret(key)).unwrap();
-    fs::create_dir(home.join(".gnupg")).unwrap();
-    fs::set_permissions(home.join(".gnupg"), fs::Permissions::from_mode(0o700)).unwrap();
-    let mut import = Command::new("gpg");
-    import.args(["--batch", "--quiet", "--import"]).arg(&secret).env("HOME", home).env_remove("GNUPGHOME");
-    assert!(run(&mut import).status.success());
-    fs::remove_file(secret).unwrap();
-    let _ = Command::new("gpgconf").args(["--kill", "all"]).env("HOME", home).status();
 }
 
 #[test]

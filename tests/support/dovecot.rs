@@ -528,6 +528,20 @@ impl Dovecot {
         let master = self.master.as_ref().unwrap().id();
         processes().into_iter().filter(|p| p.parent == master && p.name == "lmtp").map(|p| p.id).collect()
     }
+
+    /// The process IDs of the programs that `lmtp` processes have started, and those have.
+    pub fn programs_of_lmtp(&self) -> Vec<u32> {
+        let (all, mut parents) = (processes(), self.lmtp_processes());
+        let mut found = Vec::new();
+        while let Some(parent) = parents.pop() {
+            // What is still named lmtp has not become a program yet.
+            let children: Vec<&Process> =
+                all.iter().filter(|p| p.parent == parent && p.name != "lmtp").collect();
+            parents.extend(children.iter().map(|p| p.id));
+            found.extend(children.iter().map(|p| p.id));
+        }
+        found
+    }
 }
 
 impl Dovecot {
@@ -606,6 +620,27 @@ impl Lmtp {
 
     /// Delivers a message that is read piece by piece.
     pub fn deliver_from(&mut self, recipients: &[&str], message: &mut dyn Read) -> Vec<String> {
+        self.transfer(recipients, |stream| {
+            let inner = std::io::BufWriter::new(stream);
+            let mut stuffed = DotStuffer { inner, line_start: true, last: 0 };
+            std::io::copy(message, &mut stuffed)?;
+            stuffed.finish()
+        })
+    }
+
+    /// Delivers a message whose lines end with CRLF and do not begin with a dot, at no cost to the client.
+    pub fn deliver_ready(&mut self, recipients: &[&str], message: &[u8]) -> Vec<String> {
+        self.transfer(recipients, |stream| {
+            stream.write_all(message)?;
+            stream.write_all(b".\r\n")
+        })
+    }
+
+    fn transfer(
+        &mut self,
+        recipients: &[&str],
+        send: impl FnOnce(&mut UnixStream) -> std::io::Result<()>,
+    ) -> Vec<String> {
         self.command("MAIL FROM:<sender@example.net>");
         let mut answers: Vec<String> =
             recipients.iter().map(|recipient| self.command(&format!("RCPT TO:<{recipient}>"))).collect();
@@ -614,9 +649,7 @@ impl Lmtp {
         }
         let answer = self.command("DATA");
         assert!(answer.starts_with("354"), "{answer}");
-        let stream = self.stream.get_mut();
-        let mut stuffed = DotStuffer { inner: std::io::BufWriter::new(stream), line_start: true, last: 0 };
-        let sent = std::io::copy(message, &mut stuffed).and_then(|_| stuffed.finish());
+        let sent = send(self.stream.get_mut());
         for answer in answers.iter_mut().filter(|answer| answer.starts_with("250")) {
             *answer = if sent.is_ok() { self.answer() } else { String::new() };
         }
@@ -683,6 +716,13 @@ impl<W: Write> Write for DotStuffer<W> {
     }
 }
 
+/// The most memory that a process has had resident so far, in bytes (proc(5), VmHWM); `None` if it has ended.
+pub fn peak_memory(process: u32) -> Option<usize> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<usize>().ok()? * 1024)
+}
+
 struct Process {
     id: u32,
     parent: u32,
@@ -722,7 +762,8 @@ pub fn plugin_file() -> PathBuf {
     folder.join("libperot_encrypt.so")
 }
 
-fn modules_dir() -> PathBuf {
+/// Where Dovecot looks for its modules.
+pub fn modules_dir() -> PathBuf {
     let text = fs::read_to_string("/usr/lib/dovecot/dovecot-config").expect("apt install dovecot-dev");
     let value = text.lines().find_map(|l| l.strip_prefix("dovecot_moduledir=")).expect("dovecot_moduledir");
     PathBuf::from(value.trim_matches('"'))

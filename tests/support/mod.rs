@@ -10,7 +10,11 @@ pub mod oracle;
 pub mod pages;
 pub mod reference;
 
+use std::fs;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use perot_encrypt::certs::Owner;
@@ -79,8 +83,21 @@ pub fn armored(cert: &Cert) -> Vec<u8> {
     cert.clone().strip_secret_key_material().armored().to_vec().unwrap()
 }
 
+/// A keyring of GnuPG with one key, as a user of gpgit has it.
+pub fn keyring(home: &Path, key: &Cert) {
+    let secret = home.join("secret.asc");
+    fs::write(&secret, armored_secret(key)).unwrap();
+    fs::create_dir(home.join(".gnupg")).unwrap();
+    fs::set_permissions(home.join(".gnupg"), fs::Permissions::from_mode(0o700)).unwrap();
+    let mut import = Command::new("gpg");
+    import.args(["--batch", "--quiet", "--import"]).arg(&secret).env("HOME", home).env_remove("GNUPGHOME");
+    assert!(dovecot::run(&mut import).status.success());
+    fs::remove_file(secret).unwrap();
+    let _ = Command::new("gpgconf").args(["--kill", "all"]).env("HOME", home).status();
+}
+
 /// Settings with the given sources and nothing else.
-pub fn settings(sources: &[&std::path::Path]) -> Settings {
+pub fn settings(sources: &[&Path]) -> Settings {
     Settings {
         sources: sources.iter().map(|p| SourcePath::Absolute(p.to_str().unwrap().into())).collect(),
         owner_cert: None,

@@ -1,0 +1,201 @@
+//! Deliveries by size, by kind, and many of them.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::process::Command;
+use std::time::Instant;
+
+use crate::measure::{deliver, empty, interleaved, median, rounds, Way};
+use crate::page::{milliseconds, ratio, Page};
+use crate::setup::{
+    message, numbered, Servers, CONNECTIONS, ENCRYPT, ENCRYPT_ONE, GPGIT, KEEP, RSA, SIZES, SMALL, THREE,
+};
+use crate::support::dovecot::{run, Config, Dovecot, Format, Lmtp};
+use crate::support::{armored, key_for, with_crlf};
+
+/// The name of a size, and the times with `keep`, `encrypt` and gpgit.
+pub type Bar = (&'static str, [f64; 3]);
+
+/// Returns the times of the warm process, for the plot.
+pub fn one_message(servers: &Servers, page: &mut Page) -> Vec<Bar> {
+    let [warm, cold] = [false, true].map(|is_cold| by_size(servers, is_cold));
+    page.section("One message", "The time of a delivery, and how many times that of `keep` it is.");
+    if !servers.has_gpgit() {
+        page.text(&format!(
+            "{} stands in for gpgit, which was not at hand: a `filter` that runs gpg, and nothing else, on the whole \
+             message.",
+            servers.old
+        ));
+    }
+    page.text("Warm:");
+    write_sizes(&warm, servers.old, page);
+    page.text("Cold, with the time to connect:");
+    write_sizes(&cold, servers.old, page);
+    for (state, bars, limit) in [("warm", &warm, 1.15), ("cold", &cold, 1.3)] {
+        for (size, [keep, encrypt, _]) in bars {
+            let limit = match *size {
+                "4 kB" | "30 kB" => limit,
+                "25 MB" => 1.5,
+                _ => continue,
+            };
+            page.at_most(&format!("{size}, {state}: `encrypt` / `keep`"), limit, Some(encrypt / keep), "");
+        }
+    }
+    let what = "4 kB, warm: what gpgit adds / what `encrypt` adds";
+    page.at_least(what, 300.0, servers.has_gpgit().then(|| added(warm[0].1)), "");
+    warm
+}
+
+fn by_size(servers: &Servers, is_cold: bool) -> Vec<Bar> {
+    let (dovecot, state) = if is_cold { (&servers.cold, "cold") } else { (&servers.warm, "warm") };
+    let measure = |(name, size)| {
+        eprintln!("one message, {state}: {name}");
+        let rounds = rounds(size);
+        // gpgit takes hundreds of times as long.
+        let few = (rounds / 20).max(3);
+        let ways = [(KEEP, rounds), (ENCRYPT, rounds), (GPGIT, few)];
+        let times =
+            interleaved(&ways.map(|(user, rounds)| Way { dovecot, user, rounds }), is_cold, &message(size));
+        (name, times.try_into().unwrap())
+    };
+    SIZES.into_iter().map(measure).collect()
+}
+
+/// What gpgit adds to `keep`, in times of what `encrypt` does.
+fn added([keep, encrypt, gpgit]: [f64; 3]) -> f64 {
+    // By chance, nothing or less may seem to be added.
+    (gpgit - keep) / (encrypt - keep).max(1e-6)
+}
+
+fn write_sizes(bars: &[Bar], old: &str, page: &mut Page) {
+    let row = |&(name, times): &Bar| {
+        let [keep, encrypt, gpgit] = times;
+        let [first, second, third] = times.map(milliseconds);
+        let added = format!("{:.0}", added(times));
+        [name.into(), first, second, third, ratio(encrypt / keep), ratio(gpgit / keep), added]
+    };
+    let (times, adds) = (format!("{old} / `keep`"), format!("what {old} adds / what `encrypt` adds"));
+    let columns = ["size", "`keep`", "`encrypt`", old, "`encrypt` / `keep`", &times, &adds];
+    page.table(columns, &bars.iter().map(row).collect::<Vec<_>>());
+}
+
+/// Other certificates, and a message that is encrypted already.
+pub fn other_cases(servers: &Servers, page: &mut Page) {
+    eprintln!("other cases");
+    page.section("Other cases", "Messages of 4 kB, warm.");
+    let dovecot = &servers.warm;
+    let message = message(SMALL);
+    let mut rows = Vec::new();
+    let mut add = |cases: &[(&str, &str)], message: &[u8]| {
+        let ways: Vec<Way<'_>> =
+            cases.iter().map(|&(_, user)| Way { dovecot, user, rounds: rounds(SMALL) }).collect();
+        let times = interleaved(&ways, false, message);
+        for ((name, _), time) in cases.iter().zip(&times) {
+            rows.push([(*name).to_owned(), milliseconds(*time), ratio(time / times[0])]);
+        }
+    };
+    let cases = [
+        ("`keep`", KEEP),
+        ("`encrypt`, Curve25519", ENCRYPT),
+        ("`encrypt`, RSA-4096", RSA),
+        ("`encrypt`, three recipients", THREE),
+    ];
+    add(&cases, &message);
+    deliver(&mut Lmtp::connect(&dovecot.path("run/lmtp")), ENCRYPT, &message);
+    let encrypted = with_crlf(&dovecot.only_message(ENCRYPT));
+    empty(dovecot, ENCRYPT);
+    let cases = [("`keep`, encrypted already", KEEP), ("`encrypt`, encrypted already", ENCRYPT)];
+    add(&cases, &encrypted);
+    page.table(["case", "time", "/ `keep`"], &rows);
+}
+
+/// How often each way takes its turn where rates are compared.
+const TURNS: usize = 3;
+
+pub fn throughput(servers: &Servers, page: &mut Page) {
+    let text = "Messages of 30 kB, each connection to a mailbox of its own, warm; messages per second.";
+    page.section("Throughput", text);
+    let message = message(30 << 10);
+    let mut rows = Vec::new();
+    for connections in [1, CONNECTIONS] {
+        eprintln!("throughput: {connections} connection(s)");
+        let each = rounds(message.len()) / connections + 1;
+        let (mut keep, mut encrypt) = (Vec::new(), Vec::new());
+        for _ in 0..TURNS {
+            keep.push(rate(&servers.warm, KEEP, connections, each, &message));
+            encrypt.push(rate(&servers.warm, ENCRYPT, connections, each, &message));
+        }
+        let (keep, encrypt) = (median(keep), median(encrypt));
+        rows.push([
+            connections.to_string(),
+            format!("{keep:.0}"),
+            format!("{encrypt:.0}"),
+            ratio(keep / encrypt),
+        ]);
+    }
+    page.table(["connections", "`keep`", "`encrypt`", "`keep` / `encrypt`"], &rows);
+}
+
+/// Messages per second, over a number of connections at once.
+fn rate(dovecot: &Dovecot, user: &str, connections: usize, each: usize, message: &[u8]) -> f64 {
+    let socket = dovecot.path("run/lmtp");
+    let begin = Instant::now();
+    std::thread::scope(|scope| {
+        for n in 0..connections {
+            let (user, mut session) = (numbered(user, n), Lmtp::connect(&socket));
+            scope.spawn(move || (0..each).for_each(|_| _ = deliver(&mut session, &user, message)));
+        }
+    });
+    let rate = (connections * each) as f64 / begin.elapsed().as_secs_f64();
+    (0..connections).for_each(|n| empty(dovecot, &numbered(user, n)));
+    rate
+}
+
+/// Mail that is there already. (In an mdbox: in a Maildir the time grows with the square of the number of messages,
+/// whatever the script does, for Pigeonhole reads the list anew for each that it stores.)
+pub fn existing(page: &mut Page) {
+    eprintln!("existing mail");
+    let count = 5000;
+    let text = format!(
+        "{count} messages of 4 kB in an mdbox mailbox through `sieve-filter -e -W`, messages per second."
+    );
+    page.section("Existing mail", &text);
+    let dovecot = Dovecot::start(&Config { format: Format::Mdbox, ..Config::default() });
+    fs::write(dovecot.certs().join("me.asc"), armored(&key_for(ENCRYPT))).unwrap();
+    let message = message(SMALL);
+    let (mut keep, mut encrypt) = (Vec::new(), Vec::new());
+    for turn in 0..TURNS {
+        let user = numbered(ENCRYPT, turn);
+        import(&dovecot, &user, &message, count);
+        keep.push(count as f64 / filter(&dovecot, &user, "keep;"));
+        encrypt.push(count as f64 / filter(&dovecot, &user, ENCRYPT_ONE));
+    }
+    let (keep, encrypt) = (median(keep), median(encrypt));
+    let row = [format!("{keep:.0}"), format!("{encrypt:.0}"), ratio(keep / encrypt)];
+    page.table(["`keep`, which changes nothing", "`encrypt`", "`keep` / `encrypt`"], &[row]);
+}
+
+fn import(dovecot: &Dovecot, user: &str, message: &[u8], count: usize) {
+    let maildir = dovecot.home(user).join("import");
+    for folder in ["cur", "new", "tmp"] {
+        fs::create_dir_all(maildir.join(folder)).unwrap();
+    }
+    for n in 0..count {
+        fs::write(maildir.join(format!("cur/17000000{n:05}.M{n}P1.bench:2,S")), message).unwrap();
+    }
+    run(Command::new("chown").args(["-R", "--reference"]).arg(dovecot.home(user)).arg(&maildir));
+    dovecot.doveadm(&["import", "-u", user, &format!("maildir:{}", maildir.display()), "", "all"]);
+    fs::remove_dir_all(maildir).unwrap();
+}
+
+/// How many seconds `sieve-filter` takes.
+fn filter(dovecot: &Dovecot, user: &str, script: &str) -> f64 {
+    let source = dovecot.path("global/filter.sieve");
+    fs::write(&source, script).unwrap();
+    let arguments = ["-e", "-W", "-u", user].map(OsStr::new);
+    let arguments = [&arguments[..], &[source.as_os_str(), "INBOX".as_ref()]].concat();
+    let begin = Instant::now();
+    let output = dovecot.tool("sieve-filter", &arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    begin.elapsed().as_secs_f64()
+}

@@ -1,0 +1,125 @@
+//! Memory, and what it costs to have the plugin at all.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::measure::{interleaved, median, rounds, Way};
+use crate::page::{mebibytes, milliseconds, Page};
+use crate::setup::{message, Servers, ENCRYPT, GPGIT, KEEP, SIZES, SMALL};
+use crate::support::dovecot::{modules_dir, plugin_file, run, Dovecot};
+use crate::support::pages::project;
+
+/// Peaks by size of the message.
+pub fn memory(servers: &Servers, page: &mut Page) {
+    page.section("Memory", "Peak of the resident memory of a new lmtp process that delivers one message.");
+    if servers.has_gpgit() {
+        page.text(
+            "Dovecot limits the memory of a process and of the programs that it starts (`default_vsz_limit`, 256 MB with \
+             Dovecot 2.3, 1 GB with 2.4). For this page the limit is 4 GB. Beyond it gpgit fails, and the message is stored \
+             in clear.",
+        );
+    }
+    let mut encrypt = Vec::new();
+    let mut rows = Vec::new();
+    for (name, size) in SIZES {
+        eprintln!("memory: {name}");
+        let message = message(size);
+        let [keep, ours, gpgit] = [KEEP, ENCRYPT, GPGIT]
+            .map(|user| Way { dovecot: &servers.cold, user, rounds: 1 }.peaks(&message));
+        encrypt.push(ours.0);
+        rows.push([
+            name.into(),
+            mebibytes(keep.0),
+            mebibytes(ours.0),
+            mebibytes(gpgit.0),
+            mebibytes(gpgit.1),
+        ]);
+    }
+    let old = servers.old;
+    let program = format!("{old}: the largest program that is started");
+    page.table(["size", "`keep`", "`encrypt`", old, &program], &rows);
+    let grown = encrypt[SIZES.len() - 1] - encrypt[0];
+    page.at_most("memory for 100 MB, more than for 4 kB", 8.0, Some(grown), " MiB");
+}
+
+/// What it costs to have the plugin at all.
+pub fn footprint(servers: &Servers, page: &mut Page) {
+    eprintln!("footprint");
+    let [linked, all] = ["normal,no-proc-macro", "normal,build"].map(crates);
+    let rows = [
+        ("size, as installed", mebibytes(size(&plugin_file()))),
+        ("size, without its symbol table (`strip`)", mebibytes(stripped_size(&servers.cold))),
+        ("crates in it", linked.to_string()),
+        ("crates that only run when it is compiled", (all - linked).to_string()),
+        (
+            "time of `dlopen` in a process that has Pigeonhole's library",
+            milliseconds(load_time(&servers.cold)),
+        ),
+    ];
+    page.section("Footprint", "The plugin by itself:");
+    page.table(["", ""], &rows.map(|(name, value)| [name.to_owned(), value]));
+    new_process(servers, page);
+}
+
+/// A process that has the plugin, beside one that has not.
+fn new_process(servers: &Servers, page: &mut Page) {
+    let way = |dovecot, user| Way { dovecot, user, rounds: rounds(SMALL) };
+    let ways = [way(&servers.without, KEEP), way(&servers.cold, KEEP), way(&servers.cold, ENCRYPT)];
+    let message = message(SMALL);
+    let times = interleaved(&ways, true, &message);
+    let mut peaks = vec![Vec::new(); ways.len()];
+    for _ in 0..9 {
+        for (peaks, way) in peaks.iter_mut().zip(&ways) {
+            peaks.push(way.peaks(&message).0);
+        }
+    }
+    let peaks: Vec<f64> = peaks.into_iter().map(median).collect();
+    let names = ["`keep`, without the plugin", "`keep`, with the plugin loaded", "`encrypt`"];
+    let row = |(n, name): (usize, &str)| {
+        let more = |values: &[f64], text: fn(f64) -> String| {
+            n.checked_sub(1).map_or(String::new(), |before| text(values[n] - values[before]))
+        };
+        let (time, memory) = (more(&times, milliseconds), more(&peaks, mebibytes));
+        [name.to_owned(), milliseconds(times[n]), time, mebibytes(peaks[n]), memory]
+    };
+    page.text("A new lmtp process that delivers 4 kB, and what it takes more than in the row above:");
+    let rows: Vec<[String; 5]> = names.into_iter().enumerate().map(row).collect();
+    page.table(["", "time", "more", "peak of memory", "more"], &rows);
+    page.at_most("memory that loading the plugin takes", 8.0, Some(peaks[1] - peaks[0]), " MiB");
+}
+
+fn size(file: &Path) -> f64 {
+    fs::metadata(file).unwrap().len() as f64 / f64::from(1 << 20)
+}
+
+fn stripped_size(dovecot: &Dovecot) -> f64 {
+    let stripped = dovecot.path("stripped.so");
+    assert!(run(Command::new("strip").arg("-o").arg(&stripped).arg(plugin_file())).status.success());
+    size(&stripped)
+}
+
+/// How many crates the plugin depends on, by some kinds of dependencies.
+fn crates(kinds: &str) -> usize {
+    let arguments = ["tree", "--offline", "--locked", "--prefix=none", "--features=plugin", "--edges", kinds];
+    let tree = run(Command::new(env!("CARGO")).current_dir(project("")).args(arguments));
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    let tree = String::from_utf8_lossy(&tree.stdout);
+    let crates: BTreeSet<&str> = tree.lines().map(|line| line.trim_end_matches(" (*)")).collect();
+    crates.len() - 1
+}
+
+/// Seconds that `dlopen` takes in a fresh process that has Pigeonhole's library.
+fn load_time(dovecot: &Dovecot) -> f64 {
+    let program = dovecot.path("load");
+    let source = project("examples/bench/load.c");
+    assert!(run(Command::new("cc").arg("-o").arg(&program).arg(source)).status.success());
+    let library = modules_dir().with_file_name("libdovecot-sieve.so.0");
+    let load = |_| {
+        let output = run(Command::new(&program).arg(&library).arg(plugin_file()));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().parse::<f64>().unwrap() / 1e9
+    };
+    median((0..rounds(SMALL)).map(load).collect())
+}

@@ -1,0 +1,45 @@
+//! `make bench`: what encryption costs in a real Dovecot. Deliveries over LMTP, side by side in one run and
+//! interleaved: a Sieve `keep`, our `encrypt`, and the old recipe, `filter "gpgit"`. Mail is stored in memory
+//! (/dev/shm), so that no disk hides anything.
+//!
+//! It writes doc/benchmark.md and doc/benchmark.svg. The gpgit of `GPGIT=/path/to/gpgit.pl` is used; without it, a
+//! stand-in that runs `gpg --encrypt` on the whole message. `ROUNDS=n` sets how often each small message is
+//! delivered (200).
+//!
+//! `setup` makes the servers, `measure` takes times and memory, `page` and `plot` write. Each of the others has the
+//! sections of one topic.
+
+mod certificates;
+mod deliveries;
+mod footprint;
+mod measure;
+mod page;
+mod plot;
+mod setup;
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use page::Page;
+use setup::Servers;
+use support::pages::project;
+
+fn main() {
+    if Path::new("/dev/shm").is_dir() {
+        std::env::set_var("TMPDIR", "/dev/shm");
+    }
+    let servers = Servers::start();
+    let mut page = Page::default();
+    let bars = deliveries::one_message(&servers, &mut page);
+    deliveries::other_cases(&servers, &mut page);
+    deliveries::throughput(&servers, &mut page);
+    deliveries::existing(&mut page);
+    certificates::certificates(&servers, &mut page);
+    footprint::memory(&servers, &mut page);
+    footprint::footprint(&servers, &mut page);
+    fs::write(project("doc/benchmark.md"), page.finish()).unwrap();
+    fs::write(project("doc/benchmark.svg"), plot::plot(&bars, servers.old)).unwrap();
+    println!("doc/benchmark.md and doc/benchmark.svg are written.");
+}

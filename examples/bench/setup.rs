@@ -1,0 +1,177 @@
+//! The servers that are compared, their users, and messages for them.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use base64::Engine;
+use sequoia_openpgp::cert::CipherSuite;
+use sequoia_openpgp::parse::Parse;
+use sequoia_openpgp::{Cert, Message, Packet, PacketPile};
+
+use crate::measure::{deliver, empty};
+use crate::support::dovecot::{run, Config, Dovecot, Lmtp};
+use crate::support::{armored, builder, ciphertext, find, key_for, keyring};
+
+/// The users, named by what their script does.
+pub const KEEP: &str = "keep@bench.test";
+pub const ENCRYPT: &str = "encrypt@bench.test";
+pub const GPGIT: &str = "gpgit@bench.test";
+pub const RSA: &str = "rsa@bench.test";
+pub const THREE: &str = "three@bench.test";
+const USERS: [(&str, &str); 5] = [
+    (KEEP, "keep;"),
+    (ENCRYPT, ENCRYPT_OWNER),
+    (GPGIT, "require \"vnd.dovecot.filter\"; filter \"gpgit\" \"encrypt@bench.test\";"),
+    (RSA, ENCRYPT_OWNER),
+    (
+        THREE,
+        "require \"vnd.perot.encrypt\"; encrypt [\"encrypt@bench.test\", \"rsa@bench.test\", \"three@bench.test\"];",
+    ),
+];
+pub const ENCRYPT_OWNER: &str = "require \"vnd.perot.encrypt\"; encrypt;";
+pub const ENCRYPT_ONE: &str = "require \"vnd.perot.encrypt\"; encrypt \"encrypt@bench.test\";";
+
+/// One of several users who do the same.
+pub fn numbered(user: &str, n: usize) -> String {
+    format!("{n}-{user}")
+}
+
+/// How many of them [`KEEP`] and [`ENCRYPT`] have.
+pub const CONNECTIONS: usize = 4;
+
+pub const SMALL: usize = 4 << 10;
+pub const SIZES: [(&str, usize); 5] =
+    [("4 kB", SMALL), ("30 kB", 30 << 10), ("1 MB", 1 << 20), ("25 MB", 25 << 20), ("100 MB", 100 << 20)];
+
+/// A message of about the given size: lines of base64, as of an attachment, which cannot be compressed much.
+pub fn message(size: usize) -> Vec<u8> {
+    let mut message = b"From: a@example.org\r\nSubject: x\r\nContent-Type: application/octet-stream\r\n\
+                        Content-Transfer-Encoding: base64\r\n\r\n"
+        .to_vec();
+    let mut random = vec![0; size.saturating_sub(message.len()) / 78 * 57];
+    sequoia_openpgp::crypto::random(&mut random).unwrap();
+    for line in random.chunks(57) {
+        message.extend_from_slice(base64::engine::general_purpose::STANDARD.encode(line).as_bytes());
+        message.extend_from_slice(b"\r\n");
+    }
+    message
+}
+
+/// The servers. All have the same users, scripts and certificates.
+pub struct Servers {
+    /// Its lmtp processes serve any number of connections.
+    pub warm: Dovecot,
+    /// It starts an lmtp process for each connection.
+    pub cold: Dovecot,
+    /// The same, and the plugin is not loaded.
+    pub without: Dovecot,
+    /// The name of what runs as gpgit.
+    pub old: &'static str,
+}
+
+impl Servers {
+    pub fn start() -> Self {
+        let rsa = builder(RSA).set_cipher_suite(CipherSuite::RSA4k).generate().unwrap().0;
+        let keys = [("encrypt", key_for(ENCRYPT)), ("rsa", rsa), ("three", key_for(THREE))];
+        let servers = Self {
+            warm: start(false, true, &keys),
+            cold: start(true, true, &keys),
+            without: start(true, false, &keys),
+            old: if gpgit().is_some() { "gpgit" } else { "`gpg --encrypt`" },
+        };
+        for dovecot in [&servers.warm, &servers.cold] {
+            check(dovecot, ENCRYPT, &keys[0].1);
+            check(dovecot, GPGIT, &keys[0].1);
+        }
+        servers
+    }
+
+    /// Whether it is gpgit itself.
+    pub fn has_gpgit(&self) -> bool {
+        gpgit().is_some()
+    }
+}
+
+fn gpgit() -> Option<PathBuf> {
+    std::env::var_os("GPGIT").map(PathBuf::from)
+}
+
+fn start(one_connection: bool, plugin: bool, keys: &[(&str, Cert)]) -> Dovecot {
+    let mut dovecot = Dovecot::prepare(&config(one_connection, plugin));
+    install_gpgit(&dovecot, &keys[0].1);
+    for (name, key) in keys {
+        fs::write(dovecot.certs().join(name).with_extension("asc"), armored(key)).unwrap();
+    }
+    for (user, script) in USERS {
+        dovecot.script(user, script);
+    }
+    for n in 0..CONNECTIONS {
+        dovecot.script(&numbered(KEEP, n), "keep;");
+        dovecot.script(&numbered(ENCRYPT, n), ENCRYPT_ONE);
+    }
+    dovecot.launch();
+    dovecot
+}
+
+fn config(one_connection: bool, plugin: bool) -> Config {
+    let (count, requests) = if one_connection { (1, "1") } else { (0, "unlimited") };
+    let (ours, yes) = if plugin { ("sieve_perot_encrypt", "yes") } else { ("", "no") };
+    // gpgit takes more memory for large messages than Dovecot gives it by default.
+    let memory = "vsz_limit = 4G";
+    let filter = "sieve_filter_bin_dir = {dir}/bin\nsieve_filter_exec_timeout = 600s\n";
+    Config {
+        plugin_23: format!(
+            "sieve_plugins = {ours} sieve_extprograms\nsieve_extensions = +vnd.dovecot.filter\n{filter}"
+        ),
+        extra_23: format!("service lmtp {{\n  service_count = {count}\n  {memory}\n}}\n"),
+        extra_24: format!(
+            "sieve_plugins {{\n  sieve_perot_encrypt = {yes}\n  sieve_extprograms = yes\n}}\n\
+             sieve_extensions {{\n  vnd.dovecot.filter = yes\n}}\n{filter}\
+             service lmtp {{\n  restart_request_count = {requests}\n  {memory}\n}}\n"
+        ),
+        // gpgit takes the home of who runs it from /etc/passwd.
+        mail_server_users: true,
+        ..Config::default()
+    }
+}
+
+/// What `filter "gpgit"` runs, and a keyring for it: that of `vmail`, to whom all mailboxes belong.
+fn install_gpgit(dovecot: &Dovecot, key: &Cert) {
+    let program = dovecot.path("bin/gpgit");
+    fs::create_dir(dovecot.path("bin")).unwrap();
+    match gpgit() {
+        Some(path) => drop(fs::copy(&path, &program).unwrap_or_else(|e| panic!("{}: {e}", path.display()))),
+        None => {
+            let options = "--batch --quiet --no-options --trust-model always --armor --encrypt";
+            fs::write(&program, format!("#!/bin/sh\nHOME=~vmail exec gpg {options} --recipient \"$1\"\n"))
+                .unwrap();
+        }
+    }
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let home = dovecot.home("vmail");
+    keyring(&home, key);
+    run(Command::new("chown").args(["-R", "--reference"]).arg(&home).arg(home.join(".gnupg")));
+}
+
+/// Makes sure that a user's mail is encrypted to `key`. A filter that fails leaves it in clear, and is fast.
+fn check(dovecot: &Dovecot, user: &str, key: &Cert) {
+    let message = message(SMALL);
+    deliver(&mut Lmtp::connect(&dovecot.path("run/lmtp")), user, &message);
+    let stored = dovecot.only_message(user);
+    empty(dovecot, user);
+    let line = &message[message.len() - 78..message.len() - 2];
+    let in_clear = find(&stored, line).is_some() || find(&stored, b"-----BEGIN PGP MESSAGE-----").is_none();
+    assert!(
+        !in_clear,
+        "{user}: stored in clear. gpgit wants libmail-gnupg-perl and libmime-tools-perl.\n{}",
+        dovecot.log()
+    );
+    let encrypted = PacketPile::from(Message::from_bytes(ciphertext(&stored)).expect("an OpenPGP message"));
+    let Some(Packet::PKESK(session_key)) = encrypted.children().next() else {
+        panic!("{user}: no recipient")
+    };
+    let recipient = session_key.recipient().expect("a recipient");
+    assert!(key.keys().any(|k| k.key().key_handle().aliases(&recipient)), "{user}: to somebody else");
+}
