@@ -39,3 +39,29 @@ pub fn blocks(page: &str, heading: &str) -> Vec<String> {
     assert!(!blocks.is_empty(), "{page} has no fenced block below '{heading}'");
     blocks
 }
+
+/// The rows of all tables of a page, without their heads, each with the heading of its section in front.
+/// `\|` is a bar in a cell.
+pub fn rows(page: &str) -> Vec<(String, Vec<String>)> {
+    let (mut heading, mut in_table, mut rows) = (String::new(), false, Vec::new());
+    for line in read(page).lines() {
+        if line.starts_with('#') {
+            heading = line.trim_start_matches('#').trim().to_owned();
+        }
+        if line.starts_with("| ") && in_table && !line.starts_with("| ---") {
+            let line = line.trim_matches('|').replace("\\|", "\0");
+            let cells = line.split('|').map(|cell| cell.trim().replace('\0', "|"));
+            rows.push((heading.clone(), cells.collect()));
+        }
+        in_table = line.starts_with("| ");
+    }
+    assert!(!rows.is_empty(), "{page} has no table");
+    rows
+}
+
+/// The text of the code span with which `cell` begins.
+pub fn code(cell: &str) -> &str {
+    let fence = &cell[..cell.len() - cell.trim_start_matches('`').len()];
+    let code = cell[fence.len()..].split(fence).next().filter(|_| !fence.is_empty());
+    code.unwrap_or_else(|| panic!("no code span: {cell}")).trim()
+}
