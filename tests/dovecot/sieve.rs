@@ -109,7 +109,7 @@ fn elgamal() -> Subkey {
 
 /// Files that are refused, in an OpenPGP certificate directory: in their order in `files.sieve`.
 fn write_faulty_files(folder: &Path, certificate: &Cert) {
-    let binary = certificate.clone().strip_secret_key_material().to_vec().unwrap();
+    let binary = binary(certificate);
     let armored = armored(certificate);
     let block = |kind: &str, content: &str| {
         format!("-----BEGIN PGP {kind}-----\n\n{content}\n-----END PGP {kind}-----\n").into_bytes()
@@ -152,6 +152,10 @@ fn write_faulty_files(folder: &Path, certificate: &Cert) {
     }
 }
 
+fn binary(certificate: &Cert) -> Vec<u8> {
+    certificate.clone().strip_secret_key_material().to_vec().unwrap()
+}
+
 /// A private Dovecot with all that scripts in tests/sieve name.
 struct Rig {
     dovecot: Dovecot,
@@ -174,9 +178,11 @@ impl Rig {
         let many: Vec<u8> = (0..17).flat_map(|_| armored(&key_for("many@t.org"))).collect();
         fs::write(dovecot.certs().join("many.asc"), many).unwrap();
         let user_ids = (0..256).flat_map(|n| Packet::from(UserID::from(format!("{n}"))).to_vec().unwrap());
-        let flood = key_for("flood@t.org").strip_secret_key_material().to_vec().unwrap();
+        let flood = binary(&key_for("flood@t.org"));
         fs::write(dovecot.certs().join("flood.pgp"), flood.into_iter().chain(user_ids).collect::<Vec<_>>())
             .unwrap();
+        let user_id = Packet::from(UserID::from("<named@t.org>")).to_vec().unwrap();
+        fs::write(dovecot.certs().join("named@t.org.pgp"), [binary(me), user_id].concat()).unwrap();
         for folder in ["files", "empty", "faulty", "locked"] {
             fs::create_dir(dovecot.path(folder)).unwrap();
         }
@@ -185,7 +191,7 @@ impl Rig {
             fs::write(dovecot.path("faulty").join(format!("{number}.asc")), "").unwrap();
         }
         let of_another_version = fs::read(dovecot.path("files/0b").join("0b".repeat(19))).unwrap();
-        let keyring = [me.clone().strip_secret_key_material().to_vec().unwrap(), of_another_version].concat();
+        let keyring = [binary(me), of_another_version].concat();
         fs::write(dovecot.path("keyring.pgp"), keyring).unwrap();
         fs::set_permissions(dovecot.path("locked"), fs::Permissions::from_mode(0o000)).unwrap();
         Self { dovecot, certificates }

@@ -65,3 +65,24 @@ pub fn code(cell: &str) -> &str {
     let code = cell[fence.len()..].split(fence).next().filter(|_| !fence.is_empty());
     code.unwrap_or_else(|| panic!("no code span: {cell}")).trim()
 }
+
+/// `text` with `<>` in the place of all that stands between `open` and `close`.
+pub fn template(text: &str, open: char, close: char) -> String {
+    let mut parts = text.split(open);
+    let mut template = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (_, after) = part.split_once(close).unwrap_or_else(|| panic!("'{close}' is missing: {text}"));
+        template += "<>";
+        template += after;
+    }
+    template
+}
+
+/// Whether a line has the parts of a message in their order.
+pub fn says(line: &str, template: &str) -> bool {
+    let mut rest = Some(line);
+    for part in template.split("<>") {
+        rest = rest.and_then(|rest| rest.split_once(part)).map(|(_, after)| after);
+    }
+    rest.is_some()
+}

@@ -12,5 +12,6 @@ encrypt "subkey-old@t.org";
 encrypt "subkey-elgamal@t.org";
 encrypt "subkey-expired@t.org";
 encrypt "subkey-future@t.org";
+encrypt "named@t.org";
 encrypt "many@t.org";
 encrypt "flood@t.org";
