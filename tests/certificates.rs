@@ -418,3 +418,33 @@ fn a_literal_stands_for_16_certificates_at_most() {
         "the certificate in the script has 17 certificates for one recipient, and 16 is the most: remove old ones"
     );
 }
+
+/// No address, no home: `sieve-filter` for a system user, or a userdb without homes.
+#[test]
+fn what_is_said_when_it_is_not_known_who_the_owner_is() {
+    let home = folder();
+    fs::create_dir(home.path().join("pgp-certs")).unwrap();
+    let sources = vec![SourcePath::Home("pgp-certs".into()), SourcePath::Home("none".into())];
+    let settings = Settings { sources, owner_cert: None, hide_subject: false };
+    let said = |home: Option<&str>, recipient: Option<&str>| {
+        let owner = Owner { user: "me", recipient, home };
+        Finder { settings: &settings, owner, now: SystemTime::now(), log: &() }
+            .owner()
+            .unwrap_err()
+            .to_string()
+    };
+    let path = home.path().display();
+    assert_eq!(
+        said(home.path().to_str(), None),
+        format!(
+            "the user name me is no address, there is no envelope, and below the home directory there is not one certificate \
+             but 0: {path}/pgp-certs (no certificate), {path}/none (not there). Name the recipient in the script, or set \
+             sieve_perot_encrypt_cert"
+        )
+    );
+    assert_eq!(
+        said(None, Some(ME)),
+        "no certificate for me@example.org. Searched: ~/pgp-certs (the user has no home directory), ~/none (the user has no \
+         home directory). Put one there, or correct sieve_perot_encrypt_certs"
+    );
+}

@@ -19,6 +19,7 @@ mod mta;
 mod readers;
 mod saved;
 mod scripts;
+mod sieve;
 mod streaming;
 mod subject;
 mod users;

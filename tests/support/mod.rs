@@ -73,6 +73,13 @@ pub fn version6(address: &str) -> Cert {
     builder(address).set_profile(Profile::RFC9580).unwrap().generate().unwrap().0
 }
 
+/// A version 6 certificate that says of itself that it reads SEIPDv2 only.
+pub fn only_seipd2(address: &str) -> Cert {
+    let features = openpgp::types::Features::empty().set_seipdv2();
+    let builder = builder(address).set_profile(Profile::RFC9580).unwrap();
+    builder.set_features(features).unwrap().generate().unwrap().0
+}
+
 /// A certificate with its secret key, armored: what must never be on a server.
 pub fn armored_secret(cert: &Cert) -> Vec<u8> {
     cert.as_tsk().armored().to_vec().unwrap()
