@@ -181,6 +181,19 @@ fn a_file_named_after_the_address_speaks_for_the_folder() {
     assert!(found(&support::settings(&[&below]), "a/../../other@example.org").is_err());
 }
 
+/// The address comes from a script, and with a variable from a message.
+#[test]
+fn what_is_said_of_a_file_named_after_the_address_is_printable() {
+    let folder = folder();
+    let address = "a\u{202e}%s@t.org";
+    // Nobody has signed it, and so the certificate is not taken.
+    let user_id = Packet::from(sequoia_openpgp::packet::UserID::from(format!("<{address}>")));
+    let claiming = [binary(&key_for("b@t.org")), user_id.to_vec().unwrap()].concat();
+    fs::write(folder.path().join(format!("{address}.pgp")), claiming).unwrap();
+    let error = found(&settings(&[folder.path()]), address).unwrap_err();
+    assert!(error.contains("(1 certificate in the file named a?%s@t.org)"), "{error}");
+}
+
 #[test]
 fn changes_are_seen_at_once() {
     let folder = folder();

@@ -9,6 +9,7 @@ pub mod mta;
 pub mod oracle;
 pub mod pages;
 pub mod reference;
+pub mod valgrind;
 
 use std::fs;
 use std::io::Read;
