@@ -197,8 +197,6 @@ static struct istream *perot_temp_finish(struct perot_temp *temp)
 		input = i_stream_create_fd_autoclose(&temp->fd, IO_BLOCK_SIZE);
 	}
 	i_stream_set_name(input, "(encrypted message)");
-	/* What sieve_message_substitute() asks for, and what a regular file and memory are */
-	input->blocking = TRUE;
 	return input;
 }
 
@@ -262,6 +260,14 @@ int perot_temp_substitute(struct perot_temp *temp,
 			    error_r) < 0)
 		return -1;
 	input = perot_temp_finish(temp);
+	if (!input->seekable) {
+		/* Dovecot could not tell what kind of file it is. It would go on from where it was written
+		   last, as with a pipe, and store an empty message. */
+		i_stream_unref(&input);
+		*error_r = "the encrypted message cannot be read back from "
+			"mail_temp_dir";
+		return -1;
+	}
 	ret = sieve_message_substitute(renv->msgctx, input);
 	i_stream_unref(&input);
 	if (ret < 0) {

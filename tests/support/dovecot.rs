@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener};
 use std::os::unix::fs::{chown, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
@@ -583,7 +583,11 @@ impl Lmtp {
         let mut answer = String::new();
         loop {
             let mut line = String::new();
-            self.stream.read_line(&mut line).unwrap();
+            match self.stream.read_line(&mut line) {
+                // The process on the other side ended with data of ours unread.
+                Err(e) if e.kind() == ErrorKind::ConnectionReset => {}
+                read => drop(read.unwrap()),
+            }
             let last = line.as_bytes().get(3) != Some(&b'-');
             answer += &line;
             if last {
@@ -703,7 +707,7 @@ fn processes() -> Vec<Process> {
 }
 
 /// All regular files below a folder.
-fn files(folder: &Path) -> Vec<PathBuf> {
+pub fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         match entry.file_type() {
