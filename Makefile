@@ -3,6 +3,7 @@
 # make try        shows it at work in a private Dovecot; MAIL=file.eml takes a message of yours
 # make test       runs all tests
 # make bench      measures deliveries, and writes doc/benchmark.md (cargo bench: the core alone)
+# make soak       delivers many messages at once, N=2000 or as many as you say, and looks at each
 # make test-hosts runs the tests on other Debian releases, in chroots (as root)
 
 CARGO ?= cargo
@@ -13,6 +14,7 @@ TEST_FEATURES = $(FEATURES),inject-panic
 # Postfix runs as root only, and so do the tests with it.
 NOT_ROOT = $(filter-out 0,$(shell id -u))
 HOSTS ?= trixie
+N ?= 2000
 
 DOVECOT_CONFIG ?= $(firstword $(wildcard /usr/lib/dovecot/dovecot-config /usr/lib64/dovecot/dovecot-config \
 	/usr/local/lib/dovecot/dovecot-config))
@@ -21,7 +23,7 @@ MODULEDIR ?= $(shell . $(DOVECOT_CONFIG) && echo $$dovecot_moduledir)
 PLUGIN = lib90_sieve_perot_encrypt_plugin.so
 SETTINGS = libsieve_perot_encrypt_settings.so
 
-.PHONY: all rust deps test-deps try test test-library test-dovecot test-hosts bench install lint clean
+.PHONY: all rust deps test-deps try test test-library test-dovecot test-hosts soak bench install lint clean
 
 all: rust
 	$(CARGO) build --locked --release --features $(FEATURES),man
@@ -54,6 +56,11 @@ test-library: rust
 test-dovecot: test-deps
 	$(CARGO) test --locked --features $(TEST_FEATURES) $(if $(NOT_ROOT),-- --skip postfix)
 	@test -z "$(NOT_ROOT)" || echo "Not run, because they need root: the tests with Postfix"
+
+# In memory: 100000 messages make a log of 60 MB, and else nothing is kept.
+soak: test-deps
+	SOAK=$(N) TMPDIR=$(or $(wildcard /dev/shm),/tmp) $(CARGO) test --locked --features $(TEST_FEATURES) --test dovecot -- \
+		--nocapture load::
 
 test-hosts: rust
 	tests/hosts $(HOSTS)

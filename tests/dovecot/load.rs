@@ -10,7 +10,7 @@ use sequoia_openpgp::parse::{PacketParser, PacketParserResult, Parse};
 use sequoia_openpgp::policy::StandardPolicy;
 use sequoia_openpgp::{Cert, KeyHandle, Packet};
 
-use crate::support::dovecot::{files, Config, Dovecot, Lmtp};
+use crate::support::dovecot::{files, memory, Config, Dovecot, Lmtp};
 use crate::support::{
     armored, builder, ciphertext, decrypt, encrypt_to, key_for, settings, version6, with_crlf,
 };
@@ -137,12 +137,8 @@ fn deliver(dovecot: &Dovecot, clients: &mut [Client], numbers: &Range<usize>, en
 
 /// What each process has: resident memory in KiB (proc(5), VmRSS), and descriptors.
 fn resources(dovecot: &Dovecot) -> BTreeMap<u32, (usize, usize)> {
-    let of = |process: u32| {
-        let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        let memory = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-        (process, (memory, fs::read_dir(format!("/proc/{process}/fd")).unwrap().count()))
-    };
+    let descriptors = |process| fs::read_dir(format!("/proc/{process}/fd")).unwrap().count();
+    let of = |process| (process, (memory(process, "VmRSS:"), descriptors(process)));
     dovecot.lmtp_processes().into_iter().map(of).collect()
 }
 

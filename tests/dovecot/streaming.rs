@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::dovecot::{Config, Dovecot, Lmtp};
+use crate::support::dovecot::{memory, Config, Dovecot, Lmtp};
 use crate::support::{armored, decrypt, key_for};
 use crate::{assert_nothing_stored, message, script, start, SECRET};
 
@@ -11,23 +11,17 @@ const MIB: usize = 1 << 20;
 /// How much more memory a message of 100 MiB may take than one of 10 KiB.
 const MOST_MORE: usize = 32 * MIB;
 
-/// The most memory that a process has had resident so far, in bytes (proc(5), VmHWM).
-fn peak(process: u32) -> usize {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find(|l| l.starts_with("VmHWM:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
-}
-
 /// Delivers a small message, then `big`, in one process, and returns how much more memory it took.
 fn growth(dovecot: &Dovecot, big: &[u8]) -> (String, usize) {
     let mut session = Lmtp::connect(&dovecot.path("run/lmtp"));
     let small = [message("small"), vec![b'x'; 10 << 10]].concat();
     assert!(session.deliver(&[ME], &small).remove(0).starts_with("250 "), "{}", dovecot.log());
     let processes = dovecot.lmtp_processes();
-    let before: Vec<usize> = processes.iter().map(|&p| peak(p)).collect();
+    let before: Vec<usize> = processes.iter().map(|&p| memory(p, "VmHWM:") << 10).collect();
     fs::remove_dir_all(dovecot.home(ME).join("Maildir")).unwrap();
     let answer = session.deliver(&[ME], big).remove(0);
-    let more = processes.iter().zip(before).map(|(&p, before)| peak(p) - before).max().unwrap();
+    let more =
+        processes.iter().zip(before).map(|(&p, before)| (memory(p, "VmHWM:") << 10) - before).max().unwrap();
     (answer, more)
 }
 

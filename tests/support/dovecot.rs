@@ -706,6 +706,13 @@ fn processes() -> Vec<Process> {
     found
 }
 
+/// What a process has of memory, in KiB: a line of proc(5), for instance `VmHWM:`, the most that was resident so far.
+pub fn memory(process: u32, line: &str) -> usize {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|l| l.strip_prefix(line)).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
 /// All regular files below a folder.
 pub fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
