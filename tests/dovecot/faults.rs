@@ -267,8 +267,11 @@ fn too_little_memory() {
     const STEP: usize = 128;
     // What `vsz_limit` does to a process, without a Dovecot for each value.
     let lmtp = "service lmtp {\n  executable = {dir}/limited\n}\n";
-    let one = "service lmtp {\n  service_count = 1\n}\n";
-    let config = Config { extra_23: [lmtp, one].concat(), extra_24: lmtp.into(), ..Config::default() };
+    let config = Config {
+        extra_23: format!("{lmtp}service lmtp {{\n  service_count = 1\n}}\n"),
+        extra_24: format!("{lmtp}service lmtp {{\n  restart_request_count = 1\n}}\n"),
+        ..Config::default()
+    };
     let mut dovecot = Dovecot::prepare(&config);
     let limited = dovecot.path("limited");
     let limit = dovecot.path("limit");
@@ -317,7 +320,7 @@ fn too_little_memory() {
             }
         }
     }
-    assert!(taken > 0 && refused > 0);
+    assert!(taken > 0 && refused > 0, "{least} to {most}: {taken} {refused}\n{}", dovecot.log());
 }
 
 // The certificate file -----------------------------------------------------------------------------
