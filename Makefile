@@ -5,6 +5,7 @@
 # make bench      measures deliveries, and writes doc/benchmark.md (cargo bench: the core alone)
 # make memcheck   runs the tests with Dovecot under valgrind; ONLY=name for some of them
 # make miri       runs the border to C in Miri; needs `rustup +nightly component add miri rust-src`
+# make soak       delivers many messages at once, N=2000 or as many as you say, and looks at each
 # make test-hosts runs the tests on other Debian releases, in chroots (as root)
 # make deny       checks the crates that this is made of: licences, versions, where they come from (deny.toml)
 # make advisories checks them for known faults, with the database on github.com
@@ -21,6 +22,7 @@ HOSTS ?= trixie
 DENY_VERSION = 0.20.2
 DENY_ROOT = $(TARGET)/tools/cargo-deny-$(DENY_VERSION)
 DENY = $(DENY_ROOT)/bin/cargo-deny --locked check -D warnings
+N ?= 2000
 
 DOVECOT_CONFIG ?= $(firstword $(wildcard /usr/lib/dovecot/dovecot-config /usr/lib64/dovecot/dovecot-config \
 	/usr/local/lib/dovecot/dovecot-config))
@@ -29,8 +31,8 @@ MODULEDIR ?= $(shell . $(DOVECOT_CONFIG) && echo $$dovecot_moduledir)
 PLUGIN = lib90_sieve_perot_encrypt_plugin.so
 SETTINGS = libsieve_perot_encrypt_settings.so
 
-.PHONY: all rust deps test-deps try test test-library test-dovecot memcheck miri test-hosts bench install lint deny \
-	advisories clean
+.PHONY: all rust deps test-deps try test test-library test-dovecot memcheck miri soak test-hosts bench install lint \
+	deny advisories clean
 
 all: rust
 	$(CARGO) build --locked --release --features $(FEATURES),man
@@ -77,6 +79,11 @@ memcheck: test-deps
 # OpenSSL cannot be called in Miri: this is the border, with a host made of Rust.
 miri:
 	MIRIFLAGS=-Zmiri-disable-isolation $(CARGO) +nightly miri test --locked --features inject-panic --lib ffi::
+
+# In memory: 100000 messages make a log of 60 MB, and else nothing is kept.
+soak: test-deps
+	SOAK=$(N) TMPDIR=$(or $(wildcard /dev/shm),/tmp) $(CARGO) test --locked --features $(TEST_FEATURES) --test dovecot -- \
+		--nocapture load::
 
 test-hosts: rust
 	tests/hosts $(HOSTS)

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener};
 use std::os::unix::fs::{chown, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
@@ -619,7 +619,11 @@ impl Lmtp {
         let mut answer = String::new();
         loop {
             let mut line = String::new();
-            self.stream.read_line(&mut line).unwrap();
+            match self.stream.read_line(&mut line) {
+                // The process on the other side ended with data of ours unread.
+                Err(e) if e.kind() == ErrorKind::ConnectionReset => {}
+                read => drop(read.unwrap()),
+            }
             let last = line.as_bytes().get(3) != Some(&b'-');
             answer += &line;
             if last {
@@ -738,11 +742,17 @@ impl<W: Write> Write for DotStuffer<W> {
     }
 }
 
-/// The most memory that a process has had resident so far, in bytes (proc(5), VmHWM); `None` if it has ended.
-pub fn peak_memory(process: u32) -> Option<usize> {
+/// What a process has of memory, in bytes: a field of proc(5), as VmHWM, the most that was resident so far. `None` if it
+/// has ended.
+pub fn memory(process: u32, field: &str) -> Option<usize> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
-    Some(line.split_whitespace().nth(1)?.parse::<usize>().ok()? * 1024)
+    let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    Some(value.split_whitespace().next()?.parse::<usize>().ok()? * 1024)
+}
+
+/// The most memory that a process has had resident so far, in bytes; `None` if it has ended.
+pub fn peak_memory(process: u32) -> Option<usize> {
+    memory(process, "VmHWM")
 }
 
 struct Process {
@@ -765,7 +775,7 @@ fn processes() -> Vec<Process> {
 }
 
 /// All regular files below a folder.
-fn files(folder: &Path) -> Vec<PathBuf> {
+pub fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         match entry.file_type() {

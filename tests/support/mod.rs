@@ -173,7 +173,9 @@ impl DecryptionHelper for Helper {
     ) -> openpgp::Result<Option<Cert>> {
         for key in self.0.keys().unencrypted_secret() {
             let mut pair = key.key().clone().into_keypair()?;
-            for pkesk in pkesks {
+            // With another key, OpenSSL may make something of any length of it, and sequoia panics if that is nothing.
+            let handle = key.key().key_handle();
+            for pkesk in pkesks.iter().filter(|p| p.recipient().is_none_or(|r| r.aliases(&handle))) {
                 if pkesk.decrypt(&mut pair, algorithm).is_some_and(|(a, sk)| decrypt(a, &sk)) {
                     return Ok(None);
                 }
