@@ -2,6 +2,7 @@
 # make install    installs them; DESTDIR is honoured
 # make try        shows it at work in a private Dovecot; MAIL=file.eml takes a message of yours
 # make test       runs all tests
+# make fuzz       looks for input that breaks it; TIME=seconds for each target, TARGETS="header encrypt"
 # make bench      measures deliveries, and writes doc/benchmark.md (cargo bench: the core alone)
 # make memcheck   runs the tests with Dovecot under valgrind; ONLY=name for some of them
 # make miri       runs the border to C in Miri; needs `rustup +nightly component add miri rust-src`
@@ -31,8 +32,8 @@ MODULEDIR ?= $(shell . $(DOVECOT_CONFIG) && echo $$dovecot_moduledir)
 PLUGIN = lib90_sieve_perot_encrypt_plugin.so
 SETTINGS = libsieve_perot_encrypt_settings.so
 
-.PHONY: all rust deps test-deps try test test-library test-dovecot memcheck miri soak test-hosts bench install lint \
-	deny advisories clean
+.PHONY: all rust deps test-deps try test test-library test-dovecot test-hosts fuzz soak memcheck miri bench install \
+	lint deny advisories clean
 
 all: rust
 	$(CARGO) build --locked --release --features $(FEATURES),man
@@ -87,6 +88,10 @@ soak: test-deps
 
 test-hosts: rust
 	tests/hosts $(HOSTS)
+
+fuzz: rust
+	@tests/install-missing tests/packages tests/packages.fuzz
+	TIME="$(TIME)" TARGETS="$(TARGETS)" CARGO="$(CARGO)" fuzz/run
 
 lint: rust
 	$(CARGO) fmt --check
