@@ -2,17 +2,28 @@
 # make install    installs them; DESTDIR is honoured
 # make try        shows it at work in a private Dovecot; MAIL=file.eml takes a message of yours
 # make test       runs all tests
+# make fuzz       looks for input that breaks it; TIME=seconds for each target, TARGETS="header encrypt"
 # make bench      measures deliveries, and writes doc/benchmark.md (cargo bench: the core alone)
+# make memcheck   runs the tests with Dovecot under valgrind; ONLY=name for some of them
+# make miri       runs the border to C in Miri; needs `rustup +nightly component add miri rust-src`
+# make soak       delivers many messages at once, N=2000 or as many as you say, and looks at each
 # make test-hosts runs the tests on other Debian releases, in chroots (as root)
+# make deny       checks the crates that this is made of: licences, versions, where they come from (deny.toml)
+# make advisories checks them for known faults, with the database on github.com
 
 CARGO ?= cargo
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 RELEASE = $(TARGET)/release
 FEATURES = plugin,tool
 TEST_FEATURES = $(FEATURES),inject-panic
-# Postfix runs as root only, and so do the tests with it.
+# Postfix runs as root only, and so do the tests with it and those with several users of the system.
 NOT_ROOT = $(filter-out 0,$(shell id -u))
 HOSTS ?= trixie
+# It is in no Debian. Not optimised: then it compiles in less than half of the time, and takes two seconds all the same.
+DENY_VERSION = 0.20.2
+DENY_ROOT = $(TARGET)/tools/cargo-deny-$(DENY_VERSION)
+DENY = $(DENY_ROOT)/bin/cargo-deny --locked check -D warnings
+N ?= 2000
 
 DOVECOT_CONFIG ?= $(firstword $(wildcard /usr/lib/dovecot/dovecot-config /usr/lib64/dovecot/dovecot-config \
 	/usr/local/lib/dovecot/dovecot-config))
@@ -21,7 +32,8 @@ MODULEDIR ?= $(shell . $(DOVECOT_CONFIG) && echo $$dovecot_moduledir)
 PLUGIN = lib90_sieve_perot_encrypt_plugin.so
 SETTINGS = libsieve_perot_encrypt_settings.so
 
-.PHONY: all rust deps test-deps try test test-library test-dovecot test-hosts bench install lint clean
+.PHONY: all rust deps test-deps try test test-library test-dovecot test-hosts fuzz soak memcheck miri bench install \
+	lint deny advisories clean
 
 all: rust
 	$(CARGO) build --locked --release --features $(FEATURES),man
@@ -53,16 +65,48 @@ test-library: rust
 	$(CARGO) test --locked
 
 test-dovecot: test-deps
-	$(CARGO) test --locked --features $(TEST_FEATURES) $(if $(NOT_ROOT),-- --skip postfix)
-	@test -z "$(NOT_ROOT)" || echo "Not run, because they need root: the tests with Postfix"
+	$(CARGO) test --locked --features $(TEST_FEATURES) $(if $(NOT_ROOT),-- --skip postfix --skip user_of_the_system)
+	@test -z "$(NOT_ROOT)" || echo "Not run, because they need root: the tests with Postfix and with users of the system"
+
+# Not under valgrind: tests that measure memory or CPU time, and one in which Pigeonhole ends the process.
+MEMCHECK = $(abspath $(TARGET))/memcheck
+memcheck: test-deps
+	rm -rf $(MEMCHECK)
+	PEROT_VALGRIND=$(MEMCHECK) $(CARGO) test --locked --features $(TEST_FEATURES) --test dovecot -- $(ONLY) \
+		--skip streaming:: --skip corpus:: --skip takes_too_much_time --skip a_failure_behind_pipe
+	@echo "$$(grep -rl lib90_sieve_perot_encrypt_plugin.so $(MEMCHECK) | wc -l) processes had the plugin loaded:" \
+		"$(MEMCHECK)"
+
+# OpenSSL cannot be called in Miri: this is the border, with a host made of Rust.
+miri:
+	MIRIFLAGS=-Zmiri-disable-isolation $(CARGO) +nightly miri test --locked --features inject-panic --lib ffi::
+
+# In memory: 100000 messages make a log of 60 MB, and else nothing is kept.
+soak: test-deps
+	SOAK=$(N) TMPDIR=$(or $(wildcard /dev/shm),/tmp) $(CARGO) test --locked --features $(TEST_FEATURES) --test dovecot -- \
+		--nocapture load::
 
 test-hosts: rust
 	tests/hosts $(HOSTS)
+
+fuzz: rust
+	@tests/install-missing tests/packages tests/packages.fuzz
+	TIME="$(TIME)" TARGETS="$(TARGETS)" CARGO="$(CARGO)" fuzz/run
 
 lint: rust
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --all-targets --features $(TEST_FEATURES) -- -D warnings
+
+deny: rust $(DENY_ROOT)/bin/cargo-deny
+	$(DENY) licenses bans sources
+	@echo "Not checked here: known faults (make advisories, on a machine that can reach github.com)"
+
+advisories: rust $(DENY_ROOT)/bin/cargo-deny
+	$(DENY) advisories
+
+$(DENY_ROOT)/bin/cargo-deny:
+	$(CARGO) install cargo-deny --version $(DENY_VERSION) --locked --debug --root $(DENY_ROOT)
 
 install:
 	@test -e $(RELEASE)/libperot_encrypt.so || { echo "Build it first: make" >&2; exit 1; }

@@ -23,8 +23,8 @@ int perot_shim_load(struct sieve_instance *svinst, void **context,
 	if (perot_register(svinst, &perot_extension, &ext) < 0) {
 		/* There is a second extension of this name, or no memory. A script that requires it
 		   does not compile; nothing else can be done from here. */
-		e_error(svinst->event, PEROT_EXTENSION_NAME
-			": the extension cannot be registered");
+		e_error(svinst->event, "%s: the extension cannot be registered",
+			PEROT_EXTENSION_NAME);
 		return -1;
 	}
 	*context = (void *)ext;

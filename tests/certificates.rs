@@ -181,6 +181,19 @@ fn a_file_named_after_the_address_speaks_for_the_folder() {
     assert!(found(&support::settings(&[&below]), "a/../../other@example.org").is_err());
 }
 
+/// The address comes from a script, and with a variable from a message.
+#[test]
+fn what_is_said_of_a_file_named_after_the_address_is_printable() {
+    let folder = folder();
+    let address = "a\u{202e}%s@t.org";
+    // Nobody has signed it, and so the certificate is not taken.
+    let user_id = Packet::from(sequoia_openpgp::packet::UserID::from(format!("<{address}>")));
+    let claiming = [binary(&key_for("b@t.org")), user_id.to_vec().unwrap()].concat();
+    fs::write(folder.path().join(format!("{address}.pgp")), claiming).unwrap();
+    let error = found(&settings(&[folder.path()]), address).unwrap_err();
+    assert!(error.contains("(1 certificate in the file named a?%s@t.org)"), "{error}");
+}
+
 #[test]
 fn changes_are_seen_at_once() {
     let folder = folder();
@@ -416,5 +429,35 @@ fn a_literal_stands_for_16_certificates_at_most() {
     assert_eq!(
         found(&settings, &text(17)).unwrap_err(),
         "the certificate in the script has 17 certificates for one recipient, and 16 is the most: remove old ones"
+    );
+}
+
+/// No address, no home: `sieve-filter` for a system user, or a userdb without homes.
+#[test]
+fn what_is_said_when_it_is_not_known_who_the_owner_is() {
+    let home = folder();
+    fs::create_dir(home.path().join("pgp-certs")).unwrap();
+    let sources = vec![SourcePath::Home("pgp-certs".into()), SourcePath::Home("none".into())];
+    let settings = Settings { sources, owner_cert: None, hide_subject: false };
+    let said = |home: Option<&str>, recipient: Option<&str>| {
+        let owner = Owner { user: "me", recipient, home };
+        Finder { settings: &settings, owner, now: SystemTime::now(), log: &() }
+            .owner()
+            .unwrap_err()
+            .to_string()
+    };
+    let path = home.path().display();
+    assert_eq!(
+        said(home.path().to_str(), None),
+        format!(
+            "the user name me is no address, there is no envelope, and below the home directory there is not one certificate \
+             but 0: {path}/pgp-certs (no certificate), {path}/none (not there). Name the recipient in the script, or set \
+             sieve_perot_encrypt_cert"
+        )
+    );
+    assert_eq!(
+        said(None, Some(ME)),
+        "no certificate for me@example.org. Searched: ~/pgp-certs (the user has no home directory), ~/none (the user has no \
+         home directory). Put one there, or correct sieve_perot_encrypt_certs"
     );
 }

@@ -186,7 +186,7 @@ fn long_lines_in_any_cut() {
     let long = "x".repeat(66_000);
     let folded = format!("A: {long}\r\n folded\r\nContent-Type: x\r\n\r\n");
     let encrypted = support::messages::encrypted_in_one_line(70_000);
-    for cut in 0..=17 {
+    for cut in 0..=200 {
         oracle::header(folded.as_bytes(), cut);
         assert!(oracle::inspection(&encrypted, cut).encrypted);
     }

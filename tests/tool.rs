@@ -465,18 +465,21 @@ fn check_lists_keyrings_and_certificate_directories() {
     );
 }
 
-/// A User ID is whatever its maker liked.
+/// A User ID is whatever its maker liked, and so is the name of a file.
 #[test]
-fn check_shows_hostile_user_ids_harmlessly() {
-    let hostile = "\u{1b}]0;x\u{7}\"}]\r\nusable   yes\u{202e}\u{9b}2J <me@domain.com>";
+fn check_shows_hostile_text_harmlessly() {
+    let hostile = "\u{1b}]0;x\u{7}\"}]\r\n  usable   yes\u{202e}\u{9b}2J <me@domain.com>";
     let key = builder("x@domain.com").add_userid(hostile).generate().unwrap().0;
-    let setting = Setting::with(&key);
-    let (_, text, _) = setting.check(&[]);
+    let setting = Setting::new();
+    setting.give(&format!("{hostile}.asc"), &armored_secret(&key));
+    setting.give(&format!("{hostile}.pgp"), b"rubbish");
     let bad = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
-    assert!(!text.contains(bad), "{text:?}");
-    assert_eq!(text.matches("\n  usable ").count(), 1, "{text}");
-    let (_, json, _) = setting.check(&["--json"]);
-    assert!(!json.contains(bad), "{json:?}");
+    for arguments in [&[][..], &["me@domain.com"], &["a\u{202e}@domain.com"], &["--json"]] {
+        let (_, text, errors) = setting.check(arguments);
+        assert!(!(text.clone() + &errors).contains(bad), "{text:?} {errors:?}");
+        assert!(text.matches("\n  usable ").count() <= 1, "{text}");
+    }
+    assert!(setting.check(&[]).1.contains("usable   yes??2J <me@domain.com>.pgp: it holds no"));
     assert_eq!(setting.json(&[])["certificates"].as_array().unwrap().len(), 1);
 }
 

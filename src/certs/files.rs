@@ -87,11 +87,15 @@ pub fn read(opened: &mut Opened) -> Result<Vec<u8>, Refusal> {
     if !opened.metadata.is_file() {
         return Err("it is not a regular file".into());
     }
+    let too_large = || format!("it is larger than {} MiB: split it into several", MOST_BYTES >> 20);
+    if opened.metadata.len() > MOST_BYTES {
+        return Err(too_large());
+    }
     let mut data = Vec::new();
     let limited = &mut (&mut opened.file).take(MOST_BYTES + 1);
     limited.read_to_end(&mut data).map_err(|e| format!("it cannot be read: {}", describe(&e)))?;
     if data.len() as u64 > MOST_BYTES {
-        return Err(format!("it is larger than {} MiB: split it into several", MOST_BYTES >> 20));
+        return Err(too_large());
     }
     Ok(data)
 }

@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use crate::armor::checksum;
 use crate::packet::{packets, tag};
+use crate::printable::printable;
 
 /// Largest certificate, in bytes. The largest in use, with tens of thousands of signatures of
 /// others, are a few hundred kilobytes.
@@ -199,7 +200,8 @@ impl RawCert {
         for (tag, bytes) in packets(&self.bytes).flatten() {
             filter.packet(tag, bytes)?;
         }
-        Cert::from_packets(filter.kept.into_iter()).map_err(|e| format!("it is not a certificate: {e}"))
+        Cert::from_packets(filter.kept.into_iter())
+            .map_err(|e| format!("it is not a certificate: {}", printable(e.to_string())))
     }
 }
 

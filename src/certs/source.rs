@@ -88,8 +88,22 @@ struct Folder {
 
 #[derive(Clone, Debug)]
 struct FileNote {
-    identity: Identity,
+    /// `None` if it could not be read: the next time it may be, for another group or with more descriptors.
+    identity: Option<Identity>,
     content: Result<Vec<Arc<Summary>>, Refusal>,
+}
+
+impl FileNote {
+    fn of(path: &Path, identity: Identity) -> Self {
+        let opened = files::open(path, Links::Refuse).and_then(|file| file.ok_or("it is not there".into()));
+        match opened.and_then(|mut opened| files::read(&mut opened)) {
+            Ok(data) => Self {
+                identity: Some(identity),
+                content: raw::read(&data).and_then(|certs| summaries(&certs)),
+            },
+            Err(why) => Self { identity: None, content: Err(why) },
+        }
+    }
 }
 
 /// All that a source has, for those who look after it: without a limit on the problems, and with what
@@ -161,7 +175,7 @@ fn named_after(path: &Path, address: &str) -> Option<Answer> {
         matches |= answer.certs.iter().any(claims);
         certs.extend(answer.certs);
     }
-    let holds = format!("{} in the file named {address}", plural(certs.len()));
+    let holds = format!("{} in the file named {}", plural(certs.len()), printable(address));
     matches.then(|| Answer { certs, holds, complete: true, ..Answer::default() })
 }
 
@@ -183,21 +197,13 @@ fn sweep(path: &Path, identity: Identity) -> Result<Arc<Folder>, Refusal> {
         let Ok(metadata) = entry.metadata() else { continue };
         let identity = Identity::of(&metadata);
         let note = match before.files.get(&name) {
-            Some(note) if note.identity == identity => note.clone(),
-            _ => FileNote {
-                identity,
-                content: read_file(&path.join(&name)).and_then(|certs| summaries(&certs)),
-            },
+            Some(note) if note.identity == Some(identity) => note.clone(),
+            _ => FileNote::of(&path.join(&name), identity),
         };
         folder.add(name, note);
     }
     folder.problems.sort();
     Ok(FOLDERS.put(path, folder))
-}
-
-fn read_file(path: &Path) -> Result<Vec<RawCert>, Refusal> {
-    let mut opened = files::open(path, Links::Refuse)?.ok_or("it is not there")?;
-    read_opened(path, &mut opened)
 }
 
 fn read_opened(path: &Path, opened: &mut Opened) -> Result<Vec<RawCert>, Refusal> {

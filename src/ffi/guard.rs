@@ -15,9 +15,9 @@ pub struct Panicked(pub String);
 /// Runs `f`, and turns a panic into an error.
 pub fn guard<T>(f: impl FnOnce() -> T) -> Result<T, Panicked> {
     catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
-        // Dropping it runs foreign code, which could panic again. It is small, and rare.
-        std::mem::forget(payload);
         let place = PLACE.try_with(|p| p.try_borrow_mut().ok().and_then(|mut p| p.take())).ok().flatten();
+        // Dropping it runs foreign code, which could panic again.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(payload))).map_err(std::mem::forget);
         Panicked(place.unwrap_or_else(|| "unknown place".to_owned()))
     })
 }

@@ -8,6 +8,8 @@
 
 pub mod guard;
 pub mod host;
+#[cfg(test)]
+mod tests;
 
 /// What bindgen made of the contract.
 #[allow(missing_docs, non_camel_case_types, clippy::undocumented_unsafe_blocks)]
@@ -144,7 +146,7 @@ fn run(
         (list.iter().map(|bytes| bytes.get().unwrap_or_default()).collect(), self::owner(&request.owner))
     };
     #[cfg(feature = "inject-panic")]
-    assert!(!recipients.contains(&b"panic@test.invalid".as_slice()), "injected");
+    inject(&recipients);
     let job = Job {
         settings,
         owner,
@@ -154,6 +156,16 @@ fn run(
         now: SystemTime::now(),
     };
     encrypt(&job, &mut HostInput(input), &mut HostOutput(output), &HostLog(log))
+}
+
+/// For the tests: a panic, or what valgrind has to notice.
+#[cfg(feature = "inject-panic")]
+fn inject(recipients: &[&[u8]]) {
+    assert!(!recipients.contains(&b"panic@test.invalid".as_slice()), "injected");
+    if recipients.contains(&b"fault@test.invalid".as_slice()) {
+        // SAFETY: it is not: this reads the byte behind what it has allocated, which is then lost.
+        std::hint::black_box(unsafe { libc::malloc(13).cast::<u8>().add(13).read_volatile() });
+    }
 }
 
 fn report(result: &crate::error::Result<Outcome>, begin: Instant, sink: &perot_report_sink) -> perot_outcome {

@@ -9,7 +9,7 @@ use std::path::Path;
 use sequoia_openpgp::Cert;
 
 use crate::support::dovecot::{Config, Dovecot, Era};
-use crate::support::pages::read;
+use crate::support::pages;
 use crate::support::{armored, decrypt, encrypt_to, find, key_for, settings};
 use crate::SECRET;
 
@@ -411,21 +411,13 @@ fn name_of(file: &Path) -> String {
     file.file_name().unwrap().to_string_lossy().into_owned()
 }
 
-/// What the page says: of each row its name, and what comes out with `encrypt` behind it and in front of it.
-fn page() -> Vec<[String; 3]> {
-    let page = read(PAGE);
-    let cells = |line: &str| -> Vec<String> { line.split('|').map(|cell| cell.trim().to_owned()).collect() };
-    let tables = page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| ---"));
-    let rows = tables.map(cells).filter(|cells| cells[2] != "in front of `encrypt`");
-    rows.map(|cells| [cells[1].clone(), cells[2].clone(), cells[3].clone()]).collect()
-}
-
 /// Runs all rows with the scripts that `script` makes of them, and compares with a column of the page.
 fn check(rig: &Rig, column: usize, script: fn(&Row) -> String) {
-    let page = page();
+    let page = pages::rows(PAGE);
     let mut wrong = String::new();
     for row in rows().into_iter().filter(|row| !row.only_23 || rig.dovecot.era == Era::V23) {
-        let said = page.iter().find(|cells| cells[0] == row.name).map(|cells| cells[column].as_str());
+        let said =
+            page.iter().find(|(_, cells)| cells[0] == row.name).map(|(_, cells)| cells[column].as_str());
         let outcome = rig.deliver(&row, &script(&row), &the_message());
         if said != Some(outcome.as_str()) {
             wrong += &format!("{}: '{outcome}', and the page says {said:?}\n", row.name);
@@ -455,7 +447,7 @@ fn each_row_in_a_script_behind_that_which_encrypts() {
 
 #[test]
 fn the_page_has_each_row_and_no_other() {
-    let mut said: Vec<String> = page().into_iter().map(|cells| cells[0].clone()).collect();
+    let mut said: Vec<String> = pages::rows(PAGE).into_iter().map(|(_, cells)| cells[0].clone()).collect();
     let mut run: Vec<String> = rows().iter().map(|row| row.name.to_owned()).collect();
     said.sort();
     run.sort();

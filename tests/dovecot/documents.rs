@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::support::dovecot::{era, run, Config, Dovecot, Era};
-use crate::support::pages::{project, read};
+use crate::support::pages::{code, project, read, rows, says, template};
 use crate::support::{armored, decrypt, encrypt_to, find, key_for, settings};
 use crate::{message, script, SECRET};
 
@@ -117,6 +117,48 @@ fn the_readme_quotes_what_is_said() {
     assert!(dovecot.deliver(ME, &encrypted).starts_with("250 "));
     let line = dovecot.log_line(&["message left as it is"]);
     assert!(readme.contains(line.split_once("sieve: ").unwrap().1), "{line}");
+}
+
+/// The part of doc/messages.md about what is not said by the plugin. The rest is compared in tests/documents.rs.
+#[test]
+fn the_page_of_messages_quotes_dovecot() {
+    let require = script("", "encrypt;");
+    let sievec = |dovecot: &Dovecot| {
+        let source = dovecot.path("global/x.sieve");
+        fs::write(&source, &require).unwrap();
+        String::from_utf8(dovecot.tool("sievec", &[source.as_os_str()]).stderr).unwrap()
+    };
+    let mut said = String::new();
+    // It has no certificate; and it is not named.
+    for named in ["sieve_perot_encrypt", ""] {
+        let mut dovecot = Dovecot::prepare(&Config::default());
+        let file = dovecot.path("dovecot.conf");
+        let named = fs::read_to_string(&file)
+            .unwrap()
+            .replace("sieve_plugins = sieve_perot_encrypt", &format!("sieve_plugins = {named}"));
+        fs::write(&file, named).unwrap();
+        dovecot.launch();
+        dovecot.script(ME, &require);
+        dovecot.deliver(ME, &message("quoted"));
+        said += &(dovecot.log() + &sievec(&dovecot));
+    }
+    // It is of another version; and it is not there.
+    let dovecot = Dovecot::prepare(&Config::default());
+    let plugin = dovecot.path("modules/sieve/lib90_sieve_perot_encrypt_plugin.so");
+    let mut bytes = fs::read(&plugin).unwrap();
+    let version = find(&bytes, b".ABIv").unwrap() - 1;
+    bytes[version] = b'9';
+    fs::write(&plugin, bytes).unwrap();
+    said += &sievec(&dovecot);
+    fs::remove_file(&plugin).unwrap();
+    said += &sievec(&dovecot);
+
+    let said = said.replace('`', "'");
+    let quoted = rows("doc/messages.md").into_iter().filter(|(heading, _)| heading == "What Dovecot says");
+    for (_, cells) in quoted {
+        let message = template(code(&cells[0]), '<', '>');
+        assert!(said.lines().any(|line| says(line, &message)), "'{message}' is not in\n{said}");
+    }
 }
 
 #[test]

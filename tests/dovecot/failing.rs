@@ -4,7 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use crate::support::dovecot::{Config, Dovecot, Era, Lmtp};
-use crate::support::{armored, armored_secret, decrypt, expired, key_for, revoked, signing_only};
+use crate::support::{
+    armored, armored_secret, decrypt, expired, key_for, only_seipd2, revoked, signing_only,
+};
 use crate::{assert_nothing_stored, message, script, start, SECRET};
 
 const ME: &str = "me@domain.com";
@@ -148,13 +150,6 @@ fn rows() -> Vec<Row> {
             log: "k.asc: ",
         },
     ]
-}
-
-/// A version 6 certificate that says of itself that it reads SEIPDv2 only.
-fn only_seipd2(address: &str) -> sequoia_openpgp::Cert {
-    use sequoia_openpgp::types::Features;
-    let builder = crate::support::builder(address).set_profile(sequoia_openpgp::Profile::RFC9580).unwrap();
-    builder.set_features(Features::empty().set_seipdv2()).unwrap().generate().unwrap().0
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! What is stored is read by the programs that people read it with.
 
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use sequoia_openpgp::armor;
 use sequoia_openpgp::serialize::SerializeInto;
 use sequoia_openpgp::Cert;
 
@@ -53,6 +55,12 @@ fn gpg(home: &Path) -> Command {
 /// What GnuPG, with the secret key of `key`, makes of a message. The whole mail is given to it, as a user
 /// does to recover a message.
 pub fn gpg_decrypts(key: &Cert, message: &[u8]) -> Vec<u8> {
+    let output = gpg_decrypt(key, message);
+    assert!(output.status.success(), "gpg: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+fn gpg_decrypt(key: &Cert, message: &[u8]) -> Output {
     let folder = tempfile::tempdir().unwrap();
     let (secret, file) = (folder.path().join("secret.asc"), folder.path().join("message.eml"));
     fs::write(&secret, armored_secret(key)).unwrap();
@@ -60,8 +68,34 @@ pub fn gpg_decrypts(key: &Cert, message: &[u8]) -> Vec<u8> {
     assert!(run(gpg(folder.path()).arg("--import").arg(&secret)).status.success());
     let output = run(gpg(folder.path()).arg("-d").arg(&file));
     let _ = Command::new("gpgconf").arg("--homedir").arg(folder.path()).args(["--kill", "all"]).status();
-    assert!(output.status.success(), "gpg: {}", String::from_utf8_lossy(&output.stderr));
-    output.stdout
+    output
+}
+
+/// What SECURITY.md says of who changes stored mail. GnuPG prints what it decrypts as it goes, and complains at the end.
+#[test]
+fn gnupg_notices_what_was_changed_in_the_storage() {
+    let key = key_for(ME);
+    let folder = tempfile::tempdir().unwrap();
+    let (file, expected) = encrypted(folder.path(), &key);
+    let stored = fs::read(file).unwrap();
+    let mut binary = Vec::new();
+    let mode = armor::ReaderMode::Tolerant(Some(armor::Kind::Message));
+    armor::Reader::from_bytes(ciphertext(&stored), mode).read_to_end(&mut binary).unwrap();
+    assert!(gpg_decrypts(&key, &binary) == expected);
+
+    let (first, second) = (20_000, 40_000);
+    let mut flipped = binary.clone();
+    flipped[first] ^= 1;
+    let mut reordered = binary.clone();
+    (0..1024).for_each(|n| reordered.swap(first + n, second + n));
+    let cut_off = binary[..second].to_vec();
+    for (what, changed) in [("flipped", flipped), ("reordered", reordered), ("cut off", cut_off)] {
+        let output = gpg_decrypt(&key, &changed);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("encrypted message has been manipulated!"), "{what}: {said}");
+        assert_eq!(output.status.code(), Some(2), "{what}");
+        assert!(!output.stdout.is_empty(), "{what}: then SECURITY.md may say so");
+    }
 }
 
 #[test]

@@ -1,13 +1,10 @@
-//! The language: what compiles, what does not, what the author is told, and how it runs.
+//! The language, beside what tests/sieve shows: the compiled form, recipients, and deliveries.
 
 use std::ffi::OsStr;
 use std::fs;
 
 use crate::support::dovecot::{Config, Dovecot};
-use crate::support::{
-    armored, armored_secret, builder, ciphertext, decrypt, encrypt_to, expired, key_for, revoked, settings,
-    signing_only,
-};
+use crate::support::{armored, ciphertext, decrypt, encrypt_to, find, key_for, settings};
 use crate::{literal, message, script, start, SECRET};
 
 const ME: &str = "me@domain.com";
@@ -19,83 +16,6 @@ fn sievec(dovecot: &Dovecot, text: &str) -> (bool, String) {
     let compiled = dovecot.path("global/checked.svbin");
     let output = dovecot.tool("sievec", &[source.as_os_str(), compiled.as_os_str()]);
     (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
-}
-
-#[test]
-fn what_does_not_compile_and_why() {
-    let dovecot = Dovecot::prepare(&Config::default());
-    let many = (0..33).map(|i| format!("\"u{i}@t.org\"")).collect::<Vec<_>>().join(", ");
-    for (body, error) in [
-        (
-            "encrypt 1;",
-            "the encrypt command expects a string list as argument 1 (to), but a number was found",
-        ),
-        (
-            "encrypt :force \"me@t.org\" \"you@t.org\";",
-            "the encrypt command takes one argument, a string or a list of strings: the recipients",
-        ),
-        ("encrypt :strong;", "unknown tagged argument ':strong' for the encrypt command"),
-        ("encrypt :force :force;", "encountered duplicate :force argument for the encrypt command"),
-        (&format!("encrypt [{many}];"), "the encrypt command takes up to 32 recipients, and these are 33"),
-        ("encrypted;", "attempted to use test 'encrypted' as command"),
-        (
-            "if encrypted \"x\" { keep; }",
-            "the encrypted test requires 0 positional argument(s), but 1 is/are specified",
-        ),
-        ("encrypt \"me\";", "encrypt: 'me': a recipient in the script is not one: write an e-mail address"),
-        (
-            "encrypt \"DEADBEEFDEADBEEF\";",
-            "encrypt: 'DEADBEEFDEADBEEF': a recipient in the script is a key ID",
-        ),
-        (
-            &literal(b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nxxxx"),
-            "its armor has no END line: it is cut off",
-        ),
-        (&literal(&armored_secret(&key_for(ME))), "it holds the secret key, which must never be on a server"),
-        (&literal(&armored(&revoked(ME))), "is revoked: put the certificate of the new key in its place"),
-        (&literal(&armored(&signing_only(ME))), "it has no encryption subkey"),
-    ] {
-        let (compiled, output) = sievec(&dovecot, &script("", body));
-        assert!(!compiled, "{body} compiles");
-        let output = output.replace('`', "'");
-        assert!(output.contains(error), "{body}: '{error}' is not in\n{output}");
-    }
-}
-
-#[test]
-fn what_compiles_with_a_warning() {
-    let dovecot = Dovecot::prepare(&Config::default());
-    fs::write(dovecot.certs().join("late.asc"), armored(&expired("late@t.org"))).unwrap();
-    let soon =
-        builder("soon@t.org").set_validity_period(std::time::Duration::from_secs(5 * 24 * 3600 + 3600));
-    fs::write(dovecot.certs().join("soon.asc"), armored(&soon.generate().unwrap().0)).unwrap();
-    for (requires, body, warning) in [
-        (
-            "",
-            "keep; encrypt;",
-            "'keep' on line 2 comes before 'encrypt': it takes the message as it is, not encrypted",
-        ),
-        (
-            ", \"fileinto\"",
-            "fileinto \"x\";\nif true { encrypt; }",
-            "'fileinto' on line 2 comes before 'encrypt'",
-        ),
-        ("", "redirect \"x@t.org\"; if encrypt { stop; }", "'redirect' on line 2 comes before 'encrypt'"),
-        ("", "encrypt \"soon@t.org\";", "expires in 5 days: renew it, and export it anew"),
-        ("", "encrypt \"late@t.org\";", "has expired: renew it, and export it anew"),
-        ("", "encrypt \"nobody@t.org\";", "no certificate for nobody@t.org. Searched: "),
-    ] {
-        let (compiled, output) = sievec(&dovecot, &script(requires, body));
-        assert!(compiled, "{body} does not compile:\n{output}");
-        let output = output.replace('`', "'");
-        assert!(
-            output.contains("warning: ") && output.contains(warning),
-            "{body}: '{warning}' is not in\n{output}"
-        );
-    }
-    let (compiled, output) =
-        sievec(&dovecot, &script("", "if header \"x\" \"y\" { encrypt :force :try; } keep;"));
-    assert!(compiled && output.is_empty(), "{output}");
 }
 
 #[test]
@@ -119,6 +39,24 @@ fn the_binary_can_be_dumped() {
     ] {
         assert!(dump.contains(text), "{text} is not in\n{dump}");
     }
+}
+
+#[test]
+fn a_damaged_binary_defers_the_message() {
+    let dovecot = start();
+    dovecot.give(ME, "k.asc", &armored(&key_for(ME)));
+    dovecot.script(ME, &script("", "encrypt \"me@domain.com\";"));
+    assert!(dovecot.deliver(ME, &message("compiles")).starts_with("250 "), "{}", dovecot.log());
+    let binary = dovecot.home(ME).join(".dovecot.svbin");
+    let mut bytes = fs::read(&binary).unwrap();
+    let operand = find(&bytes, b"\x0dme@domain.com").unwrap() - 1;
+    bytes[operand] = 0x7f;
+    fs::write(&binary, bytes).unwrap();
+    let answer = dovecot.deliver(ME, &message("damaged"));
+    assert!(answer.starts_with("451 ") && answer.contains("(internal)"), "{answer}\n{}", dovecot.log());
+    dovecot.log_line(&["Error: ", "deferred: the compiled script is damaged: remove its .svbin file"]);
+    assert_eq!(dovecot.stored(ME).len(), 1);
+    dovecot.assert_nowhere(SECRET);
 }
 
 #[test]
@@ -248,5 +186,5 @@ fn drafts_are_left_alone() {
     let output =
         dovecot.tool("sieve-filter", &[&arguments[..], &[source.as_os_str(), OsStr::new("INBOX")]].concat());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(crate::support::find(&dovecot.only_message(ME), SECRET.as_bytes()).is_some());
+    assert!(find(&dovecot.only_message(ME), SECRET.as_bytes()).is_some());
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener};
 use std::os::unix::fs::{chown, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
@@ -10,8 +10,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use super::valgrind::{self, Valgrind};
+
 /// How long anything that should happen soon may take, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub fn patience() -> Duration {
+    Duration::from_secs(if valgrind::everywhere().is_some() { 600 } else { 60 })
+}
 
 /// The user whose mailboxes these are, when the tests run as root.
 const VMAIL: u32 = 5000;
@@ -60,7 +64,7 @@ pub fn run_with(command: &mut Command, input: &[u8]) -> Output {
 
 /// Waits until the condition holds, and panics with what `state` says if it does not in time.
 pub fn wait_until(mut condition: impl FnMut() -> bool, state: impl Fn() -> String) {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + patience();
     while !condition() {
         assert!(Instant::now() < end, "waited in vain: {}", state());
         std::thread::sleep(Duration::from_millis(20));
@@ -131,6 +135,8 @@ pub struct Config {
     pub temp_size: Option<&'static str>,
     /// Have the users of mail servers (`postfix`, `Debian-exim`, `vmail`, ...), as if those were installed.
     pub mail_server_users: bool,
+    /// Under valgrind: see [`Dovecot::valgrind`].
+    pub valgrind: bool,
 }
 
 /// A running Dovecot. It ends when this is dropped.
@@ -141,6 +147,8 @@ pub struct Dovecot {
     master: Option<Child>,
     /// Its era.
     pub era: Era,
+    /// Looks after its processes; what it finds fails the test when this Dovecot ends.
+    pub valgrind: Option<Valgrind>,
 }
 
 impl Dovecot {
@@ -156,7 +164,9 @@ impl Dovecot {
         let folder = tempfile::Builder::new().prefix("perot").tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let era = era();
-        let mut dovecot = Self { folder, mounts: Vec::new(), master: None, era };
+        let valgrind =
+            (config.valgrind || valgrind::everywhere().is_some()).then(|| Valgrind::new(folder.path()));
+        let mut dovecot = Self { folder, mounts: Vec::new(), master: None, era, valgrind };
         for name in ["run", "state", "home", "modules/sieve", "modules/settings", "tmp", "global", "certs"] {
             fs::create_dir_all(dovecot.path(name)).unwrap();
         }
@@ -307,6 +317,8 @@ impl Dovecot {
             // Login processes refuse to run as root.
             login = if is_root() { "dovenull" } else { &me },
         );
+        let services = |valgrind: &Valgrind| valgrind.services(self.era, &installed("dovecot_pkglibexecdir"));
+        let common = common + &self.valgrind.as_ref().map(services).unwrap_or_default();
         match self.era {
             Era::V23 => {
                 let before =
@@ -350,8 +362,11 @@ impl Dovecot {
     /// A command that sees this Dovecot's modules. `doveconf` of 2.4 looks for settings modules at one
     /// place only, so that place is another one in a mount namespace of the command's own.
     pub fn command(&self, program: &str) -> Command {
+        let words = self.words(program);
         if self.mounts.is_empty() {
-            return Command::new(program);
+            let mut command = Command::new(&words[0]);
+            command.args(&words[1..]);
+            return command;
         }
         let mut command = Command::new("unshare");
         command.args(["--mount", "--propagation", "private"]);
@@ -360,8 +375,12 @@ impl Dovecot {
             command.args(["--user", "--map-current-user", "--keep-caps"]);
         }
         let script = format!("{} && exec \"$@\"", self.mounts.join(" && "));
-        command.args(["sh", "-c", &script, "sh", program]);
+        command.args(["sh", "-c", &script, "sh"]).args(words);
         command
+    }
+
+    fn words(&self, program: &str) -> Vec<String> {
+        self.valgrind.as_ref().map_or_else(|| vec![program.to_owned()], |valgrind| valgrind.words(program))
     }
 
     /// The same, as the user to whom the mailboxes belong.
@@ -371,7 +390,7 @@ impl Dovecot {
         }
         let mut command = self.command("setpriv");
         let id = VMAIL.to_string();
-        command.args(["--reuid", &id, "--regid", &id, "--clear-groups", program]);
+        command.args(["--reuid", &id, "--regid", &id, "--clear-groups"]).args(self.words(program));
         command
     }
 
@@ -397,7 +416,7 @@ impl Dovecot {
             .spawn()
             .unwrap();
         let master = self.master.insert(child);
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + patience();
         let socket = self.folder.path().join("run/lmtp");
         while UnixStream::connect(&socket).is_err() {
             let ended = master.try_wait().unwrap();
@@ -561,6 +580,9 @@ impl Dovecot {
 impl Drop for Dovecot {
     fn drop(&mut self) {
         self.stop();
+        if let Some(valgrind) = self.valgrind.take().filter(|_| !std::thread::panicking()) {
+            valgrind.assert_clean();
+        }
     }
 }
 
@@ -577,7 +599,7 @@ pub struct Lmtp {
 impl Lmtp {
     fn open(socket: &Path) -> Self {
         let stream = UnixStream::connect(socket).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(patience())).unwrap();
         Self { stream: BufReader::new(stream) }
     }
 
@@ -597,7 +619,11 @@ impl Lmtp {
         let mut answer = String::new();
         loop {
             let mut line = String::new();
-            self.stream.read_line(&mut line).unwrap();
+            match self.stream.read_line(&mut line) {
+                // The process on the other side ended with data of ours unread.
+                Err(e) if e.kind() == ErrorKind::ConnectionReset => {}
+                read => drop(read.unwrap()),
+            }
             let last = line.as_bytes().get(3) != Some(&b'-');
             answer += &line;
             if last {
@@ -716,11 +742,17 @@ impl<W: Write> Write for DotStuffer<W> {
     }
 }
 
-/// The most memory that a process has had resident so far, in bytes (proc(5), VmHWM); `None` if it has ended.
-pub fn peak_memory(process: u32) -> Option<usize> {
+/// What a process has of memory, in bytes: a field of proc(5), as VmHWM, the most that was resident so far. `None` if it
+/// has ended.
+pub fn memory(process: u32, field: &str) -> Option<usize> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
-    Some(line.split_whitespace().nth(1)?.parse::<usize>().ok()? * 1024)
+    let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    Some(value.split_whitespace().next()?.parse::<usize>().ok()? * 1024)
+}
+
+/// The most memory that a process has had resident so far, in bytes; `None` if it has ended.
+pub fn peak_memory(process: u32) -> Option<usize> {
+    memory(process, "VmHWM")
 }
 
 struct Process {
@@ -743,7 +775,7 @@ fn processes() -> Vec<Process> {
 }
 
 /// All regular files below a folder.
-fn files(folder: &Path) -> Vec<PathBuf> {
+pub fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         match entry.file_type() {
@@ -764,8 +796,13 @@ pub fn plugin_file() -> PathBuf {
 
 /// Where Dovecot looks for its modules.
 pub fn modules_dir() -> PathBuf {
+    installed("dovecot_moduledir")
+}
+
+/// A folder of the installed Dovecot.
+fn installed(name: &str) -> PathBuf {
     let text = fs::read_to_string("/usr/lib/dovecot/dovecot-config").expect("apt install dovecot-dev");
-    let value = text.lines().find_map(|l| l.strip_prefix("dovecot_moduledir=")).expect("dovecot_moduledir");
+    let value = text.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix('=')).expect(name);
     PathBuf::from(value.trim_matches('"'))
 }
 

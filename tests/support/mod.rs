@@ -9,6 +9,7 @@ pub mod mta;
 pub mod oracle;
 pub mod pages;
 pub mod reference;
+pub mod valgrind;
 
 use std::fs;
 use std::io::Read;
@@ -71,6 +72,13 @@ pub fn signing_only(address: &str) -> Cert {
 /// A version 6 certificate.
 pub fn version6(address: &str) -> Cert {
     builder(address).set_profile(Profile::RFC9580).unwrap().generate().unwrap().0
+}
+
+/// A version 6 certificate that says of itself that it reads SEIPDv2 only.
+pub fn only_seipd2(address: &str) -> Cert {
+    let features = openpgp::types::Features::empty().set_seipdv2();
+    let builder = builder(address).set_profile(Profile::RFC9580).unwrap();
+    builder.set_features(features).unwrap().generate().unwrap().0
 }
 
 /// A certificate with its secret key, armored: what must never be on a server.
@@ -165,7 +173,9 @@ impl DecryptionHelper for Helper {
     ) -> openpgp::Result<Option<Cert>> {
         for key in self.0.keys().unencrypted_secret() {
             let mut pair = key.key().clone().into_keypair()?;
-            for pkesk in pkesks {
+            // With another key, OpenSSL may make something of any length of it, and sequoia panics if that is nothing.
+            let handle = key.key().key_handle();
+            for pkesk in pkesks.iter().filter(|p| p.recipient().is_none_or(|r| r.aliases(&handle))) {
                 if pkesk.decrypt(&mut pair, algorithm).is_some_and(|(a, sk)| decrypt(a, &sk)) {
                     return Ok(None);
                 }

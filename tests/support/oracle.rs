@@ -53,12 +53,13 @@ pub struct Delivered<'a> {
 }
 
 impl<'a> Delivered<'a> {
-    /// `cut` says where: 0 is in one piece, 17 is byte by byte.
+    /// `cut` says where: 0 is in one piece, 17 is byte by byte (of a small message).
     pub fn new(message: &'a [u8], cut: u8) -> Self {
         Self {
             message,
             rest: message,
-            most: 1 << (cut % 17),
+            // Lines are searched anew with each piece: many small ones of a large message take long.
+            most: (1 << (cut % 17)).max(message.len() >> 10),
             random: cut.into(),
             reads: usize::MAX,
             failed: false,

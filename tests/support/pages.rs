@@ -39,3 +39,50 @@ pub fn blocks(page: &str, heading: &str) -> Vec<String> {
     assert!(!blocks.is_empty(), "{page} has no fenced block below '{heading}'");
     blocks
 }
+
+/// The rows of all tables of a page, without their heads, each with the heading of its section in front.
+/// `\|` is a bar in a cell.
+pub fn rows(page: &str) -> Vec<(String, Vec<String>)> {
+    let (mut heading, mut in_table, mut rows) = (String::new(), false, Vec::new());
+    for line in read(page).lines() {
+        if line.starts_with('#') {
+            heading = line.trim_start_matches('#').trim().to_owned();
+        }
+        if line.starts_with("| ") && in_table && !line.starts_with("| ---") {
+            let line = line.trim_matches('|').replace("\\|", "\0");
+            let cells = line.split('|').map(|cell| cell.trim().replace('\0', "|"));
+            rows.push((heading.clone(), cells.collect()));
+        }
+        in_table = line.starts_with("| ");
+    }
+    assert!(!rows.is_empty(), "{page} has no table");
+    rows
+}
+
+/// The text of the code span with which `cell` begins.
+pub fn code(cell: &str) -> &str {
+    let fence = &cell[..cell.len() - cell.trim_start_matches('`').len()];
+    let code = cell[fence.len()..].split(fence).next().filter(|_| !fence.is_empty());
+    code.unwrap_or_else(|| panic!("no code span: {cell}")).trim()
+}
+
+/// `text` with `<>` in the place of all that stands between `open` and `close`.
+pub fn template(text: &str, open: char, close: char) -> String {
+    let mut parts = text.split(open);
+    let mut template = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (_, after) = part.split_once(close).unwrap_or_else(|| panic!("'{close}' is missing: {text}"));
+        template += "<>";
+        template += after;
+    }
+    template
+}
+
+/// Whether a line has the parts of a message in their order.
+pub fn says(line: &str, template: &str) -> bool {
+    let mut rest = Some(line);
+    for part in template.split("<>") {
+        rest = rest.and_then(|rest| rest.split_once(part)).map(|(_, after)| after);
+    }
+    rest.is_some()
+}

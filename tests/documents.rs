@@ -1,0 +1,270 @@
+//! What the documents list is what there is: crates and messages.
+
+#[path = "support/pages.rs"]
+#[allow(dead_code)]
+mod pages;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use pages::{code, project, rows, says, template};
+
+const DEPENDENCIES: &str = "doc/dependencies.md";
+const MESSAGES: &str = "doc/messages.md";
+
+/// Panics unless a page lists what there is, and nothing else.
+fn assert_listed(page: &str, what: &str, listed: &BTreeSet<String>, there_is: &BTreeSet<String>) {
+    let lacks: Vec<&String> = there_is.difference(listed).collect();
+    let too_many: Vec<&String> = listed.difference(there_is).collect();
+    let same = lacks.is_empty() && too_many.is_empty();
+    assert!(same, "{page}, {what}: it lacks {lacks:#?}, and lists what there is not: {too_many:#?}");
+}
+
+/// Crates and their licences, as cargo knows them from Cargo.toml and Cargo.lock; our own is not among them.
+fn crates(arguments: &str) -> BTreeMap<String, String> {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(project("")).args(["tree", "--locked", "--offline", "--prefix", "none"]);
+    cargo.args(["--target", "x86_64-unknown-linux-gnu", "--format", "{p}|{l}"]);
+    let output = cargo.args(arguments.split(' ')).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let parse = |line: &str| {
+        let (package, licence) = line.split_once('|').unwrap();
+        (package.split(' ').next().unwrap().to_owned(), licence.trim_end_matches(" (*)").to_owned())
+    };
+    lines.lines().skip(1).map(parse).collect()
+}
+
+#[test]
+fn every_direct_dependency_is_listed() {
+    let listed = rows(DEPENDENCIES).into_iter().filter(|(heading, _)| heading == "Direct");
+    let listed: Vec<_> = listed.map(|(_, cells)| (code(&cells[0]).to_owned(), cells[1].clone())).collect();
+    let mut known = BTreeSet::new();
+    for (part, arguments) in [
+        ("plugin", "--edges normal --features plugin"),
+        ("tool", "--edges normal --features tool"),
+        ("man pages", "--edges normal --features man"),
+        ("build", "--edges build --features plugin"),
+        ("tests", "--edges dev"),
+    ] {
+        let direct: BTreeSet<String> = crates(&format!("--depth 1 {arguments}")).into_keys().collect();
+        let listed: BTreeSet<String> = listed
+            .iter()
+            .filter(|(_, parts)| parts.split(", ").any(|p| p == part))
+            .map(|row| row.0.clone())
+            .collect();
+        // The tool is made of what the plugin is made of, and the man pages of what the tool is made of.
+        let added = match part {
+            "tool" | "man pages" => &direct - &known,
+            _ => direct.clone(),
+        };
+        assert_listed(DEPENDENCIES, part, &listed, &added);
+        known.extend(direct);
+    }
+}
+
+#[test]
+fn every_crate_in_the_plugin_is_listed_with_its_licence() {
+    let listed = rows(DEPENDENCIES).into_iter().filter(|(heading, _)| heading == "In the plugin");
+    let listed = listed.map(|(_, cells)| format!("{} ({})", code(&cells[0]), cells[1])).collect();
+    let linked = crates("--edges normal,no-proc-macro --features plugin");
+    let linked = linked.iter().map(|(name, licence)| format!("{name} ({licence})")).collect();
+    assert_listed(DEPENDENCIES, "in the plugin", &listed, &linked);
+}
+
+/// What looks like a message in the source, and is none that has to be looked up.
+const NO_MESSAGES: [&str; 22] = [
+    // In the place of `<what>` or `<places>`, where the page explains it.
+    "the certificate in the script",
+    "the message",
+    "the header of the message",
+    "User IDs",
+    "signatures of its own",
+    "not there",
+    "paths in UTF-8",
+    "paths that begin with `/` or `~/`, separated by spaces",
+    "`tempfail` or `keep`",
+    "`yes` or `no`",
+    // Traces and dumps.
+    "the message is encrypted already",
+    "certificate <> with <> key(s)",
+    "encrypted test: all of the message is encrypted: <>",
+    "the message is a draft: left as it is",
+    "invalid is_test flag",
+    "unknown optional operand",
+    "failed to read to operand",
+    "(the owner)",
+    // Names that Dovecot wants to have, and the default of a setting.
+    "perot settings",
+    "(encrypted message)",
+    "expunge the message as it was",
+    "~/pgp-certs /etc/dovecot/pgp-certs",
+];
+
+#[test]
+fn every_message_is_listed() {
+    let listed: BTreeSet<String> = listed_messages().collect();
+    let mut written: BTreeSet<String> = BTreeSet::new();
+    for file in sources("src").into_iter().chain(sources("c-shim")) {
+        let text = fs::read_to_string(&file).unwrap();
+        let in_c = file.starts_with(project("c-shim"));
+        for text in texts(text.split("#[cfg(test)]").next().unwrap(), in_c) {
+            let message = if in_c { without_conversions(&text) } else { template(&text, '{', '}') };
+            if is_message(&message) {
+                written.insert(message);
+            }
+        }
+    }
+    for other in NO_MESSAGES {
+        assert!(written.remove(other), "'{other}' is not in the source any more: take it out of this test");
+    }
+    assert_listed(MESSAGES, "messages", &listed, &written);
+}
+
+/// Messages that no script in tests/sieve draws.
+const NOT_DRAWN_BY_SCRIPTS: [&str; 28] = [
+    // Of deliveries: tests/dovecot (failing.rs, streaming.rs, scripts.rs, later.rs).
+    "Message could not be encrypted for its owner (<>): the log of the mail server says more",
+    "Encrypted message could not be stored",
+    "<> is larger than <> MiB, which is the most",
+    "the message takes more CPU time than a script may take: raise sieve_max_cpu_time, or lower the largest size of a \
+     message in the mail server that hands it over",
+    "the encrypted message cannot be written: <>. Is there room in mail_temp_dir?",
+    "the settings cannot be read: <>. Is libsieve_perot_encrypt_settings.so in Dovecot's folder of settings modules \
+     (make install)?",
+    "a fault in perot-encrypt (<>): please report it",
+    "the compiled script is damaged: remove its .svbin file",
+    // Of existing and saved mail: tests/dovecot (existing.rs, saved.rs).
+    "another sieve-filter is encrypting this mailbox: wait until it has ended",
+    "encrypt: the original of the message stays in the mailbox, not encrypted and marked as deleted: set \
+     imapsieve_expunge_discarded = yes",
+    // Of the core alone: tests/certificates.rs, tests/message.rs.
+    "<> (the user has no home directory)",
+    "the user name <> is no address, there is no envelope, and below the home directory there is not one certificate \
+     but <>: <>. Name the recipient in the script, or set sieve_perot_encrypt_cert",
+    "the message cannot be read: <>",
+    // Said by the tool only.
+    "<>: the file holds no certificate with this fingerprint",
+    // What no test brings about: faults of Dovecot, of the disk or of the libraries at that very moment.
+    "encrypted: the message cannot be read, <>: <>",
+    "the mail server cannot read it",
+    "the mail server cannot read it again",
+    "it cannot be looked at",
+    "the mail server does not take the encrypted message",
+    "encrypt: the message is stored encrypted, and cannot be removed as it was: <>",
+    "encrypt: the original of an encrypted message is not removed until this mailbox is next opened: <>",
+    "<>: the extension cannot be registered",
+    "the crypto library failed: <>",
+    "it is not there",
+    "it is not a certificate: <>",
+    "it has no primary key",
+    "there are no settings",
+    "unknown place",
+];
+
+/// What sievec and sieve-test say of the scripts in tests/sieve is in files beside them, and tests/dovecot/sieve.rs
+/// compares these with what is said. Here: that nothing is missing there.
+#[test]
+fn every_message_is_drawn_by_a_script() {
+    let drawn = ["compile", "run"].map(|folder| sources(&format!("tests/sieve/{folder}"))).concat();
+    let drawn = drawn.into_iter().filter(|file| file.extension().is_some_and(|x| x == "out"));
+    let drawn: Vec<String> = drawn.map(|file| fs::read_to_string(file).unwrap()).collect();
+    let lines: Vec<&str> = drawn.iter().flat_map(|text| text.lines()).collect();
+    let missing = listed_messages()
+        .filter(|message| !lines.iter().any(|line| says(line, &message.replace('`', "'"))))
+        .collect();
+    let known = NOT_DRAWN_BY_SCRIPTS.map(str::to_owned).into();
+    assert_listed("NOT_DRAWN_BY_SCRIPTS in this test", "messages", &known, &missing);
+}
+
+/// The messages of the plugin on the page, with `<>` for what differs.
+fn listed_messages() -> impl Iterator<Item = String> {
+    let ours = rows(MESSAGES).into_iter().filter(|(heading, _)| heading != "What Dovecot says");
+    ours.map(|(_, cells)| template(code(&cells[0]), '<', '>'))
+}
+
+/// All files of the plugin's source in a folder: not those of the tool.
+fn sources(folder: &str) -> Vec<PathBuf> {
+    fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.extension() {
+                _ if path.ends_with("src/bin") => {}
+                None => collect(&path, found),
+                Some(_) => found.push(path),
+            }
+        }
+    }
+    let mut found = Vec::new();
+    collect(&project(folder), &mut found);
+    assert!(!found.is_empty());
+    found
+}
+
+/// At least two words, and no line ends: those are in what is written into a message.
+fn is_message(template: &str) -> bool {
+    let words = template.split(' ').filter(|word| word.contains(char::is_alphabetic));
+    words.count() >= 2 && !template.contains("\\r\\n")
+}
+
+/// `text` with `<>` in the place of what `printf()` replaces.
+fn without_conversions(text: &str) -> String {
+    let text = ["%s", "%u", "%03u"].iter().fold(text.to_owned(), |text, c| text.replace(c, "<>"));
+    assert!(!text.contains('%'), "a conversion that this test does not know: {text}");
+    text
+}
+
+/// The texts of the string literals in a source file. In C, neighbours are one, and so are those with `PRIu64`
+/// between them, which is a conversion. Byte strings are left out.
+fn texts(source: &str, in_c: bool) -> Vec<String> {
+    let (mut texts, mut end) = (Vec::<String>::new(), 0);
+    for place in literals(source) {
+        let text = &source[place.start + 1..place.end - 1];
+        // Rust: the end of a line that goes on is left out, with the white space behind it.
+        let text: String =
+            text.split("\\\n").enumerate().map(|(n, t)| if n > 0 { t.trim_start() } else { t }).collect();
+        match (source[end..place.start].trim(), texts.last_mut().filter(|_| in_c)) {
+            ("", Some(before)) => *before += &text,
+            ("PRIu64", Some(before)) => *before += &format!("s{text}"),
+            (between, _) if between.ends_with("b") && !in_c => {}
+            _ => texts.push(text),
+        }
+        end = place.end;
+    }
+    texts
+}
+
+/// Where the string literals in a source file are, with their quotes. Quotes in comments and characters are none.
+fn literals(source: &str) -> Vec<Range<usize>> {
+    let (mut found, mut at) = (Vec::new(), 0);
+    while let Some(next) = source[at..].chars().next() {
+        let rest = &source[at..];
+        let behind =
+            |end: &str, from: usize| rest[from..].find(end).map_or(rest.len(), |n| from + n + end.len());
+        let length = match next {
+            '/' if rest.starts_with("//") => behind("\n", 2),
+            '/' if rest.starts_with("/*") => behind("*/", 2),
+            '\'' if rest.starts_with("'\\") => behind("'", 3),
+            // Else it is a lifetime.
+            '\'' if rest.chars().nth(2) == Some('\'') => behind("'", 2),
+            '"' => {
+                let mut escaped = true;
+                let ends = |c| {
+                    let ends = c == '"' && !escaped;
+                    escaped = c == '\\' && !escaped;
+                    ends
+                };
+                rest.find(ends).unwrap() + 1
+            }
+            _ => next.len_utf8(),
+        };
+        if next == '"' {
+            found.push(at..at + length);
+        }
+        at += length;
+    }
+    found
+}

@@ -1,0 +1,63 @@
+//! That valgrind finds nothing, and that it would. (`make memcheck` runs the other tests under it.)
+
+use crate::support::dovecot::{Config, Dovecot, Lmtp};
+use crate::support::{armored, key_for};
+use crate::{literal, message, script};
+
+const ME: &str = "me@domain.com";
+
+/// What valgrind finds when a message has been delivered with each of the scripts, all by one process. With each goes
+/// the beginning of the answer.
+fn faults_of(scripts: &[(&str, &str)]) -> Vec<String> {
+    let mut dovecot = Dovecot::start(&Config { valgrind: true, ..Config::default() });
+    dovecot.give(ME, "k.asc", &armored(&key_for(ME)));
+    let requires = ", \"copy\", \"fileinto\", \"mailbox\", \"variables\", \"foreverypart\", \"mime\"";
+    // Encrypted, it does not stay in memory.
+    let large = [message("memory"), b"0123456789abcdef0123456789abcdef\r\n".repeat(5000)].concat();
+    let mut session = Lmtp::connect(&dovecot.path("run/lmtp"));
+    for (body, code) in scripts {
+        dovecot.script(ME, &script(requires, body));
+        for message in [&message("memory"), &large] {
+            let answer = session.deliver(&[ME], message).remove(0);
+            assert!(answer.starts_with(code), "{body}: {answer}\n{}", dovecot.log());
+        }
+    }
+    drop(session);
+    let valgrind = dovecot.valgrind.take().unwrap();
+    dovecot.stop();
+    let findings = valgrind.findings();
+    assert_eq!(findings.with_plugin, 1, "processes with the plugin");
+    findings.faults
+}
+
+#[test]
+fn a_fault_of_the_plugin_is_noticed() {
+    let log = faults_of(&[("encrypt \"fault@test.invalid\";", "451 ")]).concat();
+    for text in [
+        "Invalid read of size 1",
+        "inject (mod.rs:",
+        "cmd_encrypt_operation_execute (cmd-encrypt.c:",
+        "0 bytes after a block of size 13",
+        "26 bytes in 2 blocks are definitely lost",
+    ] {
+        assert!(log.contains(text), "'{text}' is not in\n{log}");
+    }
+}
+
+#[test]
+fn success_failure_and_panic_are_clean() {
+    let with_literal = literal(&armored(&key_for("somebody@else.org")));
+    let faults = faults_of(&[
+        ("encrypt;", "250 "),
+        ("encrypt :hidesubject; keep; if encrypted { encrypt :force; }", "250 "),
+        (&with_literal, "250 "),
+        ("fileinto :copy :create \"before\"; encrypt; fileinto :create \"behind\";", "250 "),
+        ("encrypt :try \"nobody@t.org\"; if not encrypt { stop; }", "250 "),
+        ("set \"x\" \"me@domain.com\"; encrypt [\"${x}\", \"me+detail@domain.com\"]; stop;", "250 "),
+        ("encrypt; fileinto \"nowhere\";", "250 "),
+        ("encrypt \"nobody@t.org\";", "451 "),
+        ("keep; foreverypart { encrypt; }", "451 "),
+        ("encrypt; encrypt :force \"panic@test.invalid\";", "451 "),
+    ]);
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}

@@ -1,0 +1,3 @@
+# The extension has to be asked for.
+encrypt;
+if encrypted { stop; }

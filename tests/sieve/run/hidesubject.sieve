@@ -1,0 +1,5 @@
+# The subject is hidden if the script or the administrator wants it.
+require ["vnd.perot.encrypt", "fileinto"];
+if header "Subject" "Nightingales" { fileinto "a subject"; }
+encrypt :hidesubject;
+if header "Subject" "[...]" { fileinto "no subject"; }

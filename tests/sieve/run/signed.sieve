@@ -1,0 +1,4 @@
+# The subject of a signed message is not hidden: its signature could not be checked any more.
+require ["vnd.perot.encrypt", "fileinto"];
+encrypt :hidesubject;
+if header "Subject" "Nightingales" { fileinto "a subject"; }

@@ -1,0 +1,6 @@
+# The test is true when the message is encrypted now.
+require ["vnd.perot.encrypt", "fileinto"];
+if encrypted { fileinto "encrypted before"; }
+if encrypt { fileinto "encrypt is true"; } else { fileinto "encrypt is false"; }
+if encrypted { fileinto "encrypted"; }
+if encrypt { fileinto "encrypt is still true"; }
