@@ -108,7 +108,8 @@ const NO_MESSAGES: [&str; 22] = [
 fn every_message_is_listed() {
     let listed: BTreeSet<String> = listed_messages().collect();
     let mut written: BTreeSet<String> = BTreeSet::new();
-    for file in sources("src").into_iter().chain(sources("c-shim")) {
+    let ours = sources("src").into_iter().filter(|file| !file.ends_with("tests.rs"));
+    for file in ours.chain(sources("c-shim")) {
         let text = fs::read_to_string(&file).unwrap();
         let in_c = file.starts_with(project("c-shim"));
         for text in texts(text.split("#[cfg(test)]").next().unwrap(), in_c) {
@@ -125,7 +126,7 @@ fn every_message_is_listed() {
 }
 
 /// Messages that no script in tests/sieve draws.
-const NOT_DRAWN_BY_SCRIPTS: [&str; 28] = [
+const NOT_DRAWN_BY_SCRIPTS: [&str; 30] = [
     // Of deliveries: tests/dovecot (failing.rs, streaming.rs, scripts.rs, later.rs).
     "Message could not be encrypted for its owner (<>): the log of the mail server says more",
     "Encrypted message could not be stored",
@@ -146,6 +147,7 @@ const NOT_DRAWN_BY_SCRIPTS: [&str; 28] = [
     "the user name <> is no address, there is no envelope, and below the home directory there is not one certificate \
      but <>: <>. Name the recipient in the script, or set sieve_perot_encrypt_cert",
     "the message cannot be read: <>",
+    "its primary key is made of larger numbers than any in use: make a new key",
     // Said by the tool only.
     "<>: the file holds no certificate with this fingerprint",
     // What no test brings about: faults of Dovecot, of the disk or of the libraries at that very moment.
@@ -153,6 +155,7 @@ const NOT_DRAWN_BY_SCRIPTS: [&str; 28] = [
     "the mail server cannot read it",
     "the mail server cannot read it again",
     "it cannot be looked at",
+    "the encrypted message cannot be read back from mail_temp_dir",
     "the mail server does not take the encrypted message",
     "encrypt: the message is stored encrypted, and cannot be removed as it was: <>",
     "encrypt: the original of an encrypted message is not removed until this mailbox is next opened: <>",

@@ -49,7 +49,8 @@ fn headers() -> Vec<Vec<u8>> {
 
 fn certificates() -> Vec<Vec<u8>> {
     let address = "me@t.org";
-    let certs = [key_for(address), revoked(address), expired(address), signing_only(address), version6(address)];
+    let certs =
+        [key_for(address), revoked(address), expired(address), signing_only(address), version6(address)];
     let binary = |cert: &Cert| cert.clone().strip_secret_key_material().to_vec().unwrap();
     let mut seeds: Vec<Vec<u8>> = certs.iter().flat_map(|cert| [armored(cert), binary(cert)]).collect();
     seeds.push([binary(&certs[0]), binary(&certs[1])].concat());
