@@ -8,8 +8,6 @@
 
 pub mod guard;
 pub mod host;
-#[cfg(test)]
-mod tests;
 
 /// What bindgen made of the contract.
 #[allow(missing_docs, non_camel_case_types, clippy::undocumented_unsafe_blocks)]
@@ -240,3 +238,6 @@ unsafe extern "C" fn core_check(
     }
     code
 }
+
+#[cfg(test)]
+mod tests;
