@@ -103,7 +103,7 @@ impl Client {
             numbered(n)
         };
         let answer = self.session.deliver(&[&user.address], &sent).remove(0);
-        assert!(answer.starts_with("250 "), "{n} to {}: {answer}", user.address);
+        assert!(answer.starts_with("250 "), "{n} to {}: {answer}\n{}", user.address, dovecot.log());
         let files = dovecot.stored_files(&user.address);
         assert_eq!(files.len(), 1, "{n} to {}: {files:?}", user.address);
         let stored = fs::read(&files[0].1).unwrap();
