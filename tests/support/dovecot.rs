@@ -799,6 +799,11 @@ pub fn modules_dir() -> PathBuf {
     installed("dovecot_moduledir")
 }
 
+/// Where Dovecot's headers are.
+pub fn headers_dir() -> PathBuf {
+    installed("dovecot_pkgincludedir")
+}
+
 /// A folder of the installed Dovecot.
 fn installed(name: &str) -> PathBuf {
     let text = fs::read_to_string("/usr/lib/dovecot/dovecot-config").expect("apt install dovecot-dev");
