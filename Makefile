@@ -48,6 +48,16 @@ deps: rust
 test-deps: rust
 	@tests/install-missing tests/packages tests/packages.tests
 	@tests/unpack-missing $(TARGET)/mta postfix exim4-daemon-light
+	@$(MAKE) --no-print-directory $(OPENPGPJS)
+
+# Not in Debian, whose npm is hundreds of packages: only where there is none.
+OPENPGPJS = build/openpgpjs/node_modules/.package-lock.json
+$(OPENPGPJS): tests/openpgpjs/package.json tests/openpgpjs/package-lock.json
+	@command -v npm >/dev/null || tests/install-missing tests/packages.npm
+	@mkdir -p build/openpgpjs
+	@cp $^ build/openpgpjs
+	npm ci --prefix build/openpgpjs --ignore-scripts --no-audit --no-fund
+	@touch $@
 
 # The old recipe is measured with GPGIT=/path/to/gpgit.pl (which wants libmail-gnupg-perl and libmime-tools-perl), or
 # with a stand-in that runs gpg.
