@@ -364,7 +364,7 @@ fn neomutt(gnupg: &GnuPg, maildir: &Path) -> String {
     // It would wait for ever if it asked something.
     let mut terminal = Command::new("timeout");
     terminal
-        .args(["60", "script", "-qec", "stty rows 40 cols 120; neomutt -n -R -F muttrc", "/dev/null"])
+        .args(["300", "script", "-qec", "stty rows 40 cols 120; neomutt -n -R -F muttrc", "/dev/null"])
         .current_dir(maildir);
     terminal
         .env("GNUPGHOME", gnupg.0.path())
