@@ -36,7 +36,7 @@ MODULEDIR ?= $(shell . $(DOVECOT_CONFIG) && echo $$dovecot_moduledir)
 PLUGIN = lib90_sieve_perot_encrypt_plugin.so
 SETTINGS = libsieve_perot_encrypt_settings.so
 
-.PHONY: all rust deps test-deps try test test-library test-dovecot test-hosts test-install deb fuzz soak memcheck miri bench install \
+.PHONY: all rust deps test-deps openpgpjs try test test-library test-dovecot test-hosts test-install deb fuzz soak memcheck miri bench install \
 	lint deny advisories clean
 
 all: rust
@@ -49,9 +49,19 @@ rust:
 deps: rust
 	@tests/install-missing tests/packages
 
-test-deps: rust
+test-deps: rust openpgpjs
 	@tests/install-missing tests/packages tests/packages.tests
 	@tests/unpack-missing $(TARGET)/mta postfix exim4-daemon-light
+
+# A program that tests read mail with, and not in Debian. Debian's npm is hundreds of packages: only where there is none.
+OPENPGPJS = build/openpgpjs/node_modules/.package-lock.json
+openpgpjs: $(OPENPGPJS)
+$(OPENPGPJS): tests/openpgpjs/package.json tests/openpgpjs/package-lock.json
+	@command -v npm >/dev/null || tests/install-missing tests/packages.npm
+	@mkdir -p build/openpgpjs
+	@cp $^ build/openpgpjs
+	npm ci --prefix build/openpgpjs --ignore-scripts --no-audit --no-fund
+	@touch $@
 
 # The old recipe is measured with GPGIT=/path/to/gpgit.pl (which wants libmail-gnupg-perl and libmime-tools-perl), or
 # with a stand-in that runs gpg.

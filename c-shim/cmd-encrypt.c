@@ -326,7 +326,11 @@ cmd_encrypt_operation_dump(const struct sieve_dumptime_env *denv,
 struct cmd_encrypt_call {
 	const struct sieve_runtime_env *renv;
 	const struct sieve_extension *ext;
+	/* Parent of what is logged and counted: its age is Dovecot's field "duration". */
+	struct event *event;
 	bool is_test, force, try, hide_subject;
+	/* The operands cannot be read, nor what to do on failure */
+	bool damaged;
 	const char *const *recipients;
 	/* Where the encrypted message is put together */
 	struct perot_temp *temp;
@@ -406,6 +410,8 @@ cmd_encrypt_trace(void *context, enum perot_level level,
 /* What happens to the message when it could not be encrypted */
 static bool cmd_encrypt_defers(const struct cmd_encrypt_call *call)
 {
+	if (call->damaged)
+		return TRUE;
 	return !call->is_test && !call->try &&
 		!perot_core->keep_on_error(perot_ext_instance(call->ext));
 }
@@ -421,37 +427,33 @@ static const char *cmd_encrypt_consequence(const struct cmd_encrypt_call *call)
 
 /* One line and one event for each message */
 static void
-cmd_encrypt_done(void *context, const struct perot_report *report)
+cmd_encrypt_finished(struct cmd_encrypt_call *call,
+		     const struct perot_report *report)
 {
 	static const char *const outcomes[] = {
 		[PEROT_ENCRYPTED] = "encrypted",
 		[PEROT_ALREADY_ENCRYPTED] = "already_encrypted",
 		[PEROT_FAILED] = "failed",
 	};
-	struct cmd_encrypt_call *call = context;
-	enum perot_outcome outcome = report->outcome;
 	const char *reason = perot_str(report->reason);
-	const char *text = perot_str(report->text);
 	const char *recipients = perot_str(report->recipients);
+	bool deferred = report->outcome == PEROT_FAILED &&
+		cmd_encrypt_defers(call) &&
+		perot_is_delivery(call->renv->exec_env);
 	struct event_passthrough *e;
 
-	if (outcome == PEROT_ENCRYPTED &&
-	    perot_temp_substitute(call->temp, call->renv, &text) < 0) {
-		outcome = PEROT_FAILED;
-		reason = "write_failed";
-	}
-	call->outcome = outcome;
+	call->outcome = report->outcome;
 
-	e = event_create_passthrough(call->renv->event)->
+	e = event_create_passthrough(call->event)->
 		set_name("sieve_perot_encrypt_finished")->
-		add_str("outcome", outcomes[outcome])->
+		add_str("outcome", outcomes[report->outcome])->
 		add_str("reason", reason)->
+		add_str("deferred", deferred ? "yes" : "no")->
 		add_int("bytes_in", (intmax_t)report->bytes_in)->
 		add_int("bytes_out", (intmax_t)report->bytes_out)->
-		add_str("recipients", recipients)->
-		add_int("duration", (intmax_t)report->microseconds);
+		add_str("recipients", recipients);
 
-	switch (outcome) {
+	switch (report->outcome) {
 	case PEROT_ENCRYPTED:
 		e_info(e->event(), "encrypt: message encrypted: "
 		       "%"PRIu64" -> %"PRIu64" bytes, %"PRIu64".%03u ms, to %s",
@@ -467,7 +469,7 @@ cmd_encrypt_done(void *context, const struct perot_report *report)
 	case PEROT_FAILED:
 		call->failure_reason = reason;
 		e_error(e->event(), "encrypt: message not encrypted, %s: %s",
-			cmd_encrypt_consequence(call), text);
+			cmd_encrypt_consequence(call), perot_str(report->text));
 		break;
 	}
 }
@@ -483,7 +485,20 @@ cmd_encrypt_failed(struct cmd_encrypt_call *call, const char *reason,
 		.text = perot_bytes(text),
 	};
 
-	cmd_encrypt_done(call, &report);
+	cmd_encrypt_finished(call, &report);
+}
+
+static void
+cmd_encrypt_done(void *context, const struct perot_report *report)
+{
+	struct cmd_encrypt_call *call = context;
+	const char *error;
+
+	if (report->outcome == PEROT_ENCRYPTED &&
+	    perot_temp_substitute(call->temp, call->renv, &error) < 0)
+		cmd_encrypt_failed(call, "write_failed", error);
+	else
+		cmd_encrypt_finished(call, report);
 }
 
 static void
@@ -587,16 +602,22 @@ cmd_encrypt_operation_execute(const struct sieve_runtime_env *renv,
 	struct cmd_encrypt_call call = {
 		.renv = renv,
 		.ext = renv->oprtn->ext,
+		.event = event_create(renv->event),
 		.failure_reason = "internal",
 	};
+	int ret;
 
-	if (cmd_encrypt_read_operands(&call, address) <= 0) {
+	if (cmd_encrypt_read_operands(&call, address) > 0) {
+		ret = cmd_encrypt_operation_run(&call);
+	} else {
 		/* Not BIN_CORRUPT, though the binary is: Pigeonhole would run the script a second time,
 		   and end the process in an assertion. The version of the extension (ext-encrypt.c)
 		   makes it compile scripts anew where the operands have changed. */
+		call.damaged = TRUE;
 		cmd_encrypt_failed(&call, "internal", "the compiled script is "
 				   "damaged: remove its .svbin file");
-		return perot_defer(renv, call.ext, call.failure_reason);
+		ret = perot_defer(renv, call.ext, call.failure_reason);
 	}
-	return cmd_encrypt_operation_run(&call);
+	event_unref(&call.event);
+	return ret;
 }

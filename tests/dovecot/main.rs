@@ -21,6 +21,7 @@ mod load;
 mod mail_crypt;
 mod managesieve;
 mod memory;
+mod metrics;
 mod mta;
 mod readers;
 mod saved;
