@@ -38,7 +38,7 @@ fn a_fault_of_the_plugin_is_noticed() {
         "inject (mod.rs:",
         "cmd_encrypt_operation_execute (cmd-encrypt.c:",
         "0 bytes after a block of size 13",
-        "26 bytes in 2 blocks are definitely lost",
+        "definitely lost: 26 bytes in 2 blocks",
     ] {
         assert!(log.contains(text), "'{text}' is not in\n{log}");
     }
