@@ -101,7 +101,8 @@ soak: test-deps
 	SOAK=$(N) TMPDIR=$(or $(wildcard /dev/shm),/tmp) $(CARGO) test --locked --features $(TEST_FEATURES) --test dovecot -- \
 		--nocapture load::
 
-test-hosts: rust
+# npm is not wanted in the chroot.
+test-hosts: rust openpgpjs
 	tests/hosts 'make test-dovecot' $(HOSTS)
 
 # With the oldest Rust that will do, so that this is tried, too.
@@ -138,13 +139,15 @@ install:
 	install -D -m 0755 $(RELEASE)/perot-encrypt $(DESTDIR)$(PREFIX)/bin/perot-encrypt
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man1 $(RELEASE)/man/*.1
 
+# In a copy: debhelper looks for files to change and to remove everywhere below, so also in `build`.
 DEB = $(abspath $(TARGET))/deb
 deb: rust
 	@tests/install-missing tests/packages tests/packages.deb
 	rm -rf $(DEB)
-	mkdir -p $(DEB)
-	debian/rules clean binary OUT=$(DEB)
-	debian/rules clean
+	mkdir -p $(DEB)/source
+	tar -c --exclude=./target --exclude=./build --exclude=./fuzz --exclude=./.git . | tar -x -C $(DEB)/source
+	cd $(DEB)/source && CARGO_TARGET_DIR=$(abspath $(TARGET)) debian/rules binary OUT=$(DEB)
+	rm -r $(DEB)/source
 	lintian --fail-on error $(DEB)/*.deb
 
 clean:
