@@ -213,7 +213,9 @@ fn between_two_versions() {
     dovecot.script(ME, &script("", "encrypt;"));
     println!("answer {:?}", dovecot.deliver(ME, &message("between")));
     println!("log {}", dovecot.log());
-    let out = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| dovecot.imap(ME, "good(imap.select('INBOX'))")));
+    let out = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        dovecot.imap(ME, "good(imap.select('INBOX'))")
+    }));
     println!("imap {:?}", out);
     println!("log {}", dovecot.log());
     assert_nothing_stored(&dovecot, ME);
