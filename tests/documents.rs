@@ -1,4 +1,4 @@
-//! What the documents list is what there is: crates and messages.
+//! What the documents list is what there is: crates and messages. And their links lead somewhere.
 
 #[path = "support/pages.rs"]
 #[allow(dead_code)]
@@ -181,6 +181,44 @@ fn every_message_is_drawn_by_a_script() {
         .collect();
     let known = NOT_DRAWN_BY_SCRIPTS.map(str::to_owned).into();
     assert_listed("NOT_DRAWN_BY_SCRIPTS in this test", "messages", &known, &missing);
+}
+
+#[test]
+fn every_message_says_what_to_do() {
+    for (heading, cells) in rows(MESSAGES) {
+        let full = cells.len() == 3 && cells.iter().all(|cell| !cell.is_empty());
+        assert!(full, "{MESSAGES}, {heading}: it says, what to do, what it means: {cells:?}");
+    }
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let pages = ["", "doc"].map(|folder| fs::read_dir(project(folder)).unwrap());
+    let pages = pages.into_iter().flatten().map(|entry| entry.unwrap().path());
+    let (mut dead, mut links) = (Vec::new(), 0);
+    for page in pages.filter(|page| page.extension().is_some_and(|x| x == "md")) {
+        let text = fs::read_to_string(&page).unwrap();
+        let targets =
+            text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
+        for target in targets.filter(|target| !target.contains("://")) {
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let file = if file.is_empty() { page.clone() } else { page.parent().unwrap().join(file) };
+            if !file.exists() || !(anchor.is_empty() || anchors(&file).contains(anchor)) {
+                dead.push(format!("{}: {target}", page.display()));
+            }
+            links += 1;
+        }
+    }
+    assert!(dead.is_empty() && links > 100, "of {links} links, these lead nowhere: {dead:#?}");
+}
+
+/// What links to the headings of a page are called, as GitHub and others make them.
+fn anchors(page: &Path) -> BTreeSet<String> {
+    let text = fs::read_to_string(page).unwrap();
+    let headings =
+        text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    let kept = |c: &char| c.is_alphanumeric() || "-_ ".contains(*c);
+    headings.map(|h| h.to_lowercase().chars().filter(kept).collect::<String>().replace(' ', "-")).collect()
 }
 
 /// The messages of the plugin on the page, with `<>` for what differs.

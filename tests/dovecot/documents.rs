@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use sequoia_openpgp::Cert;
+
 use crate::support::dovecot::{era, run, Config, Dovecot, Era};
 use crate::support::pages::{code, project, read, rows, says, template};
 use crate::support::{armored, decrypt, encrypt_to, find, key_for, settings};
@@ -73,18 +75,23 @@ fn the_readme_shows_what_is_active_in_the_examples() {
     }
 }
 
+/// A script with a certificate in the place of the one that it shows, if it shows one.
+pub fn pasted(mut script: String, key: &Cert) -> String {
+    if let Some(begin) = script.find("\n-----BEGIN") {
+        let end = script.rfind("-----\n.").unwrap() + 6;
+        let certificate = String::from_utf8(armored(key)).unwrap().replace("\r\n", "\n");
+        script.replace_range(begin + 1..end, &certificate);
+    }
+    script
+}
+
 #[test]
 fn the_example_scripts_compile() {
     let dovecot = Dovecot::prepare(&Config::default());
     let key = key_for(ME);
     fs::write(dovecot.certs().join("me.asc"), armored(&key)).unwrap();
     for name in ["encrypt.sieve", "user-with-address.sieve", "user-with-certificate.sieve"] {
-        let mut text = read(&format!("conf.d-example/{name}"));
-        if let Some(begin) = text.find("\n-----BEGIN") {
-            let end = text.rfind("-----\n.").unwrap() + 6;
-            let certificate = String::from_utf8(armored(&key)).unwrap().replace("\r\n", "\n");
-            text.replace_range(begin + 1..end, &certificate);
-        }
+        let text = pasted(read(&format!("conf.d-example/{name}")), &key);
         let (source, compiled) = (dovecot.path("global/x.sieve"), dovecot.path("global/x.svbin"));
         fs::write(&source, &text).unwrap();
         let output = dovecot.tool("sievec", &[source.as_os_str(), compiled.as_os_str()]);
@@ -130,7 +137,9 @@ fn the_page_of_messages_quotes_dovecot() {
     };
     let mut said = String::new();
     // It has no certificate; and it is not named.
-    for named in ["sieve_perot_encrypt", ""] {
+    for (named, last) in
+        [("sieve_perot_encrypt", "was aborted due to temporary failure"), ("", "Failed to compile script")]
+    {
         let mut dovecot = Dovecot::prepare(&Config::default());
         let file = dovecot.path("dovecot.conf");
         let named = fs::read_to_string(&file)
@@ -140,6 +149,8 @@ fn the_page_of_messages_quotes_dovecot() {
         dovecot.launch();
         dovecot.script(ME, &require);
         dovecot.deliver(ME, &message("quoted"));
+        // The log is written by another process.
+        dovecot.log_line(&[last]);
         said += &(dovecot.log() + &sievec(&dovecot));
     }
     // It is of another version; and it is not there.

@@ -17,7 +17,7 @@ const GPGIT: &str = "doc/gpgit.md";
 const COMMAND_LINE: &str = "doc/command-line.md";
 
 /// Runs shell commands of a page, with other paths.
-fn shell(commands: &str, home: &Path, paths: &[(&str, &Path)]) {
+pub fn shell(commands: &str, home: &Path, paths: &[(&str, &Path)]) {
     let commands = paths
         .iter()
         .fold(commands.to_owned(), |commands, (from, to)| commands.replace(from, to.to_str().unwrap()));

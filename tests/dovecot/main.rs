@@ -14,6 +14,7 @@ mod exports;
 mod failing;
 mod faults;
 mod filter;
+mod guides;
 mod injection;
 mod isolation;
 mod later;

@@ -3,7 +3,7 @@
 
 use crate::support::dovecot::{era, run_with, wait_for_line, wait_until, Config, Dovecot, Era};
 use crate::support::mta::{Exim, MailServer, Postfix};
-use crate::support::pages::{blocks, read};
+use crate::support::pages::{self, read};
 use crate::support::{armored, decrypt, find, key_for, with_crlf};
 use crate::{assert_nothing_stored, message, script, SECRET};
 
@@ -17,7 +17,7 @@ const REASON: &str = "Message could not be encrypted for its owner (no_certifica
 
 /// The blocks of a section of the page.
 fn shown<const N: usize>(heading: &str) -> [String; N] {
-    blocks(PAGE, heading).try_into().unwrap_or_else(|b| panic!("{heading}: {b:?}"))
+    pages::shown(PAGE, heading)
 }
 
 /// A message as a local program writes it, with all header fields that a mail server would add.

@@ -19,7 +19,7 @@ use crate::{assert_nothing_stored, message, script, SECRET};
 
 const ME: &str = "me@domain.com";
 const SQL: &str = "From SQL";
-const PASSDB: [&str; 2] =
+pub const PASSDB: [&str; 2] =
     ["passdb {\n  driver = static\n  args = password=test\n}\n", "passdb static {\n  password = test\n}\n"];
 
 /// A block of the page, with the folder `etc` of a private Dovecot in place of the system's.
@@ -28,7 +28,7 @@ fn block(section: &str, number: usize) -> String {
 }
 
 /// The one of two for the installed Dovecot.
-fn of_era<T>(v23: T, v24: T) -> T {
+pub fn of_era<T>(v23: T, v24: T) -> T {
     match era() {
         Era::V23 => v23,
         Era::V24 => v24,
@@ -55,7 +55,7 @@ fn prepare_sqlite(config: Config) -> Dovecot {
 }
 
 /// Runs commands of the page; what they print. GnuPG has the keys that [`know`] has given it.
-fn shell(dovecot: &Dovecot, commands: &str) -> String {
+pub fn shell(dovecot: &Dovecot, commands: &str) -> String {
     let commands = commands
         .replace("{dir}", dovecot.path("").to_str().unwrap())
         .replace("doveadm ", &format!("doveadm -c {} ", dovecot.path("dovecot.conf").display()));

@@ -13,31 +13,42 @@ pub fn read(name: &str) -> String {
     fs::read_to_string(project(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
 }
 
-/// The fenced blocks of a page in the section with the given heading (without its `#`), in their order.
+/// All fenced blocks of a page in their order, each with the heading (without its `#`) of its section in front.
 /// A section ends at the next heading.
-pub fn blocks(page: &str, heading: &str) -> Vec<String> {
-    let mut blocks = Vec::new();
-    let mut in_section = false;
+pub fn all_blocks(page: &str) -> Vec<(String, String)> {
+    let (mut heading, mut blocks) = (String::new(), Vec::new());
     let mut block: Option<(usize, String)> = None;
     for line in read(page).lines() {
         let fence = line.trim_start().starts_with("```");
         block = match block.take() {
             Some((_, text)) if fence => {
-                blocks.extend(in_section.then_some(text));
+                blocks.push((heading.clone(), text));
                 None
             }
             Some((indent, text)) => Some((indent, text + line.get(indent..).unwrap_or_default() + "\n")),
             None if fence => Some((line.len() - line.trim_start().len(), String::new())),
             None => {
                 if line.starts_with('#') {
-                    in_section = line.trim_start_matches('#').trim() == heading;
+                    heading = line.trim_start_matches('#').trim().to_owned();
                 }
                 None
             }
         };
     }
+    blocks
+}
+
+/// The fenced blocks of a page in the section with the given heading.
+pub fn blocks(page: &str, heading: &str) -> Vec<String> {
+    let blocks = all_blocks(page).into_iter().filter(|(section, _)| section == heading);
+    let blocks: Vec<String> = blocks.map(|(_, block)| block).collect();
     assert!(!blocks.is_empty(), "{page} has no fenced block below '{heading}'");
     blocks
+}
+
+/// The same, of a section that has `N` of them: a test that takes them all runs them all.
+pub fn shown<const N: usize>(page: &str, heading: &str) -> [String; N] {
+    blocks(page, heading).try_into().unwrap_or_else(|b| panic!("{page}, {heading}: {b:?}"))
 }
 
 /// The rows of all tables of a page, without their heads, each with the heading of its section in front.

@@ -1,0 +1,311 @@
+//! What the guides for administrators and for users show is so.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use sequoia_openpgp::Cert;
+
+use crate::documents::pasted;
+use crate::filter;
+use crate::isolation::prepare;
+use crate::support::dovecot::{Config, Dovecot, Era, Format};
+use crate::support::pages::{self, all_blocks, project, read, rows};
+use crate::support::{armored, decrypt, find, key_for, keyring};
+use crate::users::{of_era, shell, PASSDB};
+use crate::{assert_nothing_stored, message, script, SECRET};
+
+const ADMINISTRATORS: &str = "doc/administrators.md";
+const USERS: &str = "doc/users.md";
+const MESSAGES: &str = "doc/messages.md";
+const ME: &str = "me@domain.com";
+
+/// What a private Dovecot has not, and what takes its place. All else is run as it is shown.
+const REPLACED: [(&str, &str); 4] = [
+    // It writes to a file, and not to the journal.
+    ("journalctl -u dovecot --since -1day", "cat {dir}/log"),
+    // It is not installed.
+    ("perot-encrypt check", concat!(env!("CARGO_BIN_EXE_perot-encrypt"), " check")),
+    ("/etc/dovecot/", "{dir}/etc/"),
+    ("/var/vmail", "{dir}/home"),
+];
+
+/// The blocks of a section, which must be `N`.
+fn shown<const N: usize>(page: &str, heading: &str) -> [String; N] {
+    let replace = |block: String| REPLACED.iter().fold(block, |block, (from, to)| block.replace(from, to));
+    pages::shown(page, heading).map(replace)
+}
+
+/// Each section with blocks is in one of the tests below, and each of these takes all blocks of its section.
+#[test]
+fn every_block_is_run() {
+    for page in [ADMINISTRATORS, USERS] {
+        for (heading, block) in all_blocks(page) {
+            let named = include_str!("guides.rs").contains(&format!("\"{heading}\");"));
+            assert!(named, "{page}, {heading}: no test runs\n{block}");
+        }
+    }
+    for (from, _) in REPLACED {
+        assert!(read(ADMINISTRATORS).contains(from), "'{from}' is not shown any more");
+    }
+}
+
+/// Adds a block of a page to the configuration.
+fn configure(dovecot: &Dovecot, block: &str) {
+    let file = dovecot.path("dovecot.conf");
+    let block = block.replace("{dir}", dovecot.path("").to_str().unwrap());
+    fs::write(&file, fs::read_to_string(&file).unwrap() + &block).unwrap();
+}
+
+/// Adds a user without a script to the passwd-file of [`prepare`].
+fn add(dovecot: &Dovecot, user: &str) {
+    let (home, users) = (dovecot.home(user), dovecot.path("users"));
+    let line = format!("{user}:::::{}::\n", home.display());
+    fs::write(&users, fs::read_to_string(&users).unwrap_or_default() + &line).unwrap();
+}
+
+/// Delivers a message, which must be stored for the owner of this home.
+fn delivered(dovecot: &Dovecot, address: &str, home: &str) -> Vec<u8> {
+    let answer = dovecot.deliver(address, &message("guides"));
+    assert!(answer.starts_with("250 "), "{address}: {answer}\n{}", dovecot.log());
+    let stored = dovecot.only_message(home);
+    fs::remove_dir_all(dovecot.home(home).join("Maildir")).unwrap();
+    stored
+}
+
+/// The same, encrypted.
+fn assert_encrypted(dovecot: &Dovecot, address: &str, home: &str, key: &Cert) {
+    assert!(decrypt(&delivered(dovecot, address, home), key).ends_with(&message("guides")));
+}
+
+fn is_in_clear(stored: &[u8]) -> bool {
+    find(stored, SECRET.as_bytes()).is_some()
+}
+
+/// On a server with users and mail: the plugin is loaded, and then somebody looks.
+#[test]
+fn step_by_step_and_watched() {
+    let mut dovecot = prepare(Config::default());
+    let file = dovecot.path("dovecot.conf");
+    let without = fs::read_to_string(&file).unwrap().replace("sieve_plugins = sieve_perot_encrypt\n", "");
+    fs::write(&file, without).unwrap();
+    let [in_23, in_24, who_has_none] = shown(ADMINISTRATORS, "Step by step");
+    configure(&dovecot, &of_era(in_23, in_24));
+    let [wants, waits, broken] = [ME, "waits@domain.com", "broken@domain.com"];
+    [wants, waits, broken].into_iter().for_each(|user| add(&dovecot, user));
+    dovecot.launch();
+    let key = key_for(ME);
+    dovecot.give(ME, "me.asc", &armored(&key));
+    assert_eq!(shell(&dovecot, &who_has_none), format!("{waits}\n{broken}\n"));
+
+    // Nothing changes, but for those who want it.
+    assert!(is_in_clear(&delivered(&dovecot, ME, ME)), "{}", dovecot.log());
+    dovecot.script(wants, &script("", "encrypt;"));
+    dovecot.script(waits, &script("", "encrypt;"));
+    dovecot.script(broken, "this does not compile");
+    let [log, stored, certificates] = shown(ADMINISTRATORS, "Watch it");
+    for user in [wants, waits, broken] {
+        dovecot.deliver(user, &message("watched"));
+    }
+    assert!(!is_in_clear(&dovecot.only_message(wants)));
+    assert!(dovecot.stored(waits).is_empty());
+    assert!(is_in_clear(&dovecot.only_message(broken)));
+    dovecot.log_line(&["message not encrypted, deferred: ", waits]);
+    dovecot.log_line(&["Failed to compile script", broken]);
+    let said = shell(&dovecot, &log);
+    assert!(said.contains(waits) && said.contains(broken) && !said.contains(wants), "{said}");
+    // Nor does it pass over what the page of messages says of Dovecot, but for what follows from others.
+    let said = shell(&dovecot, &log.replace("{dir}/log", project(MESSAGES).to_str().unwrap()));
+    let rows = rows(MESSAGES).into_iter().filter(|(heading, _)| heading == "What Dovecot says");
+    for (_, cells) in rows.filter(|(_, cells)| !cells[0].contains("was aborted due to temporary failure")) {
+        assert!(said.contains(&cells[0]), "'{}' is not found by\n{log}", cells[0]);
+    }
+    let found = shell(&dovecot, &stored);
+    assert_eq!(found.lines().count(), 1, "{found}");
+    assert!(found.starts_with(broken), "{found}");
+
+    fs::create_dir_all(dovecot.path("etc/pgp-certs")).unwrap();
+    fs::write(dovecot.path("etc/pgp-certs/me.asc"), armored(&key)).unwrap();
+    assert!(shell(&dovecot, &certificates).contains("usable   yes"));
+}
+
+/// The exception, and the second key: in the place of the script for all users.
+#[test]
+fn scripts_for_all_users() {
+    let [exception, second_key] = shown(ADMINISTRATORS, "Which script");
+    let mut dovecot = Dovecot::prepare(&Config { before: Some(exception), ..Config::default() });
+    dovecot.launch();
+    let (mine, second) = (key_for(ME), key_for("second@domain.com"));
+    dovecot.give(ME, "me.asc", &armored(&mine));
+    assert_encrypted(&dovecot, ME, ME, &mine);
+    for user in ["tickets@domain.com", "Invoices@domain.com"] {
+        let stored = delivered(&dovecot, user, &user.to_lowercase());
+        assert!(is_in_clear(&stored), "{}", dovecot.log());
+    }
+
+    let fingerprint = second.fingerprint().to_hex();
+    let shown = "0123456789ABCDEF0123456789ABCDEF01234567";
+    assert!(second_key.contains(shown));
+    let before = Some(second_key.replace(shown, &fingerprint));
+    let dovecot = Dovecot::start(&Config { before, ..Config::default() });
+    dovecot.give(ME, "me.asc", &armored(&mine));
+    let answer = dovecot.deliver(ME, &message("guides"));
+    assert!(answer.contains("(no_certificate)"), "{answer}");
+    assert_nothing_stored(&dovecot, ME);
+    fs::write(dovecot.certs().join("second.asc"), armored(&second)).unwrap();
+    for address in [ME, "me+detail@domain.com"] {
+        let answer = dovecot.deliver(address, &message("guides"));
+        assert!(answer.starts_with("250 "), "{answer}\n{}", dovecot.log());
+    }
+    for key in [&mine, &second] {
+        assert!(decrypt(&dovecot.stored(ME)[0].1, key).ends_with(&message("guides")));
+    }
+    dovecot.assert_nowhere(SECRET);
+}
+
+/// A Dovecot with a block of the page and the users of mail servers, and `encrypt;` for all.
+fn start_with(block: &str, users: &str, before: &str) -> Dovecot {
+    let mut dovecot = Dovecot::prepare(&Config {
+        users: Some(users.to_owned()),
+        before: Some(before.to_owned()),
+        mail_server_users: true,
+        ..Config::default()
+    });
+    configure(&dovecot, block);
+    dovecot.launch();
+    dovecot
+}
+
+#[test]
+fn virtual_users_and_system_users() {
+    let [virtual_23, virtual_24, system_23, system_24, by_domain] =
+        shown(ADMINISTRATORS, "Virtual users and system users");
+    let everybody = of_era("userdb {\n  driver = static\n}\n", "userdb static {\n}\n");
+    let everybody = of_era(PASSDB[0], PASSDB[1]).to_owned() + everybody;
+    let encrypt = script("", "encrypt;");
+    let dovecot = start_with(&of_era(virtual_23, virtual_24), &everybody, &encrypt);
+    let key = key_for(ME);
+    dovecot.give("domain.com/me", "me.asc", &armored(&key));
+    assert_encrypted(&dovecot, ME, "domain.com/me", &key);
+    dovecot.log_line(&["lmtp(me@domain.com)", "message encrypted: "]);
+
+    let block = of_era(system_23, system_24);
+    let dovecot = start_with(&block, of_era(PASSDB[0], PASSDB[1]), &encrypt);
+    dovecot.give("me", "me.asc", &armored(&key));
+    assert_encrypted(&dovecot, ME, "me", &key);
+    dovecot.log_line(&["lmtp(me)", "message encrypted: "]);
+    // The log names the address that the certificate lacks; the script of the page does without.
+    let alias = "me@mail.domain.com";
+    let answer = dovecot.deliver(alias, &message("guides"));
+    assert!(answer.contains("(no_certificate)"), "{answer}");
+    dovecot.log_line(&["no certificate for me@mail.domain.com"]);
+    let dovecot = start_with(&block, of_era(PASSDB[0], PASSDB[1]), &by_domain);
+    dovecot.give("me", "me.asc", &armored(&key));
+    assert_encrypted(&dovecot, alias, "me", &key);
+}
+
+/// What the page says of a plugin that is named and not there, and of 2.4 without the settings module. That a plugin
+/// that is not named stores in clear is in documents.rs, that a missing module defers in failing.rs.
+#[test]
+fn between_two_versions() {
+    let mut dovecot = Dovecot::prepare(&Config::default());
+    fs::remove_file(dovecot.path("modules/sieve/lib90_sieve_perot_encrypt_plugin.so")).unwrap();
+    dovecot.launch();
+    match dovecot.era {
+        // The connection is closed, and so the mail server tries again.
+        Era::V23 => {
+            assert_eq!(dovecot.deliver(ME, &message("between")), "");
+            dovecot.imap(ME, "good(imap.select('INBOX'))");
+        }
+        Era::V24 => {
+            for socket in ["run/lmtp", "run/imap"] {
+                let mut said = Vec::new();
+                let _ = UnixStream::connect(dovecot.path(socket)).unwrap().read_to_end(&mut said);
+                assert!(said.is_empty(), "{socket}: {}", String::from_utf8_lossy(&said));
+            }
+        }
+    }
+    dovecot.log_line(&["Fatal: ", "Plugin 'sieve_perot_encrypt' not found from directory"]);
+    assert_nothing_stored(&dovecot, ME);
+
+    let dovecot = Dovecot::prepare(&Config { no_settings_module: true, ..Config::default() });
+    let loads = dovecot.tool("doveconf", &[OsStr::new("-n")]).status.success();
+    assert_eq!(loads, dovecot.era == Era::V23);
+}
+
+/// Who uses it is found, and what it has encrypted is opened without it.
+#[test]
+fn moving_away() {
+    let dovecot = Dovecot::start(&Config { format: Format::Mdbox, ..Config::default() });
+    let key = key_for(ME);
+    dovecot.give(ME, "me.asc", &armored(&key));
+    dovecot.script(ME, &script("", "encrypt;"));
+    let scripts = dovecot.home("uploaded@domain.com").join("sieve");
+    fs::create_dir(&scripts).unwrap();
+    fs::write(scripts.join("mine.sieve"), script("", "encrypt;")).unwrap();
+    dovecot.script("other@domain.com", "keep;");
+    let [who] = shown(ADMINISTRATORS, "Moving away");
+    let found = shell(&dovecot, &who);
+    let mut found: Vec<&Path> = found.lines().map(Path::new).collect();
+    found.sort();
+    let expected = [dovecot.home(ME).join(".dovecot.sieve"), scripts.join("mine.sieve")];
+    assert_eq!(found, expected);
+
+    for subject in ["one", "two"] {
+        assert!(dovecot.deliver(ME, &message(subject)).starts_with("250 "), "{}", dovecot.log());
+    }
+    dovecot.script(ME, "keep;");
+    assert!(dovecot.deliver(ME, &message("in-clear")).starts_with("250 "), "{}", dovecot.log());
+    let [fetch, open] = shown(ADMINISTRATORS, "Decrypt a whole mailbox");
+    shell(&dovecot, &format!("cd {{dir}}; {fetch}"));
+
+    // On the owner's machine.
+    let machine = tempfile::tempdir().unwrap();
+    keyring(machine.path(), &key);
+    fs::rename(dovecot.path("encrypted"), machine.path().join("encrypted")).unwrap();
+    filter::shell(&format!("cd; {open}"), machine.path(), &[]);
+    let files = fs::read_dir(machine.path().join("decrypted")).unwrap();
+    let mut opened: Vec<Vec<u8>> = files.map(|file| fs::read(file.unwrap().path()).unwrap()).collect();
+    opened.sort();
+    assert_eq!(opened.len(), 2);
+    for (opened, subject) in opened.iter().zip(["one", "two"]) {
+        assert!(opened.ends_with(&message(subject)), "{}", String::from_utf8_lossy(opened));
+    }
+}
+
+/// With ManageSieve, and no certificate on the server.
+#[test]
+fn the_users_script() {
+    let [shown] = shown(USERS, "4. Switch it on");
+    let dovecot = Dovecot::start(&Config::default());
+    let key = key_for(ME);
+    let local = dovecot.path("mine.sieve");
+    fs::write(&local, pasted(shown, &key)).unwrap();
+    let said = dovecot.sieve_connect(ME, &[], &format!("upload {} mine\nactivate mine\n", local.display()));
+    assert_eq!(said.trim(), "");
+    dovecot.doveadm(&["mailbox", "create", "-u", ME, "Work"]);
+    for sender in ["a@example.net", "boss@domain.com"] {
+        let mail = String::from_utf8(message("users"))
+            .unwrap()
+            .replace("a@example.net\r\nTo", &format!("{sender}\r\nTo"));
+        assert!(dovecot.deliver(ME, mail.as_bytes()).starts_with("250 "), "{}", dovecot.log());
+    }
+    let mut stored = dovecot.stored(ME);
+    stored.sort();
+    for ((folder, stored), (expected, sender)) in
+        stored.iter().zip([("", "a@example.net"), (".Work", "boss@domain.com")])
+    {
+        assert_eq!(folder, expected);
+        let opened = decrypt(stored, &key);
+        assert!(find(&opened, format!("From: {sender}").as_bytes()).is_some());
+        // What the page says is to be seen.
+        let to = format!("to={}", key.fingerprint().to_hex());
+        for field in ["Encrypted-On-Delivery: ", &to, "-----BEGIN PGP MESSAGE-----"] {
+            assert!(find(stored, field.as_bytes()).is_some(), "{field}");
+        }
+    }
+    assert_eq!(stored.len(), 2);
+    dovecot.assert_nowhere(SECRET);
+}
