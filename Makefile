@@ -39,7 +39,12 @@ SETTINGS = libsieve_perot_encrypt_settings.so
 .PHONY: all rust deps test-deps openpgpjs try test test-library test-dovecot test-hosts test-install deb fuzz soak memcheck miri bench install \
 	lint deny advisories clean
 
+# Files of Debian's packages are as old as the packages, so that cargo does not notice a Dovecot that has been upgraded.
+HEADERS = $(shell . $(DOVECOT_CONFIG) && cd $$dovecot_pkgincludedir && cat config.h sieve/pigeonhole-config.h | cksum)
+
 all: rust
+	@mkdir -p $(TARGET)
+	@echo "$(HEADERS)" | cmp -s - $(TARGET)/headers || { touch build.rs; echo "$(HEADERS)" >$(TARGET)/headers; }
 	$(CARGO) build --locked --release --features $(FEATURES),man
 	$(RELEASE)/perot-encrypt-man $(RELEASE)/man
 
@@ -110,6 +115,7 @@ test-install:
 	rustup toolchain install $(OLDEST_RUST) --profile minimal --no-self-update
 	RUSTUP_TOOLCHAIN=$(OLDEST_RUST) tests/hosts --clean 'tests/new-debian source && make deb' $(INSTALL_HOSTS)
 	RUSTUP_TOOLCHAIN=$(OLDEST_RUST) tests/hosts --clean 'tests/new-debian package' $(INSTALL_HOSTS)
+	lintian --fail-on error $(INSTALL_HOSTS:%=build/target-%/deb/*.deb)
 
 fuzz: rust
 	@tests/install-missing tests/packages tests/packages.fuzz
@@ -148,7 +154,6 @@ deb: rust
 	tar -c --exclude=./target --exclude=./build --exclude=./fuzz --exclude=./.git . | tar -x -C $(DEB)/source
 	cd $(DEB)/source && CARGO_TARGET_DIR=$(abspath $(TARGET)) debian/rules binary OUT=$(DEB)
 	rm -r $(DEB)/source
-	lintian --fail-on error $(DEB)/*.deb
 
 clean:
 	$(CARGO) clean
