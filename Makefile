@@ -8,6 +8,8 @@
 # make miri       runs the border to C in Miri; needs `rustup +nightly component add miri rust-src`
 # make soak       delivers many messages at once, N=2000 or as many as you say, and looks at each
 # make test-hosts runs the tests on other Debian releases, in chroots (as root)
+# make deb        makes a Debian package for the Dovecot of this machine (doc/debian.md)
+# make test-install installs on a new Debian 12 and 13, in chroots, from source and from the package (as root)
 # make deny       checks the crates that this is made of: licences, versions, where they come from (deny.toml)
 # make advisories checks them for known faults, with the database on github.com
 
@@ -19,6 +21,8 @@ TEST_FEATURES = $(FEATURES),inject-panic
 # Postfix runs as root only, and so do the tests with it and those with several users of the system.
 NOT_ROOT = $(filter-out 0,$(shell id -u))
 HOSTS ?= trixie
+INSTALL_HOSTS ?= bookworm trixie
+OLDEST_RUST = $(shell sed -n 's/^rust-version = "\([0-9.]*\)".*/\1/p' Cargo.toml)
 # It is in no Debian. Not optimised: then it compiles in less than half of the time, and takes two seconds all the same.
 DENY_VERSION = 0.20.2
 DENY_ROOT = $(TARGET)/tools/cargo-deny-$(DENY_VERSION)
@@ -32,10 +36,15 @@ MODULEDIR ?= $(shell . $(DOVECOT_CONFIG) && echo $$dovecot_moduledir)
 PLUGIN = lib90_sieve_perot_encrypt_plugin.so
 SETTINGS = libsieve_perot_encrypt_settings.so
 
-.PHONY: all rust deps test-deps openpgpjs try test test-library test-dovecot test-hosts fuzz soak memcheck miri bench install \
+.PHONY: all rust deps test-deps openpgpjs try test test-library test-dovecot test-hosts test-install deb fuzz soak memcheck miri bench install \
 	lint deny advisories clean
 
+# Files of Debian's packages are as old as the packages, so that cargo does not notice a Dovecot that has been upgraded.
+HEADERS = $(shell . $(DOVECOT_CONFIG) && cd $$dovecot_pkgincludedir && cat config.h sieve/pigeonhole-config.h | cksum)
+
 all: rust
+	@mkdir -p $(TARGET)
+	@echo "$(HEADERS)" | cmp -s - $(TARGET)/headers || { touch build.rs; echo "$(HEADERS)" >$(TARGET)/headers; }
 	$(CARGO) build --locked --release --features $(FEATURES),man
 	$(RELEASE)/perot-encrypt-man $(RELEASE)/man
 
@@ -97,8 +106,16 @@ soak: test-deps
 	SOAK=$(N) TMPDIR=$(or $(wildcard /dev/shm),/tmp) $(CARGO) test --locked --features $(TEST_FEATURES) --test dovecot -- \
 		--nocapture load::
 
-test-hosts: rust
-	tests/hosts $(HOSTS)
+# npm is not wanted in the chroot.
+test-hosts: rust openpgpjs
+	tests/hosts 'make test-dovecot' $(HOSTS)
+
+# With the oldest Rust that will do, so that this is tried, too.
+test-install:
+	rustup toolchain install $(OLDEST_RUST) --profile minimal --no-self-update
+	RUSTUP_TOOLCHAIN=$(OLDEST_RUST) tests/hosts --clean 'tests/new-debian source && make deb' $(INSTALL_HOSTS)
+	RUSTUP_TOOLCHAIN=$(OLDEST_RUST) tests/hosts --clean 'tests/new-debian package' $(INSTALL_HOSTS)
+	lintian --fail-on error $(INSTALL_HOSTS:%=build/target-%/deb/*.deb)
 
 fuzz: rust
 	@tests/install-missing tests/packages tests/packages.fuzz
@@ -127,6 +144,16 @@ install:
 		install -D -m 0644 $(RELEASE)/$(SETTINGS) $(DESTDIR)$(MODULEDIR)/settings/$(SETTINGS); fi
 	install -D -m 0755 $(RELEASE)/perot-encrypt $(DESTDIR)$(PREFIX)/bin/perot-encrypt
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man1 $(RELEASE)/man/*.1
+
+# In a copy: debhelper looks for files to change and to remove everywhere below, so also in `build`.
+DEB = $(abspath $(TARGET))/deb
+deb: rust
+	@tests/install-missing tests/packages tests/packages.deb
+	rm -rf $(DEB)
+	mkdir -p $(DEB)/source
+	tar -c --exclude=./target --exclude=./build --exclude=./fuzz --exclude=./.git . | tar -x -C $(DEB)/source
+	cd $(DEB)/source && CARGO_TARGET_DIR=$(abspath $(TARGET)) debian/rules binary OUT=$(DEB)
+	rm -r $(DEB)/source
 
 clean:
 	$(CARGO) clean

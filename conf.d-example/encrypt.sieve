@@ -1,7 +1,9 @@
 # Encrypts all mail for the owner of the mailbox.
 #
 # Meant to run before the users' own scripts: put it at /etc/dovecot/sieve/encrypt.sieve, name it as
-# in 90-sieve-perot-encrypt.conf, and compile it with: sievec /etc/dovecot/sieve/encrypt.sieve
+# in 90-sieve-perot-encrypt.conf, and compile it with:
+#
+#     sievec -c /etc/dovecot/dovecot.conf /etc/dovecot/sieve/encrypt.sieve
 #
 # `encrypt` is not followed by `stop`: the user's own script still runs, and what it files or keeps
 # is the encrypted message.

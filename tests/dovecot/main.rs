@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod abi;
 mod actions;
 mod cluster;
 mod corpus;

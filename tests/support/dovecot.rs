@@ -8,8 +8,10 @@ use std::os::unix::fs::{chown, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use super::find;
 use super::valgrind::{self, Valgrind};
 
 /// How long anything that should happen soon may take, on a busy machine.
@@ -791,12 +793,22 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
 pub fn plugin_file() -> PathBuf {
     let folder = std::env::current_exe().unwrap().parent().unwrap().to_owned();
     let folder = if folder.ends_with("examples") { folder.with_file_name("deps") } else { folder };
-    folder.join("libperot_encrypt.so")
+    let file = folder.join("libperot_encrypt.so");
+    // Cargo writes the library with and without the feature `plugin` to the same place, and then takes both for built.
+    static IS_PLUGIN: OnceLock<bool> = OnceLock::new();
+    let is_plugin = || find(&fs::read(&file).unwrap(), b"sieve_perot_encrypt_plugin_load").is_some();
+    assert!(*IS_PLUGIN.get_or_init(is_plugin), "{} is not the plugin: touch src/lib.rs", file.display());
+    file
 }
 
 /// Where Dovecot looks for its modules.
 pub fn modules_dir() -> PathBuf {
     installed("dovecot_moduledir")
+}
+
+/// Where Dovecot's headers are.
+pub fn headers_dir() -> PathBuf {
+    installed("dovecot_pkgincludedir")
 }
 
 /// A folder of the installed Dovecot.
