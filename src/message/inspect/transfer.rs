@@ -81,7 +81,7 @@ impl Base64 {
         match byte {
             b'\n' => self.end_of_line(),
             b'\r' => Ok(()),
-            b if b.is_ascii_whitespace() => {
+            b' ' | b'\t' => {
                 self.line_ended = true;
                 self.blank()
             }
