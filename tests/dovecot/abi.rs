@@ -27,7 +27,8 @@ const DIFFERENT: [(&str, &str, &str); 6] = [
         "settings",
         "const char *(*f)(struct sieve_instance *, const char *) = sieve_setting_get;",
         "#include \"settings.h\"
-        int f(struct event *event, const struct setting_parser_info *info, const void **set, const char **error)
+        struct any { pool_t pool; };
+        int f(struct event *event, const struct setting_parser_info *info, const struct any **set, const char **error)
         { return settings_get(event, info, 0, set, error); }",
     ),
     (
