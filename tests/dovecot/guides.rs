@@ -267,11 +267,10 @@ fn moving_away() {
     fs::rename(dovecot.path("encrypted"), machine.path().join("encrypted")).unwrap();
     filter::shell(&format!("cd; {open}"), machine.path(), &[]);
     let files = fs::read_dir(machine.path().join("decrypted")).unwrap();
-    let mut opened: Vec<Vec<u8>> = files.map(|file| fs::read(file.unwrap().path()).unwrap()).collect();
-    opened.sort();
+    let opened: Vec<Vec<u8>> = files.map(|file| fs::read(file.unwrap().path()).unwrap()).collect();
     assert_eq!(opened.len(), 2);
-    for (opened, subject) in opened.iter().zip(["one", "two"]) {
-        assert!(opened.ends_with(&message(subject)), "{}", String::from_utf8_lossy(opened));
+    for subject in ["one", "two"] {
+        assert!(opened.iter().any(|opened| opened.ends_with(&message(subject))), "{subject} is not there");
     }
 }
 

@@ -606,7 +606,11 @@ impl Lmtp {
     }
 
     fn send(&mut self, text: &str) {
-        self.stream.get_mut().write_all(text.as_bytes()).unwrap();
+        match self.stream.get_mut().write_all(text.as_bytes()) {
+            // The process on the other side has ended: then there is no answer.
+            Err(e) if e.kind() == ErrorKind::BrokenPipe => {}
+            written => written.unwrap(),
+        }
     }
 
     /// Connects and says hello.
