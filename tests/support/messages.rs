@@ -260,6 +260,8 @@ pub fn not_encrypted() -> Vec<(&'static str, Vec<u8>)> {
         ("words between the digits", text("-----BEGIN PGP MESSAGE-----\n\nwQEDpwAA\nDear Bob\nthe password is nightingale\n-----END PGP MESSAGE-----\n")),
         ("a word in each line", text("-----BEGIN PGP MESSAGE-----\n\nwQEDpwAA\nDear\nBob\nthe\npassword\n-----END PGP MESSAGE-----\n")),
         ("a form feed in base64", mixed(&[part("Content-Type: application/octet-stream\nContent-Transfer-Encoding: base64", &format!("{}\u{c}", binary.trim_end()))])),
+        ("a form feed behind the name of an encoding", mixed(&[part("Content-Type: application/octet-stream\nContent-Transfer-Encoding: base64\u{c}", &binary)])),
+        ("a form feed behind a boundary", mixed(&[part("Content-Type: application/octet-stream\nContent-Transfer-Encoding: base64", &format!("{binary}\n--b\u{c}"))])),
         ("words in base64", mixed(&[part("Content-Type: application/octet-stream\nContent-Transfer-Encoding: base64", "wQEDpwAA\nDear Bob\nthe password\n")])),
         ("padding, and data behind it", text(&good().replace("=AAAA", "=\nAAAA"))),
         ("many session keys", octets(&[&[0xc1, 0xc0, 63, 3][..], &[b's'; 254], &pkesk().repeat(200), &seipd(9)].concat())),

@@ -2,7 +2,7 @@
 
 use super::openpgp::OpenPgp;
 use super::transfer::{is_digit, Base64};
-use super::Plain;
+use super::{is_space, trim, Plain};
 
 const BEGIN: &[u8] = b"-----BEGIN PGP MESSAGE-----";
 const END: &[u8] = b"-----END PGP MESSAGE-----";
@@ -58,7 +58,7 @@ impl Armor {
 
     /// Whether there was nothing but white space.
     pub fn is_blank(&self) -> bool {
-        self.state == State::Before && self.line.trim_ascii().is_empty()
+        self.state == State::Before && trim(&self.line).is_empty()
     }
 
     /// The size of the armor headers, in bytes.
@@ -91,7 +91,7 @@ impl Armor {
                 _ => State::Data,
             };
         }
-        if byte.is_ascii_whitespace() && self.state != State::Data {
+        if is_space(byte) && self.state != State::Data {
             self.space += 1;
         }
         match self.state {
@@ -112,7 +112,7 @@ impl Armor {
     }
 
     fn end_of_line(&mut self) -> Result<(), Plain> {
-        let line = self.line.trim_ascii();
+        let line = trim(&self.line);
         self.state = match self.state {
             State::Before if line.is_empty() => State::Before,
             State::Before if line == BEGIN => State::Headers,

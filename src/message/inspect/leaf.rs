@@ -4,7 +4,7 @@ use super::armor::Armor;
 use super::cms::Cms;
 use super::openpgp::OpenPgp;
 use super::transfer::Transfer;
-use super::{ContentType, Plain};
+use super::{is_space, ContentType, Plain};
 
 /// What a leaf turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,7 +110,7 @@ impl Leaf {
 impl Kind {
     fn feed(&mut self, bytes: &[u8]) -> Result<(), Plain> {
         if let Self::Application { control, binary } = *self {
-            match bytes.iter().copied().find(|b| !b.is_ascii_whitespace()) {
+            match bytes.iter().copied().find(|&b| !is_space(b)) {
                 None => return Ok(()),
                 Some(b'V' | b'v') if control => *self = Self::Control(Vec::new()),
                 Some(0x80..) if binary => *self = Self::Binary(OpenPgp::default()),
@@ -143,7 +143,6 @@ fn is_like_ascii(charset: Option<&str>) -> bool {
 }
 
 fn is_control(text: &[u8]) -> bool {
-    let words: Vec<u8> =
-        text.iter().filter(|b| !b.is_ascii_whitespace()).map(u8::to_ascii_lowercase).collect();
+    let words: Vec<u8> = text.iter().filter(|&&b| !is_space(b)).map(u8::to_ascii_lowercase).collect();
     words == b"version:1"
 }

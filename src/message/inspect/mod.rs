@@ -195,7 +195,7 @@ impl Walker {
                 self.held_line_end.extend_from_slice(line_end);
             }
             Place::Preamble => self.between += piece.bytes.len(),
-            Place::Epilogue if piece.bytes.trim_ascii().is_empty() => self.between += piece.bytes.len(),
+            Place::Epilogue if trim(piece.bytes).is_empty() => self.between += piece.bytes.len(),
             Place::Epilogue => return Err(Plain),
         }
         if self.between > MOST_BETWEEN {
@@ -209,7 +209,7 @@ impl Walker {
         let Some(line) = piece.bytes.strip_prefix(b"--") else { return Ok(None) };
         for (depth, multipart) in self.around.iter().enumerate() {
             let Some(rest) = line.strip_prefix(multipart.boundary.as_slice()) else { continue };
-            return match (rest.trim_ascii(), rest.strip_prefix(b"--").map(<[u8]>::trim_ascii)) {
+            return match (trim(rest), rest.strip_prefix(b"--").map(trim)) {
                 (b"", _) => Ok(Some((depth, false))),
                 (_, Some(b"")) => Ok(Some((depth, true))),
                 // Some programs take this for the boundary, others do not.
@@ -272,7 +272,7 @@ impl Walker {
         {
             return Err(Plain);
         }
-        let transfer = fields.transfer_encoding.as_deref().map(|v| v.trim_ascii().to_ascii_lowercase());
+        let transfer = fields.transfer_encoding.as_deref().map(|v| trim(v).to_ascii_lowercase());
         if !kind.name.starts_with("multipart/") {
             return Ok(Place::Leaf(Box::new(Leaf::new(&kind, transfer.as_deref())?)));
         }
@@ -421,13 +421,25 @@ fn is_cryptographic(value: &[u8]) -> bool {
     })
 }
 
+/// White space (RFC 5322, section 2.2.2) and line ends. A form feed is none: others take it for part of a word.
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+}
+
+/// What is left without white space at both ends.
+fn trim(bytes: &[u8]) -> &[u8] {
+    let begin = bytes.iter().position(|&b| !is_space(b)).unwrap_or(bytes.len());
+    let end = bytes.iter().rposition(|&b| !is_space(b)).map_or(begin, |last| last + 1);
+    &bytes[begin..end]
+}
+
 /// Whether a Content-Type is written in the plain part of the grammar (RFC 2045, section 5.1): `type/subtype`
 /// and parameters that are tokens or quoted strings. Of comments, escapes, encodings (RFC 2231, RFC 2047)
 /// and mistakes every program makes something else, so that a sender could have a mail program see
 /// parts where we see ciphertext.
 fn is_understood_by_all(value: &[u8]) -> bool {
     let unfolded: Vec<u8> = value.iter().copied().filter(|b| !matches!(b, b'\r' | b'\n')).collect();
-    let mut items = split_outside_quotes(&unfolded).into_iter().map(<[u8]>::trim_ascii);
+    let mut items = split_outside_quotes(&unfolded).into_iter().map(trim);
     let name = items.next().unwrap_or_default();
     let mut halves = name.split(|&b| b == b'/');
     let type_is_good =
