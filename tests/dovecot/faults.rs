@@ -72,7 +72,11 @@ impl Faulty {
         let lmtp =
             "service lmtp {\n  executable = /usr/bin/env LD_PRELOAD={dir}/faults.so FAULTS={dir}/plan \
                     /usr/lib/dovecot/lmtp\n}\n";
-        let config = Config { extra_23: lmtp.into(), extra_24: lmtp.into(), ..Config::default() };
+        // A process for each connection, as 2.4 has it: where no process has ended well yet, the master takes ten that
+        // were killed within a second for a service that cannot start, and closes connections for some seconds.
+        let one_each = "service lmtp {\n  service_count = 1\n}\n";
+        let config =
+            Config { extra_23: format!("{lmtp}{one_each}"), extra_24: lmtp.into(), ..Config::default() };
         let mut dovecot = Dovecot::prepare(&config);
         let mut compile = Command::new("cc");
         compile
