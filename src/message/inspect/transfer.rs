@@ -134,7 +134,10 @@ impl Base64 {
     /// Decodes what is left.
     pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Plain> {
         if self.digits.len() % 4 == 1 {
-            // Six bits are no byte: some old programs left such a digit behind.
+            // Six bits are no byte: some old programs left such a digit behind, but none then padded it.
+            if self.padding > 0 {
+                return Err(Plain);
+            }
             self.digits.pop();
         }
         self.flush(out)
@@ -225,6 +228,8 @@ mod tests {
         }
         assert_eq!(decode(b"base64", b"aGVsbG8=\r\n").unwrap(), b"hello");
         assert_eq!(decode(b"base64", b"aGVsbG8=aGVs"), Err(Plain));
+        assert_eq!(decode(b"base64", b"aGVsb").unwrap(), b"hel");
+        assert_eq!(decode(b"base64", b"aGVsb=="), Err(Plain));
         assert_eq!(decode(b"x-uuencode", b""), Err(Plain));
     }
 }
