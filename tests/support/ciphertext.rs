@@ -13,9 +13,14 @@ use super::find;
 /// A leaf that may be read.
 type Readable = String;
 
+/// It understands the fields that matter, and no others: a date that is none can take it beyond the header.
+fn parser() -> MessageParser {
+    MessageParser::new().with_mime_headers()
+}
+
 /// `Err` names something in `message` that is no ciphertext.
 pub fn is_all_ciphertext(message: &[u8]) -> Result<(), Readable> {
-    let parsed = MessageParser::default().parse(message).ok_or("no message")?;
+    let parsed = parser().parse(message).ok_or("no message")?;
     let mut ciphertexts = 0;
     for part in &parsed.parts {
         ciphertexts += usize::from(is_ciphertext(&parsed, part)?);
@@ -28,7 +33,7 @@ pub fn is_all_ciphertext(message: &[u8]) -> Result<(), Readable> {
 
 /// `message` without anything like a boundary in the middle of a line: this parser takes that for one, too.
 pub fn boundaries_at_line_starts(message: &[u8]) -> Vec<u8> {
-    let parsed = MessageParser::default().parse(message);
+    let parsed = parser().parse(message);
     let parts = parsed.iter().flat_map(|m| &m.parts);
     let mut repaired = message.to_vec();
     for boundary in parts.filter_map(|part| part.content_type()?.attribute("boundary")) {
