@@ -79,12 +79,16 @@ try: deps
 
 test: test-deps lint test-library test-dovecot
 
+# Tests with the messages of other projects, where these are beside this one.
+CORPUS = $(if $(wildcard ../shared/corpus),--include-ignored)
+
 # Needs neither Dovecot nor its headers.
 test-library: rust
-	$(CARGO) test --locked
+	$(CARGO) test --locked -- $(CORPUS)
 
 test-dovecot: test-deps
-	$(CARGO) test --locked --features $(TEST_FEATURES) $(if $(NOT_ROOT),-- --skip postfix --skip user_of_the_system)
+	$(CARGO) test --locked --features $(TEST_FEATURES) -- $(CORPUS) \
+		$(if $(NOT_ROOT),--skip postfix --skip user_of_the_system)
 	@test -z "$(NOT_ROOT)" || echo "Not run, because they need root: the tests with Postfix and with users of the system"
 
 # Not under valgrind: tests that measure memory or CPU time, and one in which Pigeonhole ends the process.
@@ -92,7 +96,7 @@ MEMCHECK = $(abspath $(TARGET))/memcheck
 memcheck: test-deps
 	rm -rf $(MEMCHECK)
 	PEROT_VALGRIND=$(MEMCHECK) $(CARGO) test --locked --features $(TEST_FEATURES) --test dovecot -- $(ONLY) \
-		--skip streaming:: --skip corpus:: --skip load:: --skip a_hundred_thousand_files --skip takes_too_much_time \
+		--skip streaming:: --skip load:: --skip a_hundred_thousand_files --skip takes_too_much_time \
 		--skip a_failure_behind_pipe
 	@echo "$$(grep -rl lib90_sieve_perot_encrypt_plugin.so $(MEMCHECK) | wc -l) processes had the plugin loaded:" \
 		"$(MEMCHECK)"

@@ -8,7 +8,8 @@
    For all of it:
 
    - Bytes are borrowed for the duration of the call in which they are passed. Neither side keeps
-     a pointer, except to the `struct perot_instance` it was given.
+     a pointer, except that the host keeps those to `struct perot_core`, which is a constant, and
+     to each `struct perot_instance`.
    - A NULL `data` means that there is no such thing (a setting that is not set, no home); an empty
      thing has a non-NULL `data` and size 0.
    - All calls are made on one thread. The core starts none.

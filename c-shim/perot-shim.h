@@ -67,7 +67,7 @@ enum perot_operation {
  * Settings (sieve-perot-encrypt-settings.c)
  */
 
-/* Reads the settings of the user. The strings live as long as *pool_r. */
+/* Reads the settings of the user. The strings live as long as the pool. */
 void perot_settings_read(struct sieve_instance *svinst, pool_t pool,
 			 struct perot_settings *set_r);
 

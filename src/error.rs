@@ -4,8 +4,8 @@ use std::fmt;
 
 /// What kind of thing went wrong.
 ///
-/// The token goes into the event `sieve_perot_encrypt_finished`, for statistics; the sentence may
-/// be shown to whoever talks LMTP to the server, so it names no path, key or person.
+/// Its word goes into the event `sieve_perot_encrypt_finished`, for statistics, and into the answer to whoever
+/// delivers the message: it names no path, key or person. The sentence for the log is in [`Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// A setting has a value that is not understood.

@@ -2,15 +2,16 @@
 
 pub mod files;
 pub mod keys;
+mod memory;
 pub mod raw;
 pub mod source;
 
 use base64::Engine;
 use sequoia_openpgp::Cert;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::error::{Error, Reason, Result};
@@ -19,6 +20,7 @@ use crate::printable::printable;
 use crate::recipient::Recipient;
 use crate::settings::{Settings, SourcePath};
 use keys::RecipientKeys;
+use memory::Memory;
 use raw::RawCert;
 use source::Query;
 
@@ -49,6 +51,13 @@ pub struct Found {
     pub files: Vec<String>,
     /// Whether the secret key was with it.
     pub has_secret: bool,
+}
+
+/// What came of the search in one source.
+enum Searched {
+    Found(Vec<Found>),
+    /// What to say of the source.
+    NotFound(String),
 }
 
 /// All that one source has.
@@ -164,41 +173,41 @@ impl Finder<'_> {
         let mut searched = Vec::new();
         for &query in queries {
             searched.clear();
-            let place = "sieve_perot_encrypt_cert";
             let inline = self.owner_certs()?;
-            let certs = self.matching(place, query, &inline, |_| Ok(inline.clone()))?;
+            let certs = self.matching("sieve_perot_encrypt_cert", query, &inline, |_| Ok(inline.clone()))?;
             if !certs.is_empty() {
                 return Ok(certs);
             }
             for path in &self.settings.sources {
-                let Some(path) = self.expand(path) else {
-                    searched.push(format!("{} (the user has no home directory)", display(path)));
-                    continue;
-                };
-                let name = printable(path.as_os_str().as_encoded_bytes());
-                let Some(answer) = source::ask(&path, query).map_err(|why| bad_source(&name, &why))? else {
-                    searched.push(format!("{name} (not there)"));
-                    continue;
-                };
-                let copies = |hex: &str| {
-                    if answer.complete {
-                        return Ok(answer.certs.clone());
-                    }
-                    let answer =
-                        source::ask(&path, Query::Fingerprint(hex)).map_err(|why| bad_source(&name, &why))?;
-                    Ok(answer.map(|a| a.certs).unwrap_or_default())
-                };
-                let certs = self.matching(&name, query, &answer.certs, copies)?;
-                if !certs.is_empty() {
-                    return Ok(certs);
+                match self.in_source(path, query)? {
+                    Searched::Found(certs) => return Ok(certs),
+                    Searched::NotFound(place) => searched.push(place),
                 }
-                for problem in &answer.problems {
-                    self.log.log(Level::Warning, &format!("certificate source {name}: {problem}"));
-                }
-                searched.push(format!("{name} ({})", answer.holds));
             }
         }
         Err(not_found(recipient, &searched))
+    }
+
+    fn in_source(&self, path: &SourcePath, query: Query<'_>) -> Result<Searched> {
+        let Some(path) = self.expand(path) else {
+            return Ok(Searched::NotFound(format!("{} (the user has no home directory)", display(path))));
+        };
+        let name = printable(path.as_os_str().as_encoded_bytes());
+        let ask = |query: Query<'_>| source::ask(&path, query).map_err(|why| bad_source(&name, &why));
+        let Some(answer) = ask(query)? else {
+            return Ok(Searched::NotFound(format!("{name} (not there)")));
+        };
+        let certs = self.matching(&name, query, &answer.certs, |hex| match answer.complete {
+            true => Ok(answer.certs.clone()),
+            false => Ok(ask(Query::Fingerprint(hex))?.map(|a| a.certs).unwrap_or_default()),
+        })?;
+        if !certs.is_empty() {
+            return Ok(Searched::Found(certs));
+        }
+        for problem in &answer.problems {
+            self.log.log(Level::Warning, &format!("certificate source {name}: {problem}"));
+        }
+        Ok(Searched::NotFound(format!("{name} ({})", answer.holds)))
     }
 
     /// Of certificates in `place` that claim to match, those whose signatures say so, too. `copies` gives
@@ -406,26 +415,11 @@ fn merge(merged: &mut Vec<Found>, found: Found) {
     }
 }
 
-/// Parsed certificates, and the size of what they were made of.
-#[derive(Default)]
-struct Parsed {
-    bytes: usize,
-    certs: HashMap<Vec<u8>, Arc<Cert>>,
-}
-
 /// The certificate made of `raw`; remembered by its bytes, so that parsing is paid once.
 fn parse(raw: &RawCert) -> std::result::Result<Arc<Cert>, raw::Refusal> {
-    static PARSED: Mutex<Option<Parsed>> = Mutex::new(None);
-    let mut memory = PARSED.lock().unwrap_or_else(PoisonError::into_inner);
-    let parsed = memory.get_or_insert_default();
-    if let Some(cert) = parsed.certs.get(raw.bytes()) {
-        return Ok(Arc::clone(cert));
+    static PARSED: Memory<Vec<u8>, Cert> = Memory::new(MOST_REMEMBERED_BYTES);
+    match PARSED.get(raw.bytes()) {
+        Some(cert) => Ok(cert),
+        None => Ok(PARSED.put(raw.bytes().to_vec(), raw.certificate()?, raw.bytes().len())),
     }
-    let cert = Arc::new(raw.certificate()?);
-    if parsed.bytes + raw.bytes().len() > MOST_REMEMBERED_BYTES {
-        *parsed = Parsed::default();
-    }
-    parsed.bytes += raw.bytes().len();
-    parsed.certs.insert(raw.bytes().to_vec(), Arc::clone(&cert));
-    Ok(cert)
 }

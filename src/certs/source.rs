@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::files::{self, Identity, Links, Opened};
+use super::memory::Memory;
 use super::raw::{self, RawCert, Refusal, Summary};
 use crate::ffi::effective_ids;
 use crate::printable::printable;
@@ -18,7 +19,8 @@ const SUFFIXES: [&str; 5] = ["asc", "pgp", "gpg", "pub", "key"];
 /// How long a folder is trusted not to hold files that were changed in place, without a look at each.
 /// Files that are used are looked at each time, and a folder's list of names is, too.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
-/// How much is remembered of all sources, in bytes, roughly. When it is more, all are read anew.
+/// How much is remembered of all folders, and as much again of all keyrings, in bytes, roughly. When it is more, they are
+/// read anew.
 const MOST_REMEMBERED: usize = 32 << 20;
 /// How many problems with files are told.
 const MOST_PROBLEMS: usize = 3;
@@ -54,7 +56,7 @@ pub struct Answer {
     pub holds: String,
     /// The first problems with single files.
     pub problems: Vec<String>,
-    /// Whether `certs` are all the copies of them that count, in whatever else the source has.
+    /// Whether the source need not be asked for other copies of `certs`.
     pub complete: bool,
 }
 
@@ -146,7 +148,7 @@ fn ask_folder(path: &Path, opened: &Opened, query: Query<'_>) -> Result<Answer, 
         }
     }
     let identity = Identity::of(&opened.metadata);
-    let remembered = FOLDERS.get(path).filter(|f| f.identity == Some(identity));
+    let remembered = FOLDERS.get(&key(path)).filter(|f| f.identity == Some(identity));
     if let Some(folder) = remembered.filter(|f| f.swept.is_some_and(|t| t.elapsed() < SWEEP_EVERY)) {
         let certs = folder.read(path, query);
         if !certs.is_empty() {
@@ -181,7 +183,7 @@ fn named_after(path: &Path, address: &str) -> Option<Answer> {
 
 /// Looks at every file of a folder, and into those that are new or have changed.
 fn sweep(path: &Path, identity: Identity) -> Result<Arc<Folder>, Refusal> {
-    let before = FOLDERS.get(path).unwrap_or_default();
+    let before = FOLDERS.get(&key(path)).unwrap_or_default();
     let mut folder = Folder { identity: Some(identity), swept: Some(Instant::now()), ..Folder::default() };
     let entries =
         std::fs::read_dir(path).map_err(|e| format!("it cannot be read: {}", files::describe(&e)))?;
@@ -203,7 +205,8 @@ fn sweep(path: &Path, identity: Identity) -> Result<Arc<Folder>, Refusal> {
         folder.add(name, note);
     }
     folder.problems.sort();
-    Ok(FOLDERS.put(path, folder))
+    let weight = folder.weight();
+    Ok(FOLDERS.put(key(path), folder, weight))
 }
 
 fn read_opened(path: &Path, opened: &mut Opened) -> Result<Vec<RawCert>, Refusal> {
@@ -324,9 +327,13 @@ struct Keyring {
 
 fn ask_keyring(path: &Path, opened: &mut Opened, query: Query<'_>) -> Result<Answer, Refusal> {
     let identity = Identity::of(&opened.metadata);
-    let keyring = match KEYRINGS.get(path).filter(|k| k.identity == Some(identity)) {
+    let keyring = match KEYRINGS.get(&key(path)).filter(|k| k.identity == Some(identity)) {
         Some(keyring) => keyring,
-        None => KEYRINGS.put(path, read_keyring(path, opened, identity)?),
+        None => {
+            let keyring = read_keyring(path, opened, identity)?;
+            let weight = keyring.weight();
+            KEYRINGS.put(key(path), keyring, weight)
+        }
     };
     let matching = keyring.certs.iter().filter(|cert| cert.summary().is_ok_and(|s| query.matches(s)));
     Ok(Answer {
@@ -350,16 +357,19 @@ fn read_keyring(path: &Path, opened: &mut Opened, identity: Identity) -> Result<
 
 // What is remembered -------------------------------------------------------------------------------
 
-static FOLDERS: Memory<Folder> = Memory::new();
-static KEYRINGS: Memory<Keyring> = Memory::new();
+static FOLDERS: Memory<Key, Folder> = Memory::new(MOST_REMEMBERED);
+static KEYRINGS: Memory<Key, Keyring> = Memory::new(MOST_REMEMBERED);
 
-/// Something that takes memory.
-trait Weight {
-    /// About how many bytes.
-    fn weight(&self) -> usize;
+/// The identity of the process, and a path: what was read as one user is not known to another, even if both are
+/// served by the same process.
+type Key = ((u32, u32), PathBuf);
+
+fn key(path: &Path) -> Key {
+    (effective_ids(), path.to_owned())
 }
 
-impl Weight for Folder {
+impl Folder {
+    /// About how many bytes of memory it takes.
     fn weight(&self) -> usize {
         // File names, addresses and fingerprints, each in two places, and the tables around them.
         let addresses: usize = self.by_address.keys().map(String::len).sum();
@@ -367,46 +377,9 @@ impl Weight for Folder {
     }
 }
 
-impl Weight for Keyring {
+impl Keyring {
+    /// About how many bytes of memory it takes.
     fn weight(&self) -> usize {
         1024 + self.certs.iter().map(|cert| 256 + cert.bytes().len()).sum::<usize>()
-    }
-}
-
-/// Remembers sources by path and by the identity of the process: what was read as one user is not
-/// known to another, even if both are served by the same process.
-struct Memory<T>(Mutex<Option<Remembered<T>>>);
-
-struct Remembered<T> {
-    weight: usize,
-    sources: HashMap<Key, Arc<T>>,
-}
-
-type Key = ((u32, u32), PathBuf);
-
-impl<T: Weight> Memory<T> {
-    const fn new() -> Self {
-        Self(Mutex::new(None))
-    }
-
-    fn get(&self, path: &Path) -> Option<Arc<T>> {
-        let remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        remembered.as_ref()?.sources.get(&(effective_ids(), path.to_owned())).cloned()
-    }
-
-    fn put(&self, path: &Path, value: T) -> Arc<T> {
-        let value = Arc::new(value);
-        let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let remembered = remembered.get_or_insert_with(|| Remembered { weight: 0, sources: HashMap::new() });
-        // What is replaced counts until all is forgotten: that only makes it happen earlier.
-        remembered.weight += value.weight();
-        if remembered.weight > MOST_REMEMBERED {
-            remembered.sources.clear();
-            remembered.weight = value.weight();
-        }
-        if remembered.weight <= MOST_REMEMBERED {
-            remembered.sources.insert((effective_ids(), path.to_owned()), Arc::clone(&value));
-        }
-        value
     }
 }

@@ -7,7 +7,7 @@
 #![allow(unsafe_code)]
 
 pub mod guard;
-pub mod host;
+mod host;
 
 /// What bindgen made of the contract.
 #[allow(missing_docs, non_camel_case_types, clippy::undocumented_unsafe_blocks)]
@@ -50,8 +50,12 @@ fn internal(Panicked(place): Panicked) -> Error {
 }
 
 /// An instance is a `Loaded` in a box that the host holds.
-fn loaded<'a>(instance: *const perot_instance) -> Option<&'a Loaded> {
-    // SAFETY: the shim passes what `core_open` gave it, and not after `core_close`.
+///
+/// # Safety
+///
+/// It is null or what `core_open` gave, and `core_close` does not get it within `'a`.
+unsafe fn loaded<'a>(instance: *const perot_instance) -> Option<&'a Loaded> {
+    // SAFETY: as promised by the caller.
     unsafe { instance.cast::<Loaded>().as_ref() }
 }
 
@@ -61,13 +65,17 @@ unsafe extern "C" fn core_open(
 ) -> *mut perot_instance {
     // SAFETY: both are valid for this call by the contract.
     let (settings, log) = unsafe { (&*settings, HostLog(&*log)) };
-    let loaded = guard(|| load(settings, &log))
+    // SAFETY: so is what they point to.
+    let loaded = guard(|| unsafe { load(settings, &log) })
         .unwrap_or_else(|panicked| Loaded { on_error: OnError::TempFail, settings: Err(internal(panicked)) });
     Box::into_raw(Box::new(loaded)).cast()
 }
 
-fn load(settings: &perot_settings, log: &dyn Log) -> Loaded {
-    // SAFETY: the bytes are valid for this call by the contract.
+/// # Safety
+///
+/// The bytes of the settings are valid for this call.
+unsafe fn load(settings: &perot_settings, log: &dyn Log) -> Loaded {
+    // SAFETY: as promised by the caller.
     let (raw, unavailable) = unsafe {
         let raw = RawSettings {
             certs: settings.certs.get(),
@@ -94,7 +102,8 @@ unsafe extern "C" fn core_close(instance: *mut perot_instance) {
 }
 
 unsafe extern "C" fn core_keep_on_error(instance: *const perot_instance) -> bool {
-    loaded(instance).is_some_and(|l| l.on_error == OnError::Keep)
+    // SAFETY: valid for this call by the contract.
+    unsafe { loaded(instance) }.is_some_and(|l| l.on_error == OnError::Keep)
 }
 
 /// # Safety
@@ -122,20 +131,27 @@ unsafe extern "C" fn core_encrypt(
     let begin = Instant::now();
     // SAFETY: all are valid for this call by the contract.
     let (request, input, output, log, sink) = unsafe { (&*request, &*input, &*output, &*log, &*sink) };
-    let result = guard(|| run(instance, request, input, output, log)).unwrap_or_else(|p| Err(internal(p)));
+    // SAFETY: so are the instance and what the request points to.
+    let result = guard(|| unsafe { run(instance, request, input, output, log) });
+    let result = result.unwrap_or_else(|panicked| Err(internal(panicked)));
     guard(|| report(&result, begin, sink)).unwrap_or(PEROT_FAILED)
 }
 
-fn run(
+/// # Safety
+///
+/// As [`loaded`]; the recipients and the owner are valid for this call.
+unsafe fn run(
     instance: *const perot_instance,
     request: &perot_request,
     input: &perot_input,
     output: &perot_output,
     log: &perot_log,
 ) -> crate::error::Result<Outcome> {
-    let loaded = loaded(instance).ok_or_else(|| Error::new(Reason::Internal, "there are no settings"))?;
+    // SAFETY: as promised by the caller.
+    let loaded = unsafe { loaded(instance) };
+    let loaded = loaded.ok_or_else(|| Error::new(Reason::Internal, "there are no settings"))?;
     let settings = loaded.settings.as_ref().map_err(Clone::clone)?;
-    // SAFETY: the list and the bytes are valid for this call by the contract.
+    // SAFETY: as promised by the caller.
     let (recipients, owner): (Vec<&[u8]>, Owner<'_>) = unsafe {
         let list = match request.recipient_count {
             0 => &[],
@@ -219,10 +235,12 @@ unsafe extern "C" fn core_check(
     sink: *const perot_finding_sink,
 ) -> perot_finding {
     // SAFETY: all are valid for this call by the contract.
-    let (owner, recipient, log, sink) =
-        unsafe { (self::owner(&*owner), recipient.get().unwrap_or_default(), HostLog(&*log), &*sink) };
+    let (loaded, owner, recipient, log, sink) = unsafe {
+        let recipient = recipient.get().unwrap_or_default();
+        (loaded(instance), self::owner(&*owner), recipient, HostLog(&*log), &*sink)
+    };
     let finding = guard(|| {
-        let Some(loaded) = loaded(instance) else { return Finding::NotFound("there are no settings".into()) };
+        let Some(loaded) = loaded else { return Finding::NotFound("there are no settings".into()) };
         check::recipient(loaded, owner, recipient, SystemTime::now(), &log)
     });
     let finding = finding.unwrap_or_else(|panicked| Finding::Wrong(internal(panicked).to_string()));

@@ -174,21 +174,27 @@ fn the_page_of_messages_quotes_dovecot() {
 
 #[test]
 fn every_setting_is_documented_with_its_default() {
-    let documents = [read("README.md"), read("doc/vnd.perot.encrypt.txt"), read(example())];
+    let readme = read("README.md");
+    let places = ["2.3", "2.4"].map(|era| format!("conf.d-example/{era}/90-sieve-perot-encrypt.conf"));
+    let places = places.iter().map(String::as_str).chain(["doc/vnd.perot.encrypt.txt"]);
+    let places: Vec<String> = places.map(read).collect();
+    // The module of 2.4 says it a second time: doveconf shows it.
+    let module = read("c-shim/sieve-perot-encrypt-set.c");
     for (name, default) in [
         ("certs", perot_encrypt::settings::DEFAULT_CERTS),
         ("cert", ""),
         ("on_error", "tempfail"),
         ("hide_subject", "no"),
     ] {
-        for document in &documents {
-            assert!(document.contains(&format!("sieve_perot_encrypt_{name}")), "{name}");
-            assert!(document.contains(default), "{name} = {default}");
+        let set = format!("sieve_perot_encrypt_{name} = {default}");
+        for place in &places {
+            let mut lines = place.lines().map(|line| line.trim().trim_start_matches('#'));
+            assert!(lines.any(|line| line == set.trim_end()), "{set}");
         }
+        assert!(module.contains(&format!(".{name} = \"{default}\"")), "{set}");
+        let shown = if default.is_empty() { "not set".into() } else { format!("`{default}`") };
+        assert!(readme.contains(&format!("| `sieve_perot_encrypt_{name}` | {shown} |")), "{set}");
     }
-    // The module of 2.4 says it a second time: doveconf shows it.
-    let module = read("c-shim/sieve-perot-encrypt-set.c");
-    assert!(module.contains(&format!(".certs = \"{}\"", perot_encrypt::settings::DEFAULT_CERTS)));
 }
 
 #[test]

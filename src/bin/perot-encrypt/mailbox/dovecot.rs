@@ -127,7 +127,7 @@ fn spawn(command: &mut Command) -> Result<Child, Box<dyn Error>> {
     })
 }
 
-/// What a program prints, if it succeeds and says nothing on standard error.
+/// What a program prints. If it fails: what it has said on standard error.
 fn output(command: &mut Command) -> Result<String, Box<dyn Error>> {
     let child = spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
     let Output { status, stdout, stderr } = child.wait_with_output()?;

@@ -2,7 +2,7 @@
 //!
 //! Mail in a shared mailbox belongs to somebody else, and would be closed to them.
 
-/// The namespaces of a configuration that are not the user's own, or are: by the constant begin of their prefixes.
+/// Each namespace of a configuration: how its prefix begins, up to the first variable, and whether it is the user's own.
 #[derive(Debug, Default)]
 pub struct Namespaces {
     prefixes: Vec<(String, bool)>,
