@@ -52,7 +52,8 @@ pub fn carries(cert: &Cert, address: &str, now: SystemTime) -> bool {
 }
 
 /// Chooses the subkeys: every one that is for encryption (transport or storage), supported, accepted
-/// by sequoia's standard policy, not revoked and alive; if none is alive, those that expired last.
+/// by sequoia's standard policy, not revoked, and neither of the future nor expired; if all have expired, those that did
+/// so last.
 ///
 /// # Errors
 ///
@@ -73,31 +74,25 @@ pub fn choose(cert: &Cert, now: SystemTime) -> Result<RecipientKeys> {
         return Err(unusable("is revoked: put the certificate of the new key in its place".into()));
     }
 
-    let candidates: Vec<_> =
-        valid.keys().supported().revoked(false).for_transport_encryption().for_storage_encryption().collect();
-    let alive: Vec<_> = candidates.iter().filter(|k| k.alive().is_ok()).collect();
-    let chosen = if alive.is_empty() {
-        let last = candidates.iter().map(|k| k.key_expiration_time()).max().flatten();
-        candidates
-            .iter()
-            .filter(|k| k.key_expiration_time() == last && k.key().creation_time() <= now)
-            .collect()
-    } else {
-        alive.clone()
-    };
-    if chosen.is_empty() {
-        return Err(unusable(explain(cert, &policy, now)));
-    }
+    let keys = valid.keys().supported().revoked(false).for_transport_encryption().for_storage_encryption();
+    // By what each says of itself: none is alive to sequoia if the certificate as a whole has expired.
+    let candidates: Vec<_> = keys.filter(|k| k.key().creation_time() <= now).collect();
+    // In the order of time, and what never ends is last.
+    let ends = |time: Option<SystemTime>| (time.is_none(), time);
+    let last = candidates.iter().map(|k| ends(k.key_expiration_time())).max();
+    let last = last.ok_or_else(|| unusable(explain(cert, &policy, now)))?;
+    let today = ends(Some(now));
+    let is_chosen = |end| end > today || end == last;
+    let chosen = candidates.iter().filter(|k| is_chosen(ends(k.key_expiration_time())));
 
     let version6 = valid.primary_key().key().version() >= 6;
     let advertised = valid.features();
-    let expires = chosen.iter().filter_map(|k| k.key_expiration_time()).max();
-    let expires = [valid.primary_key().key_expiration_time(), expires].into_iter().flatten().min();
+    let expires = [valid.primary_key().key_expiration_time(), last.1].into_iter().flatten().min();
     Ok(RecipientKeys {
-        keys: chosen.iter().map(|k| k.key().clone()).collect(),
+        keys: chosen.map(|k| k.key().clone()).collect(),
         reads_seipd1: !version6 || advertised.as_ref().is_some_and(|f| f.supports_seipdv1()),
         reads_seipd2: version6,
-        expired: alive.is_empty() || valid.alive().is_err(),
+        expired: last <= today || valid.alive().is_err(),
         expires,
         fingerprint,
     })

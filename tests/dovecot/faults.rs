@@ -291,12 +291,7 @@ fn too_little_memory() {
     let messages = [message("small"), large()];
     let connect = || Lmtp::connect(&dovecot.path("run/lmtp"));
     // What the process has at most, the one that serves the session.
-    let sizes = || {
-        dovecot
-            .lmtp_processes()
-            .into_iter()
-            .map(|process| memory(process, "VmPeak").expect("it goes on") >> 10)
-    };
+    let size = || dovecot.most_memory("VmPeak") >> 10;
     let mut session = connect();
     let least = sizes().max().unwrap();
     for message in &messages {
@@ -535,12 +530,7 @@ fn a_folder_of_a_hundred_thousand_files() {
         let answer = session.deliver(&[user], &message).remove(0);
         assert!(answer.starts_with("250 "), "{user}: {answer}\n{}", dovecot.log());
         assert!(decrypt(&dovecot.only_message(user), key).ends_with(&message));
-        dovecot
-            .lmtp_processes()
-            .into_iter()
-            .map(|process| peak_memory(process).expect("it goes on"))
-            .max()
-            .unwrap()
+        dovecot.most_memory("VmHWM")
     };
     let before = deliver("warm@t.org", &warm);
     let named = deliver(ME, &mine);

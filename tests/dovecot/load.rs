@@ -137,9 +137,11 @@ fn deliver(dovecot: &Dovecot, clients: &mut [Client], numbers: &Range<usize>, en
 
 /// What each process has: resident memory in bytes, and descriptors.
 fn resources(dovecot: &Dovecot) -> BTreeMap<u32, (usize, usize)> {
-    let descriptors = |process| fs::read_dir(format!("/proc/{process}/fd")).unwrap().count();
-    let of = |process| (process, (memory(process, "VmRSS").expect("it goes on"), descriptors(process)));
-    dovecot.lmtp_processes().into_iter().map(of).collect()
+    let of = |process| {
+        let descriptors = fs::read_dir(format!("/proc/{process}/fd")).ok()?.count();
+        Some((process, (memory(process, "VmRSS")?, descriptors)))
+    };
+    dovecot.lmtp_processes().into_iter().filter_map(of).collect()
 }
 
 #[test]
@@ -174,9 +176,10 @@ fn each_message_is_stored_once_and_for_its_owner_only() {
         before.values()
     );
     println!("After all of them: {:?}", after.values());
-    assert_eq!(before.len(), CONNECTIONS);
-    for (process, (memory, descriptors)) in after {
-        let (memory_before, descriptors_before) = before[&process];
+    // There may be one more, which served nobody but who looked whether Dovecot is up.
+    let both = after.iter().filter_map(|(process, now)| Some((*now, *before.get(process)?)));
+    assert!(both.clone().count() >= CONNECTIONS);
+    for ((memory, descriptors), (memory_before, descriptors_before)) in both {
         assert!(memory <= memory_before + MOST_MORE, "{memory} bytes, and {memory_before} before");
         assert!(
             descriptors <= descriptors_before,

@@ -362,10 +362,13 @@ impl Slapd {
         let mut serve = Command::new("slapd");
         serve.args(["-d", "0", "-h", &slapd.address(), "-f"]).arg(slapd.path("slapd.conf"));
         let server = slapd.server.insert(serve.spawn().unwrap());
-        while UnixStream::connect(slapd.folder.path().join("socket")).is_err() {
-            assert!(server.try_wait().unwrap().is_none(), "slapd has ended");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let socket = slapd.folder.path().join("socket");
+        let has_ended = |server: &mut Child| server.try_wait().unwrap().is_some();
+        wait_until(
+            || UnixStream::connect(&socket).is_ok() || has_ended(server),
+            || "slapd does not listen".into(),
+        );
+        assert!(!has_ended(server), "slapd has ended");
         slapd
     }
 

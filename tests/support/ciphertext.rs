@@ -64,8 +64,20 @@ fn is_ciphertext(message: &Message<'_>, part: &MessagePart<'_>) -> Result<bool, 
     if silent(decoded) || silent(as_it_stands) {
         return Ok(false);
     }
+    if !decoded.trim_ascii_start().starts_with(b"-") && opens_as_something_else(part) {
+        return Err("binary data that a program opens as something else".into());
+    }
     let encrypted = is_encrypted_data(decoded) || is_encrypted_data(as_it_stands);
     encrypted.then_some(true).ok_or_else(|| String::from_utf8_lossy(decoded).into_owned())
+}
+
+/// By its type or by its name: what is looked for in a ZIP archive or a PDF need not stand at its beginning.
+fn opens_as_something_else(part: &MessagePart<'_>) -> bool {
+    let subtype = part.content_type().and_then(|t| t.subtype()).unwrap_or_default().to_ascii_lowercase();
+    let is_of_ciphertext =
+        matches!(subtype.as_str(), "octet-stream" | "pgp" | "pgp-encrypted" | "pkcs7-mime" | "x-pkcs7-mime");
+    let name = part.attachment_name().unwrap_or("x.asc").to_ascii_lowercase();
+    !is_of_ciphertext || ![".asc", ".pgp", ".gpg", ".p7m"].iter().any(|ending| name.ends_with(ending))
 }
 
 fn is_encrypted_data(data: &[u8]) -> bool {
@@ -88,6 +100,8 @@ fn is_encrypted_armor(text: &[u8]) -> bool {
     let mut lines = text.split(|&b| b == b'\n').map(<[u8]>::trim_ascii).skip(1);
     let headers: usize = lines.by_ref().take_while(|line| !line.is_empty()).map(<[u8]>::len).sum();
     let mut digits: Vec<u8> = lines.take_while(|line| !line.starts_with(b"=")).flatten().copied().collect();
+    // Whatever padding there is says nothing.
+    while digits.pop_if(|digit| *digit == b'=').is_some() {}
     // Six bits are no byte: some programs leave such a digit behind.
     digits.truncate(digits.len() - usize::from(digits.len() % 4 == 1));
     let padding = PAD.with_decode_padding_mode(DecodePaddingMode::Indifferent);

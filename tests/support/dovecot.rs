@@ -566,11 +566,23 @@ impl Dovecot {
 }
 
 impl Dovecot {
+    /// What an lmtp process has at most of [`memory`].
+    pub fn most_memory(&self, field: &str) -> usize {
+        let processes = self.lmtp_processes().into_iter();
+        processes.filter_map(|process| memory(process, field)).max().expect("an lmtp process")
+    }
+
+    /// The processor time in seconds, but for the kernel's, that an lmtp process has taken at most.
+    pub fn most_user_time(&self) -> f64 {
+        let processes = self.lmtp_processes().into_iter();
+        processes.filter_map(user_time).max_by(f64::total_cmp).expect("an lmtp process")
+    }
+
     /// Ends it. [`Self::launch`] starts it again.
     pub fn stop(&mut self) {
         let Some(mut master) = self.master.take() else { return };
         let _ = Command::new("kill").arg(master.id().to_string()).status();
-        let end = Instant::now() + Duration::from_secs(10);
+        let end = Instant::now() + patience();
         while master.try_wait().is_ok_and(|s| s.is_none()) && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -759,6 +771,13 @@ pub fn memory(process: u32, field: &str) -> Option<usize> {
 /// The most memory that a process has had resident so far, in bytes; `None` if it has ended.
 pub fn peak_memory(process: u32) -> Option<usize> {
     memory(process, "VmHWM")
+}
+
+/// proc(5): the 14th field, in hundredths of a second.
+fn user_time(process: u32) -> Option<f64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let behind_name = stat.rsplit_once(')')?.1;
+    Some(behind_name.split_whitespace().nth(11)?.parse::<f64>().ok()? / 100.0)
 }
 
 struct Process {

@@ -70,12 +70,16 @@ fn mixed(parts: &[String]) -> Vec<u8> {
     format!("Content-Type: multipart/mixed; boundary=b\n\n{}--b--\n", parts.concat()).into_bytes()
 }
 
-/// A CMS object of the given content type, DER.
+/// A value in DER.
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = content.len();
+    [&[tag, 0x82, (length >> 8) as u8, length as u8], content].concat()
+}
+
+/// A CMS object of the given content type: version 0, and recipients.
 fn cms(oid: &[u8], length: usize) -> Vec<u8> {
-    let mut inner = vec![6, oid.len() as u8];
-    inner.extend_from_slice(oid);
-    inner.resize(length, 5);
-    [vec![0x30, 0x82, (length >> 8) as u8, length as u8], inner].concat()
+    let enveloped = der(0x30, &[&[2, 1, 0][..], &der(0x31, &vec![5; length])].concat());
+    der(0x30, &[&[6, oid.len() as u8], oid, &der(0xa0, &enveloped)].concat())
 }
 
 const ENVELOPED: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 3];
@@ -170,7 +174,22 @@ pub fn encrypted() -> Vec<(&'static str, Vec<u8>)> {
         ("S/MIME", smime(&cms(ENVELOPED, 300), "enveloped-data")),
         ("S/MIME with a wrong label", smime(&cms(ENVELOPED, 300), "signed-data")),
         ("S/MIME with authentication", smime(&cms(AUTH_ENVELOPED, 300), "x")),
-        ("S/MIME of indefinite length", smime(&[&[0x30, 0x80, 6, 9], ENVELOPED, &[0; 40]].concat(), "x")),
+        (
+            "S/MIME of indefinite length",
+            smime(&[&[0x30, 0x80, 6, 9], ENVELOPED, &[0xa0, 0x80, 0x30, 0x80, 2, 1, 0, 0x31], &[0; 40]].concat(), "x"),
+        ),
+        ("S/MIME with a file name", smime(&cms(ENVELOPED, 300), "enveloped-data; name=\"smime.p7m\"")),
+        (
+            "a binary file",
+            mixed(&[
+                part("Content-Type: text/plain", &good()),
+                part(
+                    "Content-Type: application/octet-stream; name=\"x.pdf.GPG\"\nContent-Transfer-Encoding: base64\n\
+                     Content-Disposition: attachment;\n filename=\"x.pdf.gpg\"",
+                    &binary,
+                ),
+            ]),
+        ),
     ]
 }
 
@@ -184,6 +203,10 @@ pub fn not_encrypted() -> Vec<(&'static str, Vec<u8>)> {
     let octets =
         |packets: &[u8]| with_data(format!("Content-Type: application/octet-stream\n\n{}", armor(packets)));
     let binary = STANDARD.encode(encrypted_packets());
+    let file = |content_type: &str, disposition: &str| {
+        let fields = format!("Content-Type: {content_type}\nContent-Disposition: {disposition}");
+        format!("{fields}\nContent-Transfer-Encoding: base64\n\n{binary}\n").into_bytes()
+    };
     let long_part_header =
         format!("Content-Type: text/plain\nContent-Description: {}", "secret ".repeat(1200));
     let part_header = format!("Content-Type: text/plain\nContent-Description: {}", "secret ".repeat(100));
@@ -193,6 +216,18 @@ pub fn not_encrypted() -> Vec<(&'static str, Vec<u8>)> {
         format!("Content-Type: application/pgp-encrypted\n\nVersion: 1\n{}", "secret ".repeat(50));
     vec![
         ("text", text("hello\n")),
+        // Programs open these by their type or name, whatever stands in front of what they look for.
+        ("a PDF", file("application/pdf", "attachment")),
+        ("a PDF by its name", file("application/octet-stream; name=x.pdf", "attachment")),
+        ("a PDF by the name of its file", file("application/octet-stream", "attachment; filename=\"x.asc.pdf\"")),
+        ("a name in RFC 2231", file("application/octet-stream", "attachment; filename*=us-ascii'en'x.pdf")),
+        ("a name and another", file("application/octet-stream", "attachment; filename=x.asc; filename=x.pdf")),
+        ("a PDF in S/MIME", smime(&cms(ENVELOPED, 300), "enveloped-data; name=x.pdf")),
+        ("a PDF behind a content type", smime(&der(0x30, &[&[6, 9], ENVELOPED, &[b'%'; 300]].concat()), "x")),
+        ("a PDF behind a version", smime(&der(0x30, &[&[6, 9], ENVELOPED, &der(0xa0, &der(0x30, &[&[2, 1, 0][..], &[b'%'; 300]].concat()))].concat()), "x")),
+        ("a part in S/MIME that is cut off", smime(&der(0x30, &[&[6, 9], ENVELOPED, &der(0xa0, &der(0x30, &[2, 1, 0, 0x31])), &[b'%'; 300]].concat()), "x")),
+        ("a folded boundary", with_type("multipart/encrypted; protocol=\"application/pgp-encrypted\"; boundary=\"\n b\"")),
+        ("a boundary that begins with a blank", with_type("multipart/encrypted; protocol=\"application/pgp-encrypted\"; boundary=\" b\"")),
         ("nothing", Vec::new()),
         ("a header", b"Subject: x\n".to_vec()),
         ("a blank body", text("\n\n")),

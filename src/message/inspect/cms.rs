@@ -7,9 +7,12 @@ const ENVELOPED_DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 
 /// id-ct-authEnvelopedData, RFC 5083, section 2.1: 1.2.840.113549.1.9.16.1.23
 const AUTH_ENVELOPED_DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x10, 0x01, 0x17];
 
-/// Enough bytes for the outer tag and length and the content type.
-const PREFIX: usize = 32;
+/// Enough bytes for all that is looked at.
+const PREFIX: usize = 40;
 const SEQUENCE: u8 = 0x30;
+const SET: u8 = 0x31;
+const EXPLICIT_0: u8 = 0xa0;
+const INTEGER: u8 = 0x02;
 const OBJECT_IDENTIFIER: u8 = 0x06;
 
 /// Looks at DER or BER as it comes by.
@@ -51,31 +54,66 @@ impl Cms {
         }
     }
 
-    /// Checks the content type; the size of the whole, if the object says it.
+    /// Checks the beginning of a ContentInfo (RFC 5652, section 3) with an EnvelopedData or AuthEnvelopedData in
+    /// it, down to where the recipients begin; the size of the whole, if the object says it.
     fn check_prefix(&self) -> Result<Option<u64>, Plain> {
-        let (&first, rest) = self.prefix.split_first().ok_or(Plain)?;
-        let (length, size) = length(rest)?;
-        let rest = rest.get(size..).ok_or(Plain)?;
-        let [OBJECT_IDENTIFIER, oid_length, oid @ ..] = rest else { return Err(Plain) };
-        let oid = oid.get(..usize::from(*oid_length)).ok_or(Plain)?;
-        if first != SEQUENCE || !(oid == ENVELOPED_DATA || oid == AUTH_ENVELOPED_DATA) {
-            return Err(Plain);
+        let mut der = Der { data: &self.prefix, at: 0 };
+        let end = der.constructed(SEQUENCE)?;
+        let oid = der.primitive(OBJECT_IDENTIFIER)?;
+        // Both reach to the end, if they and the whole say where that is.
+        let content_ends = [der.constructed(EXPLICIT_0)?, der.constructed(SEQUENCE)?];
+        let version = der.primitive(INTEGER)?;
+        let recipients = der.byte()?;
+        let is_encrypted = oid == ENVELOPED_DATA || oid == AUTH_ENVELOPED_DATA;
+        // In front of the recipients there may be something about the originator, [0].
+        let is_complete = matches!(version, [0..=4]) && matches!(recipients, SET | EXPLICIT_0);
+        let ends_agree = end.is_none_or(|end| content_ends.iter().flatten().all(|inner| *inner == end));
+        if is_encrypted && is_complete && ends_agree {
+            Ok(end)
+        } else {
+            Err(Plain)
         }
-        Ok(length.map(|n| n + 1 + size as u64))
     }
 }
 
-/// A BER length (X.690, section 8.1.3), `None` if indefinite, and the size of the field.
-fn length(data: &[u8]) -> Result<(Option<u64>, usize), Plain> {
-    let (&first, rest) = data.split_first().ok_or(Plain)?;
-    match first {
-        0x80 => Ok((None, 1)),
-        short @ 0..=0x7f => Ok((Some(short.into()), 1)),
-        0x81..=0x84 => {
-            let size = usize::from(first & 0x7f);
-            let digits = rest.get(..size).ok_or(Plain)?;
-            Ok((Some(digits.iter().fold(0, |n, &d| n << 8 | u64::from(d))), 1 + size))
+/// Reads BER (X.690, section 8.1).
+struct Der<'a> {
+    data: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Der<'a> {
+    fn byte(&mut self) -> Result<u8, Plain> {
+        let byte = *self.data.get(self.at).ok_or(Plain)?;
+        self.at += 1;
+        Ok(byte)
+    }
+
+    /// Enters a value; where it ends, counted from the beginning, or `None` if its length is indefinite.
+    fn constructed(&mut self, tag: u8) -> Result<Option<u64>, Plain> {
+        if self.byte()? != tag {
+            return Err(Plain);
         }
-        _ => Err(Plain),
+        let length = match self.byte()? {
+            0x80 => return Ok(None),
+            short @ 0..=0x7f => u64::from(short),
+            long @ 0x81..=0x84 => {
+                let mut length = 0;
+                for _ in 0x80..long {
+                    length = length << 8 | u64::from(self.byte()?);
+                }
+                length
+            }
+            _ => return Err(Plain),
+        };
+        Ok(Some(self.at as u64 + length))
+    }
+
+    /// The bytes of a short value.
+    fn primitive(&mut self, tag: u8) -> Result<&'a [u8], Plain> {
+        let end = self.constructed(tag)?.and_then(|end| usize::try_from(end).ok()).ok_or(Plain)?;
+        let bytes = self.data.get(self.at..end).ok_or(Plain)?;
+        self.at = end;
+        Ok(bytes)
     }
 }

@@ -2,9 +2,10 @@
 
 use super::armor::Armor;
 use super::cms::Cms;
+use super::content_type::ContentType;
 use super::openpgp::OpenPgp;
 use super::transfer::Transfer;
-use super::{is_space, ContentType, Plain};
+use super::{is_space, Plain};
 
 /// What a leaf turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +35,7 @@ enum Kind {
     Text(Armor),
     /// `application/pkcs7-mime`
     Cms(Cms),
-    /// Another `application/...`, of which nothing has been seen yet: whether it may be a control part, and
+    /// A part of ciphertext, of which nothing has been seen yet: whether it may be a control part, and
     /// whether it may be binary.
     Application {
         control: bool,
@@ -48,15 +49,20 @@ enum Kind {
 }
 
 impl Leaf {
-    /// A leaf of the given type and transfer encoding (in lower case).
-    pub fn new(content_type: &ContentType, transfer: Option<&[u8]>) -> Result<Self, Plain> {
+    /// A leaf of the given type and transfer encoding (in lower case). `may_be_binary`: whether a program that opens it
+    /// as a file would take that for ciphertext, too.
+    pub fn new(
+        content_type: &ContentType,
+        transfer: Option<&[u8]>,
+        may_be_binary: bool,
+    ) -> Result<Self, Plain> {
         // Ciphertext that is not encoded may hold anything, lines that look like boundaries included.
-        let binary = transfer == Some(b"base64");
+        let binary = may_be_binary && transfer == Some(b"base64");
         let kind = match content_type.name.as_str() {
             "text/plain" if is_like_ascii(content_type.charset.as_deref()) => Kind::Text(Armor::default()),
             "application/pkcs7-mime" | "application/x-pkcs7-mime" if binary => Kind::Cms(Cms::default()),
             "application/pgp-encrypted" => Kind::Application { control: true, binary },
-            other if other.starts_with("application/") => Kind::Application { control: false, binary },
+            "application/octet-stream" | "application/pgp" => Kind::Application { control: false, binary },
             _ => return Err(Plain),
         };
         let mislabelled = matches!(kind, Kind::Text(_)) && transfer == Some(b"quoted-printable");

@@ -8,17 +8,16 @@
 
 mod armor;
 mod cms;
+mod content_type;
 mod leaf;
 mod openpgp;
 mod transfer;
 
-use mail_parser::parsers::MessageStream;
-use mail_parser::HeaderValue;
-
 use super::header::{self, Field};
 use super::lines::{Lines, Piece};
 use super::{too_large, unreadable, Source, MOST_HEADER_BYTES};
-use crate::error::Result;
+use crate::error;
+use content_type::{is_boundary, is_cryptographic, ContentType};
 use leaf::{Content, Leaf};
 
 /// Longest Content-Type and similar field, in bytes. A longer one is not understood.
@@ -55,7 +54,7 @@ pub struct Inspection {
 /// # Errors
 ///
 /// The message cannot be read, or is larger than what is handled.
-pub fn inspect(source: &mut dyn Source) -> Result<Inspection> {
+pub fn inspect(source: &mut dyn Source) -> error::Result<Inspection> {
     source.rewind().map_err(unreadable)?;
     let mut lines = Lines::new(source);
     let mut walker = Walker::default();
@@ -114,6 +113,7 @@ struct Multipart {
 struct Fields {
     content_type: Option<Vec<u8>>,
     transfer_encoding: Option<Vec<u8>>,
+    disposition: Option<Vec<u8>>,
     /// The field that a folded line goes on with.
     current: Current,
     /// A field of these stands there twice, is too long, or a line is no field: not understood.
@@ -129,6 +129,7 @@ enum Current {
     Other,
     ContentType,
     TransferEncoding,
+    Disposition,
 }
 
 impl Default for Walker {
@@ -162,7 +163,7 @@ impl Walker {
         }
     }
 
-    fn piece(&mut self, piece: &Piece<'_>) -> std::result::Result<(), Plain> {
+    fn piece(&mut self, piece: &Piece<'_>) -> Result<(), Plain> {
         if !self.in_message_header && piece.begins {
             if let Some((depth, closes)) = self.boundary(piece)? {
                 return self.at_boundary(depth, closes);
@@ -205,7 +206,7 @@ impl Walker {
     }
 
     /// Which multipart's boundary a line is, and whether it is the last one of that multipart.
-    fn boundary(&self, piece: &Piece<'_>) -> std::result::Result<Option<(usize, bool)>, Plain> {
+    fn boundary(&self, piece: &Piece<'_>) -> Result<Option<(usize, bool)>, Plain> {
         let Some(line) = piece.bytes.strip_prefix(b"--") else { return Ok(None) };
         for (depth, multipart) in self.around.iter().enumerate() {
             let Some(rest) = line.strip_prefix(multipart.boundary.as_slice()) else { continue };
@@ -219,7 +220,7 @@ impl Walker {
         Ok(None)
     }
 
-    fn at_boundary(&mut self, depth: usize, closes: bool) -> std::result::Result<(), Plain> {
+    fn at_boundary(&mut self, depth: usize, closes: bool) -> Result<(), Plain> {
         // The multiparts inside this one must have ended.
         if self.around.len() != depth + 1 {
             return Err(Plain);
@@ -250,7 +251,7 @@ impl Walker {
         Ok(())
     }
 
-    fn end_of_header(&mut self) -> std::result::Result<(), Plain> {
+    fn end_of_header(&mut self) -> Result<(), Plain> {
         let Place::Header(fields) = std::mem::replace(&mut self.place, Place::Epilogue) else {
             return Err(Plain);
         };
@@ -262,7 +263,7 @@ impl Walker {
         Ok(())
     }
 
-    fn begin_body(&mut self, fields: &Fields) -> std::result::Result<Place, Plain> {
+    fn begin_body(&mut self, fields: &Fields) -> Result<Place, Plain> {
         if fields.odd {
             return Err(Plain);
         }
@@ -274,7 +275,8 @@ impl Walker {
         }
         let transfer = fields.transfer_encoding.as_deref().map(|v| trim(v).to_ascii_lowercase());
         if !kind.name.starts_with("multipart/") {
-            return Ok(Place::Leaf(Box::new(Leaf::new(&kind, transfer.as_deref())?)));
+            let may_be_binary = kind.is_file_of_ciphertext(fields.disposition.as_deref());
+            return Ok(Place::Leaf(Box::new(Leaf::new(&kind, transfer.as_deref(), may_be_binary)?)));
         }
         let is_encrypted = kind.name == "multipart/encrypted";
         let readable_parts =
@@ -296,7 +298,7 @@ impl Walker {
         Ok(Place::Preamble)
     }
 
-    fn end_of_leaf(&mut self, leaf: Leaf) -> std::result::Result<(), Plain> {
+    fn end_of_leaf(&mut self, leaf: Leaf) -> Result<(), Plain> {
         self.part_headers += leaf.readable_bytes();
         let content = leaf.finish()?;
         if self.part_headers > MOST_PART_HEADERS {
@@ -312,7 +314,7 @@ impl Walker {
         Ok(())
     }
 
-    fn end(&mut self) -> std::result::Result<(), Plain> {
+    fn end(&mut self) -> Result<(), Plain> {
         if self.in_message_header {
             return Err(Plain);
         }
@@ -336,6 +338,7 @@ impl Fields {
                 self.current = match name.as_str() {
                     "content-type" => Current::ContentType,
                     "content-transfer-encoding" => Current::TransferEncoding,
+                    "content-disposition" => Current::Disposition,
                     _ => Current::Other,
                 };
                 let colon = memchr::memchr(b':', piece.bytes).map_or(0, |n| n + 1);
@@ -357,68 +360,16 @@ impl Fields {
             Current::Other => return,
             Current::ContentType => &mut self.content_type,
             Current::TransferEncoding => &mut self.transfer_encoding,
+            Current::Disposition => &mut self.disposition,
         };
         self.odd |= begins && value.is_some();
         let value = value.get_or_insert_default();
-        self.odd |= value.len() + bytes.len() > MOST_FIELD;
-        if !self.odd {
+        if value.len() + bytes.len() <= MOST_FIELD {
             value.extend_from_slice(bytes);
+        } else {
+            self.odd = true;
         }
     }
-}
-
-/// A Content-Type, as far as it matters here.
-struct ContentType {
-    /// Type and subtype in lower case.
-    name: String,
-    boundary: Option<String>,
-    protocol: Option<String>,
-    charset: Option<String>,
-}
-
-impl ContentType {
-    fn parse(value: Option<&[u8]>) -> std::result::Result<Self, Plain> {
-        // RFC 2045, section 5.2
-        let value = value.unwrap_or(b"text/plain");
-        if !is_understood_by_all(value) {
-            return Err(Plain);
-        }
-        let parsed = parse_content_type(value).ok_or(Plain)?;
-        let attributes = parsed.attributes().unwrap_or_default();
-        let attribute = |name: &str| {
-            let mut values = attributes.iter().filter(|a| a.name.eq_ignore_ascii_case(name));
-            let value = values.next().map(|a| a.value.to_string());
-            // Twice: programs differ in which one they take.
-            values.next().map_or(Ok(value), |_| Err(Plain))
-        };
-        Ok(Self {
-            name: format!("{}/{}", parsed.ctype(), parsed.subtype().unwrap_or_default()).to_ascii_lowercase(),
-            boundary: attribute("boundary")?,
-            protocol: attribute("protocol")?.map(|p| p.to_ascii_lowercase()),
-            charset: attribute("charset")?.map(|c| c.to_ascii_lowercase()),
-        })
-    }
-}
-
-fn parse_content_type(value: &[u8]) -> Option<mail_parser::ContentType<'static>> {
-    let terminated = [value, b"\n"].concat();
-    match MessageStream::new(&terminated).parse_content_type().into_owned() {
-        HeaderValue::ContentType(parsed) => Some(parsed),
-        _ => None,
-    }
-}
-
-/// Whether a Content-Type, read as kindly as can be, is that of a cryptographic layer (RFC 1847; RFC 8551,
-/// section 3).
-fn is_cryptographic(value: &[u8]) -> bool {
-    parse_content_type(value).is_some_and(|parsed| {
-        let subtype = parsed.subtype().unwrap_or_default().to_ascii_lowercase();
-        match parsed.ctype().to_ascii_lowercase().as_str() {
-            "multipart" => matches!(subtype.as_str(), "signed" | "encrypted"),
-            "application" => matches!(subtype.as_str(), "pkcs7-mime" | "x-pkcs7-mime"),
-            _ => false,
-        }
-    })
 }
 
 /// White space (RFC 5322, section 2.2.2) and line ends. A form feed is none: others take it for part of a word.
@@ -431,56 +382,4 @@ fn trim(bytes: &[u8]) -> &[u8] {
     let begin = bytes.iter().position(|&b| !is_space(b)).unwrap_or(bytes.len());
     let end = bytes.iter().rposition(|&b| !is_space(b)).map_or(begin, |last| last + 1);
     &bytes[begin..end]
-}
-
-/// Whether a Content-Type is written in the plain part of the grammar (RFC 2045, section 5.1): `type/subtype`
-/// and parameters that are tokens or quoted strings. Of comments, escapes, encodings (RFC 2231, RFC 2047)
-/// and mistakes every program makes something else, so that a sender could have a mail program see
-/// parts where we see ciphertext.
-fn is_understood_by_all(value: &[u8]) -> bool {
-    let unfolded: Vec<u8> = value.iter().copied().filter(|b| !matches!(b, b'\r' | b'\n')).collect();
-    let mut items = split_outside_quotes(&unfolded).into_iter().map(trim);
-    let name = items.next().unwrap_or_default();
-    let mut halves = name.split(|&b| b == b'/');
-    let type_is_good =
-        halves.next().is_some_and(is_token) && halves.next().is_some_and(is_token) && halves.next().is_none();
-    let mut items = items.peekable();
-    let mut good = type_is_good;
-    while let Some(item) = items.next() {
-        // A semicolon at the end is a common mistake, and harmless.
-        let last_and_empty = item.is_empty() && items.peek().is_none();
-        good &= last_and_empty || is_parameter(item);
-    }
-    good
-}
-
-fn split_outside_quotes(value: &[u8]) -> Vec<&[u8]> {
-    let mut quoted = false;
-    value
-        .split(|&b| {
-            quoted ^= b == b'"';
-            b == b';' && !quoted
-        })
-        .collect()
-}
-
-fn is_parameter(item: &[u8]) -> bool {
-    let Some(equals) = memchr::memchr(b'=', item) else { return false };
-    let (name, value) = (&item[..equals], &item[equals + 1..]);
-    let quoted = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\""));
-    let is_plain = |v: &[u8]| v.iter().all(|b| matches!(b, b' '..=b'~') && !matches!(b, b'"' | b'\\'));
-    is_token(name)
-        && quoted.map_or_else(|| is_token(value), |v| is_plain(v) && memchr::memmem::find(v, b"=?").is_none())
-}
-
-/// A token of RFC 2045, without the characters that RFC 2231 and RFC 2047 give a meaning.
-fn is_token(text: &[u8]) -> bool {
-    let fits = |b: &u8| b.is_ascii_alphanumeric() || b"!#$&-+.^_`{|}~".contains(b);
-    !text.is_empty() && text.iter().all(fits)
-}
-
-/// Whether `text` is a boundary that every program reads in the same way (RFC 2046, section 5.1.1).
-fn is_boundary(text: &str) -> bool {
-    let fits = |b: u8| b.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&b);
-    (1..=70).contains(&text.len()) && text.bytes().all(fits) && !text.ends_with(' ')
 }
