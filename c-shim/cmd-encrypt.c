@@ -343,6 +343,7 @@ static int
 cmd_encrypt_read_operands(struct cmd_encrypt_call *call, sieve_size_t *address)
 {
 	const struct sieve_runtime_env *renv = call->renv;
+	struct sieve_operand operand;
 	struct sieve_stringlist *list = NULL;
 	unsigned int is_test = 0;
 	int ret, opt_code = 0;
@@ -355,14 +356,9 @@ cmd_encrypt_read_operands(struct cmd_encrypt_call *call, sieve_size_t *address)
 	call->is_test = (is_test > 0);
 
 	/* Optional operands */
-	for (;;) {
-		int opt;
-
-		opt = sieve_opr_optional_read(renv, address, &opt_code);
-		if (opt < 0)
+	while ((ret = sieve_opr_optional_read(renv, address, &opt_code)) != 0) {
+		if (ret < 0)
 			return SIEVE_EXEC_BIN_CORRUPT;
-		if (opt == 0)
-			break;
 		switch (opt_code) {
 		case OPT_FORCE:
 			call->force = TRUE;
@@ -381,16 +377,25 @@ cmd_encrypt_read_operands(struct cmd_encrypt_call *call, sieve_size_t *address)
 	}
 
 	/* Fixed operands */
-	ret = sieve_opr_stringlist_read_ex(renv, address, "to", TRUE, &list);
+	ret = sieve_operand_runtime_read(renv, address, "to", &operand);
+	if (ret <= 0 || sieve_operand_is_omitted(&operand))
+		return ret;
+	ret = sieve_opr_stringlist_read_data(renv, &operand, address, "to",
+					     &list);
 	if (ret <= 0)
 		return ret;
-	if (list != NULL &&
-	    sieve_stringlist_read_all(list, pool_datastack_create(),
+	/* A list that says it is longer than the script is, or is empty, must not count as omitted. */
+	if (list == NULL) {
+		sieve_runtime_trace_error(renv, "invalid to operand");
+		return SIEVE_EXEC_BIN_CORRUPT;
+	}
+	if (sieve_stringlist_read_all(list, pool_datastack_create(),
 				      &call->recipients) < 0) {
 		sieve_runtime_trace_error(renv, "failed to read to operand");
 		return list->exec_status;
 	}
-	return SIEVE_EXEC_OK;
+	return (call->recipients[0] != NULL ? SIEVE_EXEC_OK :
+		SIEVE_EXEC_BIN_CORRUPT);
 }
 
 static void
@@ -506,8 +511,11 @@ cmd_encrypt_perform(struct cmd_encrypt_call *call, struct mail *mail)
 {
 	const struct sieve_runtime_env *renv = call->renv;
 	struct sieve_instance *svinst = renv->exec_env->svinst;
+	/* For mail that is stored already there is no envelope: Pigeonhole makes one up from fields of the
+	   header, which the sender has written. */
 	const struct smtp_address *rcpt =
-		sieve_message_get_final_recipient(renv->msgctx);
+		(!perot_is_delivery(renv->exec_env) ? NULL :
+		 sieve_message_get_final_recipient(renv->msgctx));
 	struct perot_bytes recipients[PEROT_MOST_RECIPIENTS + 1];
 	struct perot_request request = {
 		.owner = {

@@ -71,9 +71,16 @@ act_store_current_commit(const struct sieve_action_exec_env *aenv,
 			 void *tr_context)
 {
 	const struct sieve_execute_env *eenv = aenv->exec_env;
-	int ret = (tr_context == NULL ? SIEVE_EXEC_OK :
-		   act_store.commit(aenv, tr_context));
+	int ret = SIEVE_EXEC_OK;
 
+	if (tr_context == NULL) {
+		/* Nothing has begun. */
+	} else if (act_store_current_is_done(aenv)) {
+		/* By an action of an earlier script, which is committed after this one has begun. */
+		act_store.rollback(aenv, tr_context, TRUE);
+	} else {
+		ret = act_store.commit(aenv, tr_context);
+	}
 	if (ret == SIEVE_EXEC_OK && perot_is_saved(eenv) &&
 	    !eenv->exec_status->keep_original)
 		perot_saved_remove(eenv);
@@ -152,17 +159,14 @@ static void perot_update_earlier_keeps(const struct sieve_runtime_env *renv)
 
 /* Not all that Pigeonhole does asks for the current message: `report` sends, the old `notify` quotes, and
    the implicit keep after a failure stores the message that the delivery began with. From here on that is
-   the encrypted one. In a copy, since the struct is Dovecot's, who goes on with the original. */
+   the encrypted one. In the struct that the delivery has made for its scripts: an included script has an
+   exec_env of its own, but all of them share this. */
 static void perot_forget_original(const struct sieve_runtime_env *renv)
 {
-	struct sieve_execute_env *eenv =
-		(struct sieve_execute_env *)renv->exec_env;
 	struct sieve_message_data *msgdata =
-		p_new(eenv->pool, struct sieve_message_data, 1);
+		(struct sieve_message_data *)renv->exec_env->msgdata;
 
-	*msgdata = *eenv->msgdata;
 	msgdata->mail = sieve_message_get_mail(renv->msgctx);
-	eenv->msgdata = msgdata;
 	/* That mail has to stay until the end: what changes the message next makes a new one. */
 	sieve_message_snapshot(renv->msgctx);
 }

@@ -232,16 +232,19 @@ perot_state_set(struct mail *mail, const struct perot_state *state,
 	struct mailbox *box = mail->box;
 	struct raw_mailbox *raw_box = RAW_MAILBOX(box);
 	struct mail_keywords *keywords;
+	uoff_t size;
 
+	/* Dovecot puts another date in the place of one that is set here when it is first asked for the
+	   size: `size` is a test. */
+	if (mail_get_physical_size(mail, &size) < 0) {
+		*error_r = mailbox_get_last_internal_error(box, NULL);
+		return -1;
+	}
 	raw_box->mtime = state->received_date;
 	if (state->flags != 0)
 		mail_update_flags(mail, MODIFY_REPLACE, state->flags);
 	if (*state->keywords != NULL) {
-		if (mailbox_keywords_create(box, state->keywords,
-					    &keywords) < 0) {
-			*error_r = mailbox_get_last_internal_error(box, NULL);
-			return -1;
-		}
+		keywords = mailbox_keywords_create_valid(box, state->keywords);
 		mail_update_keywords(mail, MODIFY_REPLACE, keywords);
 		mailbox_keywords_unref(&keywords);
 	}

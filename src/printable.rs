@@ -14,6 +14,11 @@ pub fn printable(bytes: impl AsRef<[u8]>) -> String {
     out
 }
 
+/// A whole line that others wrote, made fit in the same way, and not cut.
+pub fn printable_line(text: &str) -> String {
+    text.chars().map(harmless).collect()
+}
+
 /// Control characters, and the invisible ones that reorder text (Unicode's Bidi_Control, line and
 /// paragraph separators, zero width characters), become a question mark.
 fn harmless(c: char) -> char {

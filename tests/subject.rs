@@ -161,6 +161,7 @@ impl Log for Lines {
 fn what_must_be_outermost_keeps_its_subject_and_the_log_says_so() {
     let fixture = Fixture::new();
     for (content_type, stays) in [
+        ("multipart/signed; boundary=x\r\nContent-Type: text/plain", true),
         ("multipart/signed; protocol=\"application/pgp-signature\"; boundary=x", true),
         ("Multipart/Signed;boundary=x", true),
         ("(a comment) multipart/signed; boundary=x", true),
@@ -170,7 +171,9 @@ fn what_must_be_outermost_keeps_its_subject_and_the_log_says_so() {
         ("multipart/mixed; boundary=signed", false),
         ("text/plain", false),
     ] {
-        let message = format!("Subject: bird\r\nContent-Type: {content_type}\r\n\r\n--x\r\n\r\n--x--\r\n");
+        // A line that is no field does not keep it from being seen.
+        let message =
+            format!("Subject: bird\r\n>From x\r\nContent-Type: {content_type}\r\n\r\n--x\r\n\r\n--x--\r\n");
         let log = Lines::default();
         let job = Job {
             settings: &fixture.settings,

@@ -197,7 +197,8 @@ impl Finder<'_> {
         let Some(answer) = ask(query)? else {
             return Ok(Searched::NotFound(format!("{name} (not there)")));
         };
-        let certs = self.matching(&name, query, &answer.certs, |hex| match answer.complete {
+        let has_all = answer.complete || matches!(query, Query::Fingerprint(_));
+        let certs = self.matching(&name, query, &answer.certs, |hex| match has_all {
             true => Ok(answer.certs.clone()),
             false => Ok(ask(Query::Fingerprint(hex))?.map(|a| a.certs).unwrap_or_default()),
         })?;

@@ -26,6 +26,8 @@ use crate::printable::printable;
 /// Largest certificate, in bytes. The largest in use, with tens of thousands of signatures of
 /// others, are a few hundred kilobytes.
 pub const MOST_BYTES: usize = 1 << 20;
+/// Most certificates in one file: each takes some hundred bytes of memory, however small it is.
+const MOST_CERTIFICATES: usize = 50_000;
 /// Most User IDs, subkeys and own signatures of one certificate. A signature takes up to 0.1 ms to
 /// check, and some milliseconds with the largest keys, so this bounds the time that a made-up certificate can take.
 const MOST_USER_IDS: usize = 256;
@@ -67,8 +69,14 @@ pub struct Summary {
 ///
 /// The data is neither, a block is damaged, or a certificate is larger than [`MOST_BYTES`].
 pub fn read(data: &[u8]) -> Result<Vec<RawCert>, Refusal> {
-    let data_is_binary = data.first().is_some_and(|b| b & 0x80 != 0);
-    let certs = if data_is_binary { split(data)? } else { read_armored(data)? };
+    let is_armored = || memchr::memmem::find(data, BEGIN).is_some();
+    let certs = match data {
+        // The text around the armor may begin like a packet: with a byte order mark, or an umlaut.
+        [0x80..=0xff, ..] => {
+            split(data).or_else(|why| if is_armored() { read_armored(data) } else { Err(why) })?
+        }
+        _ => read_armored(data)?,
+    };
     if certs.is_empty() {
         return Err("it holds no OpenPGP certificate".into());
     }
@@ -134,6 +142,9 @@ fn split(data: &[u8]) -> Result<Vec<RawCert>, Refusal> {
     for packet in packets(data) {
         let (tag, bytes) = packet.map_err(|_| "it is damaged: its packets do not fit together")?;
         if matches!(tag, tag::PUBLIC_KEY | tag::SECRET_KEY) {
+            if certs.len() == MOST_CERTIFICATES {
+                return Err(format!("it holds more than {MOST_CERTIFICATES} certificates"));
+            }
             certs.push(Vec::new());
         }
         let cert = certs.last_mut().ok_or("it does not begin with a primary key")?;

@@ -92,19 +92,23 @@ struct Folder {
 struct FileNote {
     /// `None` if it could not be read: the next time it may be, for another group or with more descriptors.
     identity: Option<Identity>,
-    content: Result<Vec<Arc<Summary>>, Refusal>,
+    certs: Vec<Arc<Summary>>,
+    problem: Option<Refusal>,
 }
 
 impl FileNote {
     fn of(path: &Path, identity: Identity) -> Self {
         let opened = files::open(path, Links::Refuse).and_then(|file| file.ok_or("it is not there".into()));
-        match opened.and_then(|mut opened| files::read(&mut opened)) {
-            Ok(data) => Self {
-                identity: Some(identity),
-                content: raw::read(&data).and_then(|certs| summaries(&certs)),
-            },
-            Err(why) => Self { identity: None, content: Err(why) },
-        }
+        let data = match opened.and_then(|mut opened| files::read(&mut opened)) {
+            Ok(data) => data,
+            Err(why) => return Self { identity: None, certs: Vec::new(), problem: Some(why) },
+        };
+        let (certs, problem) = match raw::read(&data) {
+            Ok(certs) => understood(certs),
+            Err(why) => (Vec::new(), Some(why)),
+        };
+        let certs = certs.iter().filter_map(|cert| cert.summary().ok().cloned()).collect();
+        Self { identity: Some(identity), certs, problem }
     }
 }
 
@@ -217,17 +221,21 @@ fn read_opened(path: &Path, opened: &mut Opened) -> Result<Vec<RawCert>, Refusal
     Ok(certs)
 }
 
-fn summaries(certs: &[RawCert]) -> Result<Vec<Arc<Summary>>, Refusal> {
-    certs.iter().map(|cert| cert.summary().cloned().map_err(Refusal::clone)).collect()
+/// Those of the certificates in a file that are understood, and what is wrong with another one.
+fn understood(mut certs: Vec<RawCert>) -> (Vec<RawCert>, Option<Refusal>) {
+    let why = certs.iter().find_map(|cert| cert.summary().err());
+    let problem = why.map(|why| format!("a certificate in it cannot be used: {why}"));
+    certs.retain(|cert| cert.summary().is_ok());
+    (certs, problem)
 }
 
 impl Folder {
     fn add(&mut self, name: OsString, note: FileNote) {
-        match &note.content {
-            Ok(certs) => self.count += certs.len(),
-            Err(why) => self.problems.push(format!("{}: {why}", printable(name.as_bytes()))),
+        self.count += note.certs.len();
+        if let Some(why) = &note.problem {
+            self.problems.push(format!("{}: {why}", printable(name.as_bytes())));
         }
-        for summary in note.content.iter().flatten() {
+        for summary in &note.certs {
             for address in &summary.addresses {
                 self.by_address.entry(address.clone()).or_default().push(name.clone());
             }
@@ -242,7 +250,7 @@ impl Folder {
             Query::Address(address) => self.by_address.get(address).into_iter().flatten().collect(),
             Query::Fingerprint(hex) => self.by_fingerprint.get(hex).into_iter().flatten().collect(),
             Query::All => {
-                self.files.iter().filter(|(_, n)| n.content.is_ok()).map(|(name, _)| name).collect()
+                self.files.iter().filter(|(_, n)| !n.certs.is_empty()).map(|(name, _)| name).collect()
             }
         };
         names.sort();
@@ -345,14 +353,8 @@ fn ask_keyring(path: &Path, opened: &mut Opened, query: Query<'_>) -> Result<Ans
 }
 
 fn read_keyring(path: &Path, opened: &mut Opened, identity: Identity) -> Result<Keyring, Refusal> {
-    let mut keyring = Keyring { identity: Some(identity), ..Keyring::default() };
-    for cert in read_opened(path, opened)? {
-        match cert.summary() {
-            Ok(_) => keyring.certs.push(cert),
-            Err(why) => keyring.problem = Some(format!("a certificate in it cannot be used: {why}")),
-        }
-    }
-    Ok(keyring)
+    let (certs, problem) = understood(read_opened(path, opened)?);
+    Ok(Keyring { identity: Some(identity), certs, problem })
 }
 
 // What is remembered -------------------------------------------------------------------------------
@@ -371,9 +373,11 @@ fn key(path: &Path) -> Key {
 impl Folder {
     /// About how many bytes of memory it takes.
     fn weight(&self) -> usize {
-        // File names, addresses and fingerprints, each in two places, and the tables around them.
-        let addresses: usize = self.by_address.keys().map(String::len).sum();
-        1024 + self.files.len() * 512 + addresses * 2
+        // Names, addresses and fingerprints, each in two places, and the tables around them.
+        let of_cert =
+            |cert: &Arc<Summary>| 512 + cert.addresses.iter().map(|a| 256 + a.len() * 2).sum::<usize>();
+        let of_file = |note: &FileNote| 512 + note.certs.iter().map(of_cert).sum::<usize>();
+        1024 + self.files.values().map(of_file).sum::<usize>()
     }
 }
 

@@ -501,6 +501,23 @@ fn what_came_encrypted_and_was_edited_is_reported_and_stored() {
     }
 }
 
+/// An included script has an environment of its own, and what reports and quotes takes the message from there.
+#[test]
+fn what_an_included_script_has_encrypted_is_sent_by_the_one_around_it() {
+    let rig = Rig::start(None);
+    let report = "report \"abuse\" \"Spam.\" \"x@example.net\";";
+    let row = action("", "include vnd.dovecot.report", "");
+    let outcome = rig.deliver(&row, &format!("include :personal \"encrypts\";\n{report}"), &the_message());
+    assert_eq!(outcome, "sent: encrypted; INBOX: encrypted", "{}", rig.dovecot.log());
+    if rig.dovecot.era == Era::V23 {
+        let row = action("", "include notify", "");
+        let notify = "notify :message \"$text$\" :options \"x@example.net\";";
+        let outcome =
+            rig.deliver(&row, &format!("include :personal \"encrypts\";\n{notify}"), &the_message());
+        assert!(!outcome.contains("in clear"), "{outcome}");
+    }
+}
+
 #[test]
 fn a_pipe_in_front_draws_a_warning() {
     let rig = Rig::start(None);

@@ -8,9 +8,9 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::support::dovecot::{era, run, Config, Dovecot, Era, Format};
+use crate::support::dovecot::{era, files, run, Config, Dovecot, Era, Format};
 use crate::support::pages::blocks;
-use crate::support::{armored, decrypt, key_for};
+use crate::support::{armored, decrypt, find, key_for};
 use crate::{message, script, SECRET};
 
 use sequoia_openpgp::Cert;
@@ -189,6 +189,57 @@ fn flags_keywords_and_dates_stay_and_a_second_run_changes_nothing() {
         filter(&dovecot, "INBOX");
         assert_eq!(uids(&dovecot, "INBOX"), uids_then, "{format:?}");
     }
+}
+
+/// There is no envelope, and Pigeonhole makes one up of what the sender has written.
+#[test]
+fn who_owns_a_mailbox_is_not_a_matter_of_the_header() {
+    for (home, encrypted) in [(true, 3), (false, 0)] {
+        let dovecot = Dovecot::start(&Config::default());
+        let key = key_for("me@t.org");
+        if home {
+            dovecot.give("me", "k.asc", &armored(&key));
+        }
+        fs::write(dovecot.certs().join("alice.asc"), armored(&key_for("alice@t.org"))).unwrap();
+        let folder = dovecot.home("me").join("Maildir/cur");
+        fs::create_dir_all(&folder).unwrap();
+        for (n, field) in ["To", "Envelope-To", "Delivered-To"].iter().enumerate() {
+            let mail = format!("{field}: alice@t.org\nSubject: x\n\n{SECRET}\n");
+            fs::write(folder.join(format!("170000000{n}.M1P1.host:2,S")), mail).unwrap();
+        }
+        for path in
+            std::iter::once(dovecot.home("me").join("Maildir")).chain([folder.clone()]).chain(files(&folder))
+        {
+            dovecot.own(&path);
+        }
+        let output = tool(&dovecot, &["--user", "me"]);
+        assert_eq!(output.status.success(), home, "{}", String::from_utf8_lossy(&output.stderr));
+        let stored = dovecot.stored("me");
+        assert_eq!(stored.len(), 3);
+        let is_encrypted = |message: &[u8]| find(message, SECRET.as_bytes()).is_none();
+        assert_eq!(stored.iter().filter(|(_, message)| is_encrypted(message)).count(), encrypted);
+        for (_, message) in stored.iter().filter(|(_, message)| is_encrypted(message)) {
+            assert!(find(&decrypt(message, &key), SECRET.as_bytes()).is_some());
+        }
+    }
+}
+
+/// Dovecot takes another date for it when it is first asked for the size.
+#[test]
+fn the_received_date_stays_where_a_script_asks_for_the_size() {
+    let dovecot = start(Format::Maildir);
+    give_key(&dovecot);
+    fill(&dovecot, "INBOX", 0..2);
+    let dates = || fetch(&dovecot, "INBOX", "date.received.unixtime");
+    let before = dates();
+    let source = dovecot.path("global/size.sieve");
+    fs::write(&source, script("", "encrypt; if size :over 1G { stop; }")).unwrap();
+    let mut command = dovecot.command("sieve-filter");
+    command.arg("-c").arg(dovecot.path("dovecot.conf")).args(["-e", "-W", "-u", ME]).arg(source);
+    let output = run(command.arg("INBOX"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(content_types(&dovecot, "INBOX"), (2, 0));
+    assert_eq!(dates(), before);
 }
 
 #[test]

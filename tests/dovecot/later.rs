@@ -75,6 +75,17 @@ fn what_has_been_stored_before_a_failure_is_not_stored_again() {
     assert!(answer.starts_with("250 ") && stored.len() == 1, "{answer} {}\n{}", stored.len(), dovecot.log());
 }
 
+/// Nor what an earlier script has stored.
+#[test]
+fn what_an_earlier_script_has_stored_is_not_stored_again() {
+    let copies = before(script(", \"fileinto\", \"copy\"", "encrypt; fileinto :copy \"INBOX\";"));
+    for user_script in ["require \"fileinto\"; fileinto \"nowhere\";", "require \"ihave\"; error \"x\";"] {
+        let (dovecot, answer, stored) = deliver(&copies, user_script);
+        assert!(answer.starts_with("250 "), "{answer}\n{}", dovecot.log());
+        assert_eq!(stored.len(), 1, "{user_script}\n{}", dovecot.log());
+    }
+}
+
 #[test]
 fn the_script_before_encrypts_whatever_the_users_script_does() {
     let duplicate_free = |user_script: &str, folders: &[&str]| {

@@ -12,7 +12,7 @@ use sequoia_openpgp::cert::{CertBuilder, CipherSuite};
 use sequoia_openpgp::serialize::SerializeInto;
 use sequoia_openpgp::Cert;
 
-use crate::support::dovecot::{era, run, Config, Dovecot, Era, Lmtp};
+use crate::support::dovecot::{era, run, wait_until, Config, Dovecot, Era, Lmtp};
 use crate::support::pages::{blocks, project};
 use crate::support::{armored, decrypt, find, key_for};
 use crate::{assert_nothing_stored, message, script, SECRET};

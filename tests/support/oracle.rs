@@ -204,7 +204,7 @@ pub fn certificates(data: &[u8]) {
     for raw in certs.iter().flatten() {
         certificate(raw);
     }
-    if data.first().is_some_and(|b| b & 0x80 != 0) {
+    if data.first().is_some_and(|b| b & 0x80 != 0) && find(data, b"-----BEGIN PGP ").is_none() {
         same_in_armor(data, certs.as_deref());
     }
     let certs = certs.unwrap_or_default();

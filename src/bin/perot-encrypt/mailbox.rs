@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::ArgMatches;
 
-use perot_encrypt::printable::printable;
+use perot_encrypt::printable::{printable, printable_line};
 
 use counts::{Counts, Line, Seen};
 use dovecot::Dovecot;
@@ -174,7 +174,7 @@ impl Run {
             }
             if let Line::NotEncrypted(text) | Line::Error(text) | Line::Trouble(text) = line {
                 if told.len() < ERRORS && told.insert(text.to_owned()) {
-                    complain(user, mailbox, &text);
+                    complain(user, mailbox, &printable_line(text));
                 }
             }
         })?;

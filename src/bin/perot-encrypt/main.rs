@@ -23,10 +23,11 @@ use perot_encrypt::settings::{Loaded, RawSettings, Settings};
 const TEMPORARY_FAILURE: u8 = 75;
 
 /// What the core says of the plugin's settings and scripts, and what that is here.
-const WORDS: [(&str, &str); 3] = [
+const WORDS: [(&str, &str); 4] = [
     ("sieve_perot_encrypt_certs = ", "--certs "),
     ("sieve_perot_encrypt_certs", "--certs"),
     ("a recipient in the script", "a recipient"),
+    ("Is there room in mail_temp_dir?", "Is there room for temporary files (TMPDIR)?"),
 ];
 
 type Done = Result<ExitCode, Box<dyn Error>>;

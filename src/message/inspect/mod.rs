@@ -362,13 +362,16 @@ impl Fields {
             Current::TransferEncoding => &mut self.transfer_encoding,
             Current::Disposition => &mut self.disposition,
         };
-        self.odd |= begins && value.is_some();
-        let value = value.get_or_insert_default();
-        if value.len() + bytes.len() <= MOST_FIELD {
-            value.extend_from_slice(bytes);
-        } else {
+        if begins && value.is_some() {
+            // The second one does not count.
             self.odd = true;
+            self.current = Current::Other;
+            return;
         }
+        let value = value.get_or_insert_default();
+        let (fits, rest) = bytes.split_at(bytes.len().min(MOST_FIELD - value.len()));
+        value.extend_from_slice(fits);
+        self.odd |= !rest.is_empty();
     }
 }
 
