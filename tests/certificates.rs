@@ -415,7 +415,7 @@ fn a_quoted_local_part_in_a_certificate_spoils_nothing() {
     assert_eq!(found(&settings(&[folder.path()]), ME), Ok(vec![hex(&key)]));
 }
 
-/// A file that cannot be used is not used, whatever is asked of it.
+/// And does not keep those beside it from being found.
 #[test]
 fn a_file_with_a_key_of_another_kind_is_told() {
     let (good, mut other) = (key_for("good@t.org"), binary(&key_for("other@t.org")));
@@ -433,12 +433,17 @@ fn a_file_with_a_key_of_another_kind_is_told() {
     };
     let owner = Owner { user: "good", recipient: None, home: home.path().to_str() };
     let finder = Finder { settings: &settings, owner, now: SystemTime::now(), log: &() };
-    let problem = "both.pgp: its primary key is of a version or algorithm that is not supported";
-    assert!(finder.owner().unwrap_err().to_string().contains(problem));
-    let by_address = finder.find(&Recipient::Address("good@t.org".into()));
-    assert!(by_address.unwrap_err().to_string().contains(problem));
+    let problem =
+        "both.pgp: a certificate in it cannot be used: its primary key is of a version or algorithm that is \
+                   not supported";
+    let fingerprints =
+        |found: Vec<keys::RecipientKeys>| found.into_iter().map(|k| k.fingerprint).collect::<Vec<_>>();
+    assert_eq!(fingerprints(finder.owner().unwrap()), [hex(&good)]);
+    let address = |address: &str| finder.find(&Recipient::Address(address.into()));
+    assert_eq!(fingerprints(address("good@t.org").unwrap()), [hex(&good)]);
+    assert!(address("other@t.org").unwrap_err().to_string().contains(problem));
     let listing = finder.list(&settings.sources[0]).unwrap();
-    assert!(listing.certs.is_empty());
+    assert_eq!(listing.certs.len(), 1);
     assert_eq!(listing.problems, [problem]);
 }
 
