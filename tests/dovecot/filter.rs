@@ -31,7 +31,7 @@ fn dovecot_with_gpgit() -> Dovecot {
     let programs = dovecot.path("bin");
     fs::create_dir(&programs).unwrap();
     let link = blocks(GPGIT, "One symbolic link").remove(0);
-    let paths = [("/usr/local/bin/perot-encrypt", Path::new(TOOL)), ("/etc/dovecot/sieve-filter", &programs)];
+    let paths = [("$(command -v perot-encrypt)", Path::new(TOOL)), ("/etc/dovecot/sieve-filter", &programs)];
     shell(&link, &dovecot.path("home"), &paths);
     let configuration = blocks(GPGIT, "To the plugin").remove(usize::from(dovecot.era == Era::V24));
     let file = dovecot.path("dovecot.conf");

@@ -186,6 +186,9 @@ impl Rig {
         for folder in ["files", "empty", "faulty", "locked"] {
             fs::create_dir(dovecot.path(folder)).unwrap();
         }
+        // sieve-test has no envelope: whose mail it is, the only certificate below the home says.
+        fs::create_dir(dovecot.path("home/own")).unwrap();
+        fs::write(dovecot.path("home/own/me.asc"), armored(me)).unwrap();
         write_faulty_files(&dovecot.path("files"), me);
         for number in 0..4 {
             fs::write(dovecot.path("faulty").join(format!("{number}.asc")), "").unwrap();
