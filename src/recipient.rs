@@ -1,10 +1,11 @@
 //! What stands in the argument of `encrypt`.
 
 use crate::error::{Error, Reason, Result};
+use crate::ffi::contract::PEROT_MOST_RECIPIENTS;
 use crate::printable::printable;
 
 /// Most recipients that one `encrypt` may have.
-pub const MOST_RECIPIENTS: usize = 32;
+pub const MOST_RECIPIENTS: usize = PEROT_MOST_RECIPIENTS as usize;
 
 /// Longest address, in bytes: 64 for the local part, `@`, 255 for the domain (RFC 5321, section 4.5.3.1).
 const LONGEST_ADDRESS: usize = 320;

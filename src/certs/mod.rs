@@ -34,7 +34,7 @@ const MOST_REMEMBERED_BYTES: usize = 8 << 20;
 pub struct Owner<'a> {
     /// The user name in Dovecot.
     pub user: &'a str,
-    /// The final envelope recipient, where there is an envelope.
+    /// The final envelope recipient, where there is an envelope: at delivery only.
     pub recipient: Option<&'a str>,
     /// The home directory, where there is one.
     pub home: Option<&'a str>,
