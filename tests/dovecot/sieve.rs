@@ -187,8 +187,9 @@ impl Rig {
             fs::create_dir(dovecot.path(folder)).unwrap();
         }
         // sieve-test has no envelope: whose mail it is, the only certificate below the home says.
-        fs::create_dir(dovecot.path("home/own")).unwrap();
-        fs::write(dovecot.path("home/own/me.asc"), armored(me)).unwrap();
+        let own = dovecot.home("vmail").join("own");
+        fs::create_dir(&own).unwrap();
+        fs::write(own.join("me.asc"), armored(me)).unwrap();
         write_faulty_files(&dovecot.path("files"), me);
         for number in 0..4 {
             fs::write(dovecot.path("faulty").join(format!("{number}.asc")), "").unwrap();
@@ -233,7 +234,7 @@ impl Rig {
         let source = self.dovecot.path("global").join(script.file_name().unwrap());
         fs::write(&source, &filled_in).unwrap();
         let mut command = self.dovecot.as_mail_user(program);
-        command.env("HOME", self.dovecot.path("home")).arg("-c").arg(self.dovecot.path("dovecot.conf"));
+        command.env("HOME", self.dovecot.home("vmail")).arg("-c").arg(self.dovecot.path("dovecot.conf"));
         let prefix = if self.dovecot.era == Era::V23 { "plugin/" } else { "" };
         for setting in filled_in.lines().filter_map(|line| line.strip_prefix("# sieve_perot_encrypt_")) {
             let (name, value) = setting.split_once(" =").unwrap();
