@@ -152,6 +152,8 @@ fn install_gpgit(dovecot: &Dovecot, key: &Cert) {
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let home = dovecot.home("vmail");
     keyring(&home, key);
+    // gpgit does not ask for that, and without it gpg encrypts to no key that is not certified by another.
+    fs::write(home.join(".gnupg/gpg.conf"), "trust-model always\n").unwrap();
     run(Command::new("chown").args(["-R", "--reference"]).arg(&home).arg(home.join(".gnupg")));
 }
 
