@@ -226,6 +226,14 @@ pub fn not_encrypted() -> Vec<(&'static str, Vec<u8>)> {
         ("a PDF behind a content type", smime(&der(0x30, &[&[6, 9], ENVELOPED, &[b'%'; 300]].concat()), "x")),
         ("a PDF behind a version", smime(&der(0x30, &[&[6, 9], ENVELOPED, &der(0xa0, &der(0x30, &[&[2, 1, 0][..], &[b'%'; 300]].concat()))].concat()), "x")),
         ("a part in S/MIME that is cut off", smime(&der(0x30, &[&[6, 9], ENVELOPED, &der(0xa0, &der(0x30, &[2, 1, 0, 0x31])), &[b'%'; 300]].concat()), "x")),
+        (
+            "a mistake in quoted-printable",
+            [
+                b"Content-Transfer-Encoding: quoted-printable\n".to_vec(),
+                text(&good().replace("=AAAA", "=3DAAAA").replace("MESSAGE-----\n\n", "MESSAGE-----\nVersion: =n\n\n")),
+            ]
+            .concat(),
+        ),
         ("a folded boundary", with_type("multipart/encrypted; protocol=\"application/pgp-encrypted\"; boundary=\"\n b\"")),
         ("a boundary that begins with a blank", with_type("multipart/encrypted; protocol=\"application/pgp-encrypted\"; boundary=\" b\"")),
         ("nothing", Vec::new()),

@@ -76,8 +76,7 @@ impl Leaf {
             self.undecoded = None;
         }
         self.decoded.clear();
-        self.transfer.decode(bytes, &mut self.decoded)?;
-        match self.kind.feed(&self.decoded) {
+        match self.transfer.decode(bytes, &mut self.decoded).and_then(|()| self.kind.feed(&self.decoded)) {
             Err(Plain) if self.undecoded.is_some() => {
                 self.kind = Kind::Failed;
                 Ok(())

@@ -46,7 +46,7 @@ impl Transfer {
                     decoder.text(byte, out)?;
                 }
             }
-            Self::QuotedPrintable(decoder) => decoder.decode(bytes, out),
+            Self::QuotedPrintable(decoder) => decoder.decode(bytes, out)?,
         }
         Ok(())
     }
@@ -158,7 +158,7 @@ pub fn is_digit(b: u8) -> bool {
     b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/')
 }
 
-/// Decodes quoted-printable. What is not valid stays as it is.
+/// Decodes quoted-printable. Of what is not valid, every program makes something else.
 #[derive(Default)]
 pub struct QuotedPrintable {
     /// What follows an `=` whose meaning is not clear yet: two bytes at most.
@@ -166,34 +166,35 @@ pub struct QuotedPrintable {
 }
 
 impl QuotedPrintable {
-    fn decode(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+    fn decode(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Plain> {
         for &byte in bytes {
             match &mut self.escape {
                 None if byte == b'=' => self.escape = Some(Vec::new()),
                 None => out.push(byte),
                 Some(escape) => {
                     escape.push(byte);
-                    if let Some(decoded) = unescape(escape) {
-                        out.extend_from_slice(&decoded);
+                    if let Some(decoded) = unescape(escape)? {
+                        out.extend(decoded);
                         self.escape = None;
                     }
                 }
             }
         }
+        Ok(())
     }
 }
 
-/// What `=` followed by `escape` stands for; `None` if more bytes are needed.
-fn unescape(escape: &[u8]) -> Option<Vec<u8>> {
+/// What `=` followed by `escape` stands for, a byte or none; `None` if more bytes are needed.
+fn unescape(escape: &[u8]) -> Result<Option<Option<u8>>, Plain> {
     match *escape {
-        [b'\n'] | [b'\r', b'\n'] => Some(Vec::new()),
-        [b'\r'] => None,
-        [a] if a.is_ascii_hexdigit() => None,
+        [b'\n'] | [b'\r', b'\n'] => Ok(Some(None)),
+        [b'\r'] => Ok(None),
+        [a] if a.is_ascii_hexdigit() => Ok(None),
         [a, b] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => {
             let value = |digit: u8| char::from(digit).to_digit(16).unwrap_or_default() as u8;
-            Some(vec![value(a) << 4 | value(b)])
+            Ok(Some(Some(value(a) << 4 | value(b))))
         }
-        _ => Some([b"=", escape].concat()),
+        _ => Err(Plain),
     }
 }
 
@@ -219,7 +220,8 @@ mod tests {
     #[test]
     fn encodings() {
         assert_eq!(decode(b"8bit", b"a=3D").unwrap(), b"a=3D");
-        assert_eq!(decode(b"quoted-printable", b"a=3D=\r\nb=0Ac=\nd=XY").unwrap(), b"a=b\ncd=XY");
+        assert_eq!(decode(b"quoted-printable", b"a=3D=\r\nb=0Ac=\nd").unwrap(), b"a=b\ncd");
+        assert_eq!(decode(b"quoted-printable", b"a=XY"), Err(Plain));
         assert_eq!(decode(b"base64", b"\r\naGVsbG8h\r\n\r\n").unwrap(), b"hello!");
         let lines = format!("{}\r\n{}\r\naGVs\r\n", "aGVs".repeat(15), "aGVs".repeat(15));
         assert_eq!(decode(b"base64", lines.as_bytes()).unwrap(), b"hel".repeat(31));
