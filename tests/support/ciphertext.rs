@@ -31,20 +31,24 @@ pub fn is_all_ciphertext(message: &[u8]) -> Result<(), Readable> {
     Ok(())
 }
 
-/// `message` without anything like a boundary in the middle of a line: this parser takes that for one, too.
-pub fn boundaries_at_line_starts(message: &[u8]) -> Vec<u8> {
+/// `message` without anything like a boundary in the middle of a line: this parser takes that for one, too. `None` if a
+/// boundary is of dashes only: then the lines around armor are like that, and this parser cannot be asked.
+pub fn boundaries_at_line_starts(message: &[u8]) -> Option<Vec<u8>> {
     let parsed = parser().parse(message);
     let parts = parsed.iter().flat_map(|m| &m.parts);
     let mut repaired = message.to_vec();
     for boundary in parts.filter_map(|part| part.content_type()?.attribute("boundary")) {
         let delimiter = format!("--{boundary}");
+        if delimiter.bytes().all(|b| b == b'-') {
+            return None;
+        }
         for at in
             memchr::memmem::find_iter(message, &delimiter).filter(|&at| at > 0 && message[at - 1] != b'\n')
         {
             repaired[at..at + 2].fill(b'_');
         }
     }
-    repaired
+    Some(repaired)
 }
 
 /// Whether a part is ciphertext, or has nothing to say.
