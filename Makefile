@@ -3,12 +3,12 @@
 # make try        shows it at work in a private Dovecot; MAIL=file.eml takes a message of yours
 # make test       runs all tests
 # make fuzz       looks for input that breaks it; TIME=seconds for each target, TARGETS="header encrypt"
-# make bench      measures deliveries, and writes doc/benchmark.md (cargo bench: the core alone)
+# make bench      measures deliveries, and writes doc/dev/benchmark.md (cargo bench: the core alone)
 # make memcheck   runs the tests with Dovecot under valgrind; ONLY=name for some of them
 # make miri       runs the border to C in Miri; needs `rustup +nightly component add miri rust-src`
 # make soak       delivers many messages at once, N=2000 or as many as you say, and looks at each
 # make test-hosts runs the tests on other Debian releases, in chroots (as root)
-# make deb        makes a Debian package for the Dovecot of this machine (doc/debian.md)
+# make deb        makes a Debian package for the Dovecot of this machine (doc/admin/debian.md)
 # make test-install installs on a new Debian 12 and 13, in chroots, from source and from the package (as root)
 # make deny       checks the crates that this is made of: licences, versions, where they come from (deny.toml)
 # make advisories checks them for known faults, with the database on github.com

@@ -3,7 +3,7 @@
 /* Extension vnd.perot.encrypt
  * ---------------------------
  *
- * Specification: vendor-defined; doc/vnd.perot.encrypt.txt
+ * Specification: vendor-defined; doc/admin/vnd.perot.encrypt.txt
  * Implementation: full
  *
  */

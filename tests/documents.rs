@@ -12,8 +12,8 @@ use std::process::Command;
 
 use pages::{code, project, rows, says, template};
 
-const DEPENDENCIES: &str = "doc/dependencies.md";
-const MESSAGES: &str = "doc/messages.md";
+const DEPENDENCIES: &str = "doc/dev/dependencies.md";
+const MESSAGES: &str = "doc/admin/messages.md";
 
 /// Panics unless a page lists what there is, and nothing else.
 fn assert_listed(page: &str, what: &str, listed: &BTreeSet<String>, there_is: &BTreeSet<String>) {
@@ -196,7 +196,8 @@ fn every_message_says_what_to_do() {
 
 #[test]
 fn every_link_leads_somewhere() {
-    let pages = ["", "doc"].map(|folder| fs::read_dir(project(folder)).unwrap());
+    let pages =
+        ["", "doc", "doc/admin", "doc/user", "doc/dev"].map(|folder| fs::read_dir(project(folder)).unwrap());
     let pages = pages.into_iter().flatten().map(|entry| entry.unwrap().path());
     let (mut dead, mut links) = (Vec::new(), 0);
     for page in pages.filter(|page| page.extension().is_some_and(|x| x == "md")) {
@@ -213,6 +214,19 @@ fn every_link_leads_somewhere() {
         }
     }
     assert!(dead.is_empty() && links > 100, "of {links} links, these lead nowhere: {dead:#?}");
+}
+
+/// The index is the only one, and it is whole.
+#[test]
+fn every_page_is_in_the_index() {
+    let index = fs::read_to_string(project("doc/README.md")).unwrap();
+    for folder in ["admin", "user", "dev"] {
+        for page in fs::read_dir(project("doc").join(folder)).unwrap() {
+            let name = page.unwrap().file_name().into_string().unwrap();
+            let listed = index.contains(&format!("]({folder}/{name})")) || name.ends_with(".svg");
+            assert!(listed, "doc/README.md does not list {folder}/{name}");
+        }
+    }
 }
 
 /// What links to the headings of a page are called, as GitHub and others make them.

@@ -508,7 +508,7 @@ fn shape(text: &str) -> String {
 
 #[test]
 fn the_page_shows_what_the_tool_does() {
-    const PAGE: &str = "doc/command-line.md";
+    const PAGE: &str = "doc/admin/command-line.md";
     let key = CertBuilder::new().set_profile(Profile::RFC4880).unwrap().add_userid("Me <me@domain.com>");
     let key = key.add_transport_encryption_subkey().set_validity_period(1000 * DAY);
     let setting = Setting::with(&key.generate().unwrap().0);

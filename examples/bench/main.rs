@@ -2,7 +2,7 @@
 //! interleaved: a Sieve `keep`, our `encrypt`, and the old recipe, `filter "gpgit"`. Mail is stored in memory
 //! (/dev/shm), so that no disk hides anything.
 //!
-//! It writes doc/benchmark.md and doc/benchmark.svg. The gpgit of `GPGIT=/path/to/gpgit.pl` is used; without it, a
+//! It writes doc/dev/benchmark.md and doc/dev/benchmark.svg. The gpgit of `GPGIT=/path/to/gpgit.pl` is used; without it, a
 //! stand-in that runs `gpg --encrypt` on the whole message. `ROUNDS=n` sets how often each small message is
 //! delivered (200).
 //!
@@ -39,7 +39,7 @@ fn main() {
     certificates::certificates(&servers, &mut page);
     footprint::memory(&servers, &mut page);
     footprint::footprint(&servers, &mut page);
-    fs::write(project("doc/benchmark.md"), page.finish()).unwrap();
-    fs::write(project("doc/benchmark.svg"), plot::plot(&bars, servers.old)).unwrap();
-    println!("doc/benchmark.md and doc/benchmark.svg are written.");
+    fs::write(project("doc/dev/benchmark.md"), page.finish()).unwrap();
+    fs::write(project("doc/dev/benchmark.svg"), plot::plot(&bars, servers.old)).unwrap();
+    println!("doc/dev/benchmark.md and doc/dev/benchmark.svg are written.");
 }

@@ -1,4 +1,4 @@
-//! doc/benchmark.md: sections, tables, and what was to be reached.
+//! doc/dev/benchmark.md: sections, tables, and what was to be reached.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -1,4 +1,4 @@
-//! What other actions and tests see and send, in front of `encrypt` and behind it: doc/sieve-actions.md
+//! What other actions and tests see and send, in front of `encrypt` and behind it: doc/admin/sieve-actions.md
 //! has it in tables. Each row of them is run here, and what its cells say is what comes out. See later.rs
 //! for failures, and for scripts that follow each other.
 
@@ -14,7 +14,7 @@ use crate::support::{armored, decrypt, encrypt_to, find, key_for, settings};
 use crate::SECRET;
 
 const ME: &str = "me@domain.com";
-const PAGE: &str = "doc/sieve-actions.md";
+const PAGE: &str = "doc/admin/sieve-actions.md";
 const ENCRYPT: &str = "encrypt \"me@domain.com\";";
 
 /// A row of the page: `encrypt` is put behind its script, or in front of it.

@@ -1,4 +1,4 @@
-//! A proxy in front of two backends, with one database of the users, as doc/cluster.md shows it.
+//! A proxy in front of two backends, with one database of the users, as doc/admin/cluster.md shows it.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -13,7 +13,7 @@ use crate::support::pages::{blocks, read};
 use crate::support::{armored, decrypt, find, key_for};
 use crate::{assert_nothing_stored, message, script, SECRET};
 
-const PAGE: &str = "doc/cluster.md";
+const PAGE: &str = "doc/admin/cluster.md";
 const ALICE: &str = "alice@domain.com";
 const BOB: &str = "bob@domain.com";
 const CAROL: &str = "carol@domain.com";

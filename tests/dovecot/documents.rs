@@ -126,7 +126,7 @@ fn the_readme_quotes_what_is_said() {
     assert!(readme.contains(line.split_once("sieve: ").unwrap().1), "{line}");
 }
 
-/// The part of doc/messages.md about what is not said by the plugin. The rest is compared in tests/documents.rs.
+/// The part of doc/admin/messages.md about what is not said by the plugin. The rest is compared in tests/documents.rs.
 #[test]
 fn the_page_of_messages_quotes_dovecot() {
     let require = script("", "encrypt;");
@@ -165,7 +165,8 @@ fn the_page_of_messages_quotes_dovecot() {
     said += &sievec(&dovecot);
 
     let said = said.replace('`', "'");
-    let quoted = rows("doc/messages.md").into_iter().filter(|(heading, _)| heading == "What Dovecot says");
+    let quoted =
+        rows("doc/admin/messages.md").into_iter().filter(|(heading, _)| heading == "What Dovecot says");
     for (_, cells) in quoted {
         let message = template(code(&cells[0]), '<', '>');
         assert!(said.lines().any(|line| says(line, &message)), "'{message}' is not in\n{said}");
@@ -176,7 +177,7 @@ fn the_page_of_messages_quotes_dovecot() {
 fn every_setting_is_documented_with_its_default() {
     let readme = read("README.md");
     let places = ["2.3", "2.4"].map(|era| format!("conf.d-example/{era}/90-sieve-perot-encrypt.conf"));
-    let places = places.iter().map(String::as_str).chain(["doc/vnd.perot.encrypt.txt"]);
+    let places = places.iter().map(String::as_str).chain(["doc/admin/vnd.perot.encrypt.txt"]);
     let places: Vec<String> = places.map(read).collect();
     // The module of 2.4 says it a second time: doveconf shows it.
     let module = read("c-shim/sieve-perot-encrypt-set.c");

@@ -603,7 +603,7 @@ fn names_of_users_are_names() {
 
 /// Runs what the page shows below a heading, with the paths and programs of `dovecot`.
 fn run_page(dovecot: &Dovecot, heading: &str, block: usize) -> Output {
-    let block = &blocks("doc/existing-mail.md", heading)[block];
+    let block = &blocks("doc/admin/existing-mail.md", heading)[block];
     let config = dovecot.path("dovecot.conf");
     let with_config = |program: &str| format!("{program} -c {}", config.display());
     let tool = format!("{} mailbox", env!("CARGO_BIN_EXE_perot-encrypt"));
@@ -632,7 +632,7 @@ fn the_page_shows_what_works() {
     };
     good("Before", 0);
     let said = good("One user", 0);
-    assert_eq!(said, blocks("doc/existing-mail.md", "One user")[1]);
+    assert_eq!(said, blocks("doc/admin/existing-mail.md", "One user")[1]);
 
     // Nobody has a certificate for the other user: the run fails for them, and is done for the first.
     assert!(dovecot.deliver("other@domain.com", &message("other")).starts_with("250 "));

@@ -515,7 +515,7 @@ fn a_wrong_clock() {
 }
 
 /// Of a file that is named after the address the others are not looked at. Else all of them are read, and there are
-/// too many to be remembered: that takes seconds each time (doc/robustness.md), and no more memory than this.
+/// too many to be remembered: that takes seconds each time (doc/dev/robustness.md), and no more memory than this.
 #[test]
 fn a_folder_of_a_hundred_thousand_files() {
     const FILES: usize = 100_000;

@@ -13,8 +13,8 @@ use crate::{message, SECRET};
 
 const ME: &str = "me@domain.com";
 const TOOL: &str = env!("CARGO_BIN_EXE_perot-encrypt");
-const GPGIT: &str = "doc/gpgit.md";
-const COMMAND_LINE: &str = "doc/command-line.md";
+const GPGIT: &str = "doc/admin/gpgit.md";
+const COMMAND_LINE: &str = "doc/admin/command-line.md";
 
 /// Runs shell commands of a page, with other paths.
 pub fn shell(commands: &str, home: &Path, paths: &[(&str, &Path)]) {

@@ -17,9 +17,9 @@ use crate::support::{armored, decrypt, find, key_for, keyring};
 use crate::users::{of_era, shell, PASSDB};
 use crate::{assert_nothing_stored, message, script, SECRET};
 
-const ADMINISTRATORS: &str = "doc/administrators.md";
-const USERS: &str = "doc/users.md";
-const MESSAGES: &str = "doc/messages.md";
+const ADMINISTRATORS: &str = "doc/admin/administrators.md";
+const USERS: &str = "doc/user/users.md";
+const MESSAGES: &str = "doc/admin/messages.md";
 const ME: &str = "me@domain.com";
 
 /// What a private Dovecot has not, and what takes its place. All else is run as it is shown.

@@ -1,4 +1,4 @@
-//! Dovecot's plugin mail_crypt and ours, both on, as doc/mail_crypt.md shows it.
+//! Dovecot's plugin mail_crypt and ours, both on, as doc/admin/mail_crypt.md shows it.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -13,7 +13,7 @@ use crate::support::{armored, find, key_for};
 use crate::{message, script, SECRET};
 
 const ME: &str = "me@domain.com";
-const PAGE: &str = "doc/mail_crypt.md";
+const PAGE: &str = "doc/admin/mail_crypt.md";
 const KEYS: &str = "/etc/dovecot/private";
 
 /// A Dovecot with mail_crypt configured as the page says, its keys made by the page's commands, and an

@@ -43,7 +43,7 @@ fn a_script_with_a_certificate_from_the_upload_to_the_mail() {
     }
 }
 
-/// The steps of doc/keys.md, with another server, and with GnuPG.
+/// The steps of doc/admin/keys.md, with another server, and with GnuPG.
 #[test]
 fn the_steps_of_the_page() {
     let dovecot = start();
@@ -53,7 +53,7 @@ fn the_steps_of_the_page() {
     fs::write(folder.join("key"), armored(&key)).unwrap();
     fs::write(folder.join("password"), "test\n").unwrap();
     let client = format!("sieve-connect <password {}", dovecot.sieve_connect_options().join(" "));
-    let steps = blocks("doc/keys.md", "With nothing but ManageSieve");
+    let steps = blocks("doc/admin/keys.md", "With nothing but ManageSieve");
     let commands = steps[..3].concat().replace("sieve-connect --server mail.domain.com", &client);
     let commands = format!("mkdir -m 700 gnupg; gpg --batch --quiet --import key\n{commands}");
     let output = run(Command::new("sh")

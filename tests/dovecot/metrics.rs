@@ -1,4 +1,4 @@
-//! What Dovecot's statistics make of the event, with the configuration of doc/metrics.md.
+//! What Dovecot's statistics make of the event, with the configuration of doc/admin/metrics.md.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -12,7 +12,7 @@ use crate::support::{armored, key_for, revoked};
 use crate::{message, script};
 
 const ME: &str = "me@domain.com";
-const PAGE: &str = "doc/metrics.md";
+const PAGE: &str = "doc/admin/metrics.md";
 const EVENTS: usize = 6;
 
 fn start(port: u16) -> Dovecot {

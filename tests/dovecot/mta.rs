@@ -1,4 +1,4 @@
-//! Real mail servers in front of Dovecot, configured as doc/mail-servers.md shows it: what cannot be
+//! Real mail servers in front of Dovecot, configured as doc/admin/mail-servers.md shows it: what cannot be
 //! encrypted waits in their queue, and is delivered encrypted when it can be.
 
 use crate::support::dovecot::{era, run_with, wait_for_line, wait_until, Config, Dovecot, Era};
@@ -7,7 +7,7 @@ use crate::support::pages::{self, read};
 use crate::support::{armored, decrypt, find, key_for, with_crlf};
 use crate::{assert_nothing_stored, message, script, SECRET};
 
-const PAGE: &str = "doc/mail-servers.md";
+const PAGE: &str = "doc/admin/mail-servers.md";
 
 /// Two recipients. The first has a certificate from the beginning.
 const ME: &str = "me@domain.com";

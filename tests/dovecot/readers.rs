@@ -21,7 +21,7 @@ use crate::support::{
 use crate::{message, script, start};
 
 const ME: &str = "me@domain.com";
-const PAGE: &str = "doc/readers.md";
+const PAGE: &str = "doc/user/readers.md";
 
 /// A program that decrypts. What it prints for a mail, with the secret key.
 type Decrypt = fn(&Cert, &[u8]) -> Output;

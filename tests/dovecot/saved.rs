@@ -1,5 +1,5 @@
 //! Mail that a mail program saves over IMAP (imapsieve), and existing mail that it has encrypted
-//! (FILTER=SIEVE): what doc/saved-mail.md says, with the configuration of conf.d-example.
+//! (FILTER=SIEVE): what doc/admin/saved-mail.md says, with the configuration of conf.d-example.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -14,7 +14,7 @@ use crate::support::{armored, decrypt, encrypt_to, find, key_for, settings};
 use crate::{script, SECRET};
 
 const ME: &str = "me@domain.com";
-const PAGE: &str = "doc/saved-mail.md";
+const PAGE: &str = "doc/admin/saved-mail.md";
 
 /// What a mail program saves.
 const SENT: &str =
@@ -359,7 +359,7 @@ show("Sent")
         );
         assert_eq!(said, format!("(UID 2 FLAGS (\\Seen $Work) {DATE})\n"), "{}", dovecot.log());
         if format == Format::Mdbox {
-            assert!(holds_secret(&dovecot.home(ME)), "doc/saved-mail.md says that it is still there");
+            assert!(holds_secret(&dovecot.home(ME)), "doc/admin/saved-mail.md says that it is still there");
             shown(&dovecot, &blocks(PAGE, "What remains")[0]);
         }
         dovecot.assert_nowhere(SECRET);
@@ -387,7 +387,7 @@ good(imap.noop())
     dovecot.give(ME, "me.asc", &armored(&key));
     session(&dovecot, preview);
     let cache = fs::read(dovecot.home(ME).join("Maildir/.Sent/dovecot.index.cache")).unwrap();
-    assert!(find(&cache, SECRET.as_bytes()).is_some(), "doc/saved-mail.md says that it is there");
+    assert!(find(&cache, SECRET.as_bytes()).is_some(), "doc/admin/saved-mail.md says that it is there");
 }
 
 #[test]

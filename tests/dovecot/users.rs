@@ -1,4 +1,4 @@
-//! Certificates in fields of user databases, and in files, set up as doc/keys.md says.
+//! Certificates in fields of user databases, and in files, set up as doc/admin/keys.md says.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -24,7 +24,7 @@ pub const PASSDB: [&str; 2] =
 
 /// A block of the page, with the folder `etc` of a private Dovecot in place of the system's.
 fn block(section: &str, number: usize) -> String {
-    blocks("doc/keys.md", section).swap_remove(number).replace("/etc/dovecot", "{dir}/etc")
+    blocks("doc/admin/keys.md", section).swap_remove(number).replace("/etc/dovecot", "{dir}/etc")
 }
 
 /// The one of two for the installed Dovecot.
@@ -444,7 +444,7 @@ fn a_certificate_for_each_user_from_ldap() {
 /// The paths of the page with the user's name in them.
 #[test]
 fn a_file_for_each_user() {
-    let page = fs::read_to_string(project("doc/keys.md")).unwrap();
+    let page = fs::read_to_string(project("doc/admin/keys.md")).unwrap();
     let path = of_era("/etc/dovecot/pgp-certs/%u.asc", "/etc/dovecot/pgp-certs/%{user}.asc");
     assert!(page.contains(&format!("`{path}`")));
     let certs = path.replace("/etc/dovecot", "{dir}/etc");

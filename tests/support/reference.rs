@@ -1,4 +1,4 @@
-//! Section 8 of the specification (doc/vnd.perot.encrypt.txt) once more, for a message that is in memory: what an
+//! Section 8 of the specification (doc/admin/vnd.perot.encrypt.txt) once more, for a message that is in memory: what an
 //! encrypted message must look like. Slow and plain, so that it is easily compared with the text.
 
 use super::with_crlf;
