@@ -2,18 +2,28 @@
 #ifndef PEROT_ENCRYPT_H
 #define PEROT_ENCRYPT_H
 
-/* THE CONTRACT between the C shim (which knows Dovecot) and the core in Rust (which knows
-   OpenPGP). No header of Dovecot is included here; bindgen makes Rust's side from this file.
+/* THE CONTRACT between the C shim, which knows Dovecot, and the core in Rust,
+   which knows OpenPGP. No header of Dovecot is included here; bindgen makes
+   Rust's side from this file.
+
+   The way of a message: the shim calls encrypt() and gets a result. It takes
+   the ciphertext out of the result and puts it in the place of the message
+   (if that fails, it tells the result so), logs the line of the report, goes
+   on or defers as the report says, and frees the result.
 
    For all of it:
 
-   - Bytes are borrowed for the duration of the call in which they are passed. Neither side keeps
-     a pointer, except that the host keeps those to `struct perot_core`, which is a constant, and
-     to each `struct perot_instance`.
-   - A NULL `data` means that there is no such thing (a setting that is not set, no home); an empty
-     thing has a non-NULL `data` and size 0.
+   - Bytes are borrowed for the duration of the call in which they are passed.
+     Neither side keeps a pointer, except that the host keeps those to
+     `struct perot_core`, which is a constant, to each `struct perot_instance`
+     until close(), and to each `struct perot_result` until free(). What a
+     result hands out lives as long as the result.
+   - A NULL `data` means that there is no such thing (a setting that is not
+     set, no home); an empty thing has a non-NULL `data` and size 0.
    - All calls are made on one thread. The core starts none.
-   - No function unwinds or longjmps across this border. A panic in the core ends as a failure. */
+   - No function unwinds or longjmps across this border. A panic in the core
+     ends as a failure.
+   - A NULL where the core needs something is a failure, never undefined. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -24,7 +34,13 @@ struct perot_bytes {
 	size_t size;
 };
 
-/* Host side ---------------------------------------------------------------- */
+/* The bytes of a string literal */
+#define PEROT_BYTES(literal) \
+	{ (const unsigned char *)(literal), sizeof(literal) - 1 }
+
+/*
+ * Host side
+ */
 
 enum perot_level {
 	PEROT_LEVEL_DEBUG = 0,
@@ -33,144 +49,205 @@ enum perot_level {
 	PEROT_LEVEL_ERROR,
 };
 
-/* Where lines for the administrator go. `line` is UTF-8 without control characters. */
+/* Where lines for the administrator go. `line` is UTF-8 without control
+   characters. */
 struct perot_log {
 	void *context;
 	void (*write)(void *context, enum perot_level level,
 		      struct perot_bytes line);
 };
 
-/* The mail server cannot read it. */
-#define PEROT_READ_FAILED -1
-/* The message has taken most of the CPU time that a script may take. */
-#define PEROT_READ_TOO_SLOW -2
-
-/* The message as the mail server has it. */
+/* The message as the mail server has it */
 struct perot_input {
 	void *context;
-	/* Reads up to `size` bytes, at least one. Returns 0 at the end of the message, or one of
-	   the values below 0. */
+	/* Reads up to `size` bytes, at least one. Returns 0 at the end of the
+	   message, and a value below 0 if it cannot be read. */
 	ptrdiff_t (*read)(void *context, unsigned char *buffer, size_t size);
 	/* Goes back to the first byte. Returns -1 if that cannot be done. */
 	int (*rewind)(void *context);
 };
 
-/* Where the encrypted message goes. */
-struct perot_output {
-	void *context;
-	/* Takes all of the bytes. Returns 0, or the errno value of the failure. */
-	int (*write)(void *context, struct perot_bytes bytes);
+/* What the host calls the things that log lines speak of. Constant strings:
+   the core keeps them. */
+struct perot_words {
+	/* In front of the name of each setting */
+	struct perot_bytes setting_prefix;
+	/* Where the encrypted message waits until it is stored */
+	struct perot_bytes temp_dir;
+	/* What limits the CPU time of a script */
+	struct perot_bytes cpu_limit;
 };
 
-/* The settings of one user, as written in the configuration. */
+/* The settings of one user, as written in the configuration */
 struct perot_settings {
+	const struct perot_words *words;
 	struct perot_bytes certs;
 	struct perot_bytes cert;
 	struct perot_bytes on_error;
 	struct perot_bytes hide_subject;
-	/* If non-NULL: why the settings cannot be had at all. */
+	/* If non-NULL: why the settings cannot be had at all, and what
+	   helps */
 	struct perot_bytes unavailable;
 };
 
-/* Whose mailbox it is. */
+/* Whose mailbox it is */
 struct perot_owner {
 	struct perot_bytes user;
 	struct perot_bytes recipient; /* the final envelope recipient */
 	struct perot_bytes home;
 };
 
+/* Where the message is */
+enum perot_place {
+	/* On its way into a mailbox: the MTA keeps it until it is stored. */
+	PEROT_PLACE_DELIVERY = 0,
+	/* In a mailbox already: what fails leaves it there as it is. */
+	PEROT_PLACE_MAILBOX,
+};
+
+/* How a script asks */
+enum perot_form {
+	PEROT_FORM_ACTION = 0,
+	PEROT_FORM_TEST,
+};
+
+/* What keeps the host from going on */
+enum perot_obstacle {
+	PEROT_OBSTACLE_NONE = 0,
+	/* The mail server cannot read the message. */
+	PEROT_OBSTACLE_MESSAGE,
+	/* The command stands where the message cannot be replaced. */
+	PEROT_OBSTACLE_LOOP,
+	/* The operands of the compiled script cannot be read: it is not known
+	   what is to be done on failure. */
+	PEROT_OBSTACLE_SCRIPT,
+	/* The encrypted message cannot be put in the place of the original. */
+	PEROT_OBSTACLE_STORE,
+};
+
+/* One message, and what is asked for it */
 struct perot_request {
-	struct perot_owner owner;
-	/* None: encrypt for the owner. */
-	const struct perot_bytes *recipients;
-	size_t recipient_count;
+	enum perot_place place;
+	enum perot_form form;
+	/* Go on with the message as it was, on failure. */
+	bool try_only;
 	/* Encrypt what is encrypted already. */
 	bool force;
 	/* Hide the subject, whatever the settings say. */
 	bool hide_subject;
+	/* Its owner has not finished writing it. */
+	bool draft;
+
+	struct perot_owner owner;
+	/* None: encrypt for the owner. */
+	const struct perot_bytes *recipients;
+	size_t recipient_count;
+
+	/* The folder for ciphertext that is too large for memory */
+	struct perot_bytes temp_dir;
+	/* User CPU time that one run of a script may take, and that of the
+	   process when this run began, in milliseconds; 0: no limit */
+	uint64_t cpu_limit;
+	uint64_t cpu_begin;
+
+	/* Found by the host before the core is asked: then `input` is not
+	   read. `obstacle_text` says more, in the host's words, or is NULL. */
+	enum perot_obstacle obstacle;
+	struct perot_bytes obstacle_text;
 };
 
-/* Core side ---------------------------------------------------------------- */
-
-enum perot_outcome {
-	/* The encrypted message is in the output. */
-	PEROT_ENCRYPTED = 0,
-	/* It was encrypted already; the output is to be thrown away. */
-	PEROT_ALREADY_ENCRYPTED,
-	/* It could not be encrypted; the output is to be thrown away. */
-	PEROT_FAILED,
+/* Who reads what a check of a script finds */
+enum perot_author {
+	/* Nobody: Dovecot compiles a stored script anew, perhaps during a
+	   delivery, and would answer an error with delivery in clear. */
+	PEROT_AUTHOR_AWAY = 0,
+	/* Whoever runs sievec: often an administrator, as another user and
+	   with another home */
+	PEROT_AUTHOR_COMPILES,
+	/* The owner, who uploads the script */
+	PEROT_AUTHOR_UPLOADS,
 };
 
-/* What became of a message, for log and event. */
-struct perot_report {
-	enum perot_outcome outcome;
-	/* On failure: a word for the event, and a sentence for the log. */
-	struct perot_bytes reason;
+/*
+ * Core side
+ */
+
+/* A field of the event */
+struct perot_field {
+	const char *name;
+	/* NULL: `number` is the value. */
 	struct perot_bytes text;
-	/* Fingerprints, separated by commas. */
-	struct perot_bytes recipients;
-	uint64_t bytes_in;
-	uint64_t bytes_out;
-	uint64_t microseconds;
+	int64_t number;
 };
 
-struct perot_report_sink {
-	void *context;
-	/* Called exactly once in each call of encrypt(). */
-	void (*done)(void *context, const struct perot_report *report);
+/* What follows from a result */
+struct perot_report {
+	/* The outcome is a temporary failure: the message is not to be stored
+	   as it is. */
+	bool defer;
+	/* All of the message is encrypted now, by this call or before. */
+	bool encrypted;
+	/* There is ciphertext to be taken and put in the message's place. */
+	bool replaces;
+	/* There is something to be logged; with which level, and what. */
+	bool has_line;
+	enum perot_level level;
+	struct perot_bytes line;
+	/* On failure: a sentence for whoever delivers the message, which names
+	   no path, key or person */
+	struct perot_bytes answer;
+	/* The fields of the event; none: there is no event. */
+	const struct perot_field *fields;
+	size_t field_count;
 };
 
-/* What a check of a recipient in a script finds. */
-enum perot_finding {
-	PEROT_RECIPIENT_GOOD = 0,
-	/* It can be used, but something will have to be done about it soon. */
-	PEROT_RECIPIENT_WARNING,
-	/* It is wrong, whatever the sources hold: damaged, secret, or not a recipient. */
-	PEROT_RECIPIENT_WRONG,
-	/* There is no usable certificate for it here and now. */
-	PEROT_RECIPIENT_NOT_FOUND,
-};
-
-struct perot_finding_sink {
-	void *context;
-	/* Called once unless the recipient is good, with a sentence for the author. */
-	void (*explain)(void *context, struct perot_bytes text);
-};
-
-/* The settings of one user, understood or not. */
+/* The settings of one user, understood or not */
 struct perot_instance;
 
-/* What the core can do. */
+/* What has become of one call */
+struct perot_result;
+
+/* What the core can do. Functions that return a pointer never return NULL. */
 struct perot_core {
-	/* Reads settings. Never NULL: wrong settings make an instance that fails with the reason. */
+	/* Reads settings. Wrong settings make an instance that fails with the
+	   reason. */
 	struct perot_instance *(*open)(const struct perot_settings *settings,
 				       const struct perot_log *log);
 	void (*close)(struct perot_instance *instance);
 
-	/* Whether the administrator asked to go on with the message as it was, on failure. */
-	bool (*keep_on_error)(const struct perot_instance *instance);
+	/* Encrypts the message in `input`. */
+	struct perot_result *(*encrypt)(const struct perot_instance *instance,
+					const struct perot_request *request,
+					const struct perot_input *input,
+					const struct perot_log *log);
+	/* Looks whether all of the content of `input` is encrypted. Of the
+	   request, place, CPU time and obstacle count. */
+	struct perot_result *(*inspect)(const struct perot_instance *instance,
+					const struct perot_request *request,
+					const struct perot_input *input);
+	/* Looks at a recipient that stands in a script. The level of the
+	   report says what it means for the script: a warning, or an error
+	   with which it is not accepted. */
+	struct perot_result *(*check)(const struct perot_instance *instance,
+				      const struct perot_owner *owner,
+				      struct perot_bytes recipient,
+				      enum perot_author author,
+				      const struct perot_log *log);
 
-	/* Encrypts `input` into `output`. */
-	enum perot_outcome (*encrypt)(const struct perot_instance *instance,
-				      const struct perot_request *request,
-				      const struct perot_input *input,
-				      const struct perot_output *output,
-				      const struct perot_log *log,
-				      const struct perot_report_sink *report);
-
-	/* Whether all of the content of `input` is encrypted: 1, 0, or -1 if it cannot be read. */
-	int (*is_encrypted)(const struct perot_input *input,
-			    const struct perot_log *log);
-
-	/* Looks at a recipient that stands in a script. */
-	enum perot_finding (*check)(const struct perot_instance *instance,
-				    const struct perot_owner *owner,
-				    struct perot_bytes recipient,
-				    const struct perot_log *log,
-				    const struct perot_finding_sink *finding);
+	/* Takes the ciphertext, once. Returns a descriptor that is at its
+	   beginning and now belongs to the host, or -1: then it is in
+	   `bytes_r`. */
+	int (*take)(struct perot_result *result, struct perot_bytes *bytes_r);
+	/* Says that the ciphertext could not be put in the place of the
+	   message: from now on the result is a failure. */
+	void (*refuse)(struct perot_result *result, struct perot_bytes why);
+	/* What follows from the result as it is now. Valid until refuse() or
+	   free(). */
+	const struct perot_report *(*report)(struct perot_result *result);
+	void (*free)(struct perot_result *result);
 };
 
-/* Most recipients of one `encrypt`. */
-#define PEROT_MOST_RECIPIENTS 32
+/* Most recipients of one `encrypt` */
+#define PEROT_MAX_RECIPIENTS 32
 
 #endif
