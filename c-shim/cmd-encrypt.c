@@ -223,10 +223,10 @@ cmd_encrypt_validate(struct sieve_validator *valdtr, struct sieve_command *cmd)
 	}
 	if (author != AUTHOR_IS_AWAY &&
 	    sieve_ast_argument_type(arg) == SAAT_STRING_LIST &&
-	    sieve_ast_strlist_count(arg) > PEROT_MOST_RECIPIENTS) {
+	    sieve_ast_strlist_count(arg) > PEROT_MAX_RECIPIENTS) {
 		sieve_argument_validate_error(valdtr, arg,
 			"the encrypt command takes up to %u recipients, "
-			"and these are %u: leave some out", PEROT_MOST_RECIPIENTS,
+			"and these are %u: leave some out", PEROT_MAX_RECIPIENTS,
 			sieve_ast_strlist_count(arg));
 		return FALSE;
 	}
@@ -516,7 +516,7 @@ cmd_encrypt_perform(struct cmd_encrypt_call *call, struct mail *mail)
 	const struct smtp_address *rcpt =
 		(!perot_is_delivery(renv->exec_env) ? NULL :
 		 sieve_message_get_final_recipient(renv->msgctx));
-	struct perot_bytes recipients[PEROT_MOST_RECIPIENTS + 1];
+	struct perot_bytes recipients[PEROT_MAX_RECIPIENTS + 1];
 	struct perot_request request = {
 		.owner = {
 			.user = perot_bytes(svinst->username),

@@ -216,7 +216,7 @@ pub fn certificates(data: &[u8]) {
 }
 
 fn certificate(raw: &RawCert) {
-    assert!(raw.bytes().len() <= raw::MOST_BYTES);
+    assert!(raw.bytes().len() <= raw::MAX_BYTES);
     let cert = match raw.certificate() {
         Ok(cert) => cert,
         Err(why) => return harmless(why),

@@ -5,6 +5,9 @@ use crc::{Crc, Digest, Table, CRC_24_OPENPGP};
 
 use std::io::{self, Write};
 
+use crate::error::Unwritable;
+use crate::sink::Sink;
+
 /// Bytes of data in a line, and the digits that they become.
 const LINE: usize = 48;
 const DIGITS: usize = 64;
@@ -42,12 +45,12 @@ impl<W: Write> ArmorWriter<W> {
     /// # Errors
     ///
     /// Those of the writer below.
-    pub fn finish(mut self) -> io::Result<()> {
-        self.write_lines()?;
+    pub fn finish(mut self) -> Result<W, Unwritable> {
+        self.write_lines().map_err(Unwritable)?;
         let [_, crc @ ..] = self.crc.finalize().to_be_bytes();
         let end = format!("={}\r\n-----END PGP MESSAGE-----\r\n", STANDARD.encode_to_string(crc));
-        self.inner.write_all(end.as_bytes())?;
-        self.inner.flush()
+        self.inner.put(end.as_bytes())?;
+        Ok(self.inner)
     }
 
     fn write_lines(&mut self) -> io::Result<()> {

@@ -6,10 +6,10 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use super::raw::Refusal;
-use crate::printable::printable;
+use crate::log::printable;
 
 /// Largest source file, in bytes.
-pub const MOST_BYTES: u64 = 64 << 20;
+pub const MAX_BYTES: u64 = 64 << 20;
 
 /// What tells one state of a file or folder from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,19 +82,19 @@ pub fn open(path: &Path, links: Links) -> Result<Option<Opened>, Refusal> {
 ///
 /// # Errors
 ///
-/// It is not a regular file, cannot be read, or is larger than [`MOST_BYTES`].
+/// It is not a regular file, cannot be read, or is larger than [`MAX_BYTES`].
 pub fn read(opened: &mut Opened) -> Result<Vec<u8>, Refusal> {
     if !opened.metadata.is_file() {
         return Err("it is not a regular file".into());
     }
-    let too_large = || format!("it is larger than {} MiB: split it into several", MOST_BYTES >> 20);
-    if opened.metadata.len() > MOST_BYTES {
+    let too_large = || format!("it is larger than {} MiB: split it into several", MAX_BYTES >> 20);
+    if opened.metadata.len() > MAX_BYTES {
         return Err(too_large());
     }
     let mut data = Vec::new();
-    let limited = &mut (&mut opened.file).take(MOST_BYTES + 1);
+    let limited = &mut (&mut opened.file).take(MAX_BYTES + 1);
     limited.read_to_end(&mut data).map_err(|e| format!("it cannot be read: {}", describe(&e)))?;
-    if data.len() as u64 > MOST_BYTES {
+    if data.len() as u64 > MAX_BYTES {
         return Err(too_large());
     }
     Ok(data)

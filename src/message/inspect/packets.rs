@@ -1,20 +1,20 @@
 //! An encrypted OpenPGP message, told by its packets (RFC 9580, section 10.3): any markers and
 //! padding, at least one encrypted session key, then one encrypted container that reaches to the end.
 
-use super::Plain;
-use crate::packet::{new_format_length, tag, BodyLength, Header, NotAPacket, LONGEST_HEADER};
+use super::plain::Plain;
+use crate::openpgp::packet::{new_format_length, tag, BodyLength, Header, NotAPacket, LONGEST_HEADER};
 
 /// Largest encrypted session key, in bytes: those of post-quantum algorithms take some thousand.
-const MOST_SESSION_KEY: u64 = 32 << 10;
+const MAX_SESSION_KEY: u64 = 32 << 10;
 /// Most encrypted session keys of one message, and their size together.
-const MOST_SESSION_KEYS: usize = 128;
-const MOST_SESSION_KEY_BYTES: u64 = 256 << 10;
+const MAX_SESSION_KEYS: usize = 128;
+const MAX_SESSION_KEY_BYTES: u64 = 256 << 10;
 /// What a marker packet holds (section 5.8).
 const MARKER: &[u8] = b"PGP";
 
 /// Looks at packets as they come by.
 #[derive(Default)]
-pub struct OpenPgp {
+pub struct Packets {
     state: State,
     /// A header or length field of which there is only the beginning.
     partial_header: Vec<u8>,
@@ -41,7 +41,7 @@ enum State {
     End,
 }
 
-impl OpenPgp {
+impl Packets {
     /// Takes the next bytes.
     pub fn feed(&mut self, mut bytes: &[u8]) -> Result<(), Plain> {
         while !bytes.is_empty() {
@@ -118,10 +118,10 @@ impl OpenPgp {
         self.state = match (header.tag, header.length) {
             (tag::MARKER, BodyLength::Full(3)) => State::Marker(0),
             (tag::PADDING, BodyLength::Full(n)) => skip(n),
-            (tag::PKESK | tag::SKESK, BodyLength::Full(n @ 1..=MOST_SESSION_KEY)) => {
+            (tag::PKESK | tag::SKESK, BodyLength::Full(n @ 1..=MAX_SESSION_KEY)) => {
                 self.session_keys += 1;
                 self.session_key_bytes += n;
-                if self.session_keys > MOST_SESSION_KEYS || self.session_key_bytes > MOST_SESSION_KEY_BYTES {
+                if self.session_keys > MAX_SESSION_KEYS || self.session_key_bytes > MAX_SESSION_KEY_BYTES {
                     return Err(Plain);
                 }
                 skip(n)

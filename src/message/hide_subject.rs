@@ -6,16 +6,16 @@
 //! of the original that do not describe the body; its only part has those that do, and the body. Never
 //! `hp="cipher"`: that is the author's claim to make (RFC 9788, section 2.1).
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use super::crlf::CrlfWriter;
-use super::header::{self, Field};
-use super::lines::Lines;
-use super::{assemble::unwritable, unreadable, Source};
+use super::header::{self, Field, Header};
+use super::original::Original;
 use crate::error::Result;
+use crate::sink::Sink;
 
 /// The field that stands in the outer header instead of the subject (RFC 9788, section 3.1.1).
-pub const HIDDEN_SUBJECT: &str = "Subject: [...]\r\n";
+pub const REPLACEMENT: &str = "Subject: [...]\r\n";
 
 /// Whether a field holds the subject, or a copy or a summary of it: `Thread-Topic` and `X-Original-Subject`
 /// for instance; `Comments` and `Keywords` as in RFC 9788, section 3.2.1.
@@ -30,13 +30,12 @@ pub fn tells_the_subject(name: &str) -> bool {
 ///
 /// The message cannot be read, or the result cannot be written.
 pub fn write_payload(
-    source: &mut dyn Source,
+    message: &mut dyn Original,
     missing_fields: &str,
     boundary: &str,
     out: &mut dyn Write,
 ) -> Result<u64> {
-    let failed = |e: io::Error| unwritable(&e);
-    copy_header(source, false, out)?;
+    copy_header(message, Half::Others, out)?;
     let between = format!(
         "MIME-Version: 1.0\r\n\
          Content-Type: multipart/mixed; protected-headers=\"v1\";\r\n boundary=\"{boundary}\"\r\n\
@@ -44,47 +43,54 @@ pub fn write_payload(
          --{boundary}\r\n\
          {missing_fields}"
     );
-    out.write_all(between.as_bytes()).map_err(failed)?;
-    let mut lines = copy_header(source, true, out)?;
+    out.put(between.as_bytes())?;
+    let mut lines = copy_header(message, Half::AboutTheBody, out)?.into_rest();
     let mut body = CrlfWriter::new(&mut *out);
-    body.write_all(b"\r\n").map_err(failed)?;
-    while let Some(chunk) = lines.next_chunk().map_err(unreadable)? {
-        body.write_all(chunk).map_err(failed)?;
+    body.put(b"\r\n")?;
+    while let Some(chunk) = lines.next_chunk()? {
+        body.put(chunk)?;
     }
-    body.flush().map_err(failed)?;
-    out.write_all(format!("\r\n--{boundary}--\r\n").as_bytes()).map_err(failed)?;
+    body.finish()?;
+    out.put(format!("\r\n--{boundary}--\r\n").as_bytes())?;
     Ok(lines.position())
 }
 
-/// Copies one half of the header: the fields that describe the body, or the others. Returns what follows
-/// the header.
-fn copy_header<'a>(
-    source: &'a mut dyn Source,
-    describing_the_body: bool,
-    out: &mut dyn Write,
-) -> Result<Lines<&'a mut dyn Source>> {
-    let failed = |e: io::Error| unwritable(&e);
-    source.rewind().map_err(unreadable)?;
-    let mut lines = Lines::new(source);
-    let mut out = CrlfWriter::new(out);
-    lines.skip_mbox_line().map_err(unreadable)?;
-    // A line that is no field goes with the body: some programs take it for its beginning.
-    let mut wanted = describing_the_body;
-    let mut complete = true;
-    while let Some(piece) = lines.next_piece().map_err(unreadable)?.filter(|p| !p.is_empty_line()) {
-        match header::classify(&piece) {
-            Field::Begins(name) => wanted = header::describes_the_body(&name) == describing_the_body,
-            Field::Continues => {}
-            Field::NotAField => wanted = describing_the_body,
+/// Which fields of the header.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Half {
+    /// Those that describe the body. A line that is no field goes with them: some programs take it for the beginning of
+    /// the body.
+    AboutTheBody,
+    Others,
+}
+
+impl Half {
+    fn of(field: &Field) -> Option<Self> {
+        match field {
+            Field::Begins(name) if !header::describes_the_body(name) => Some(Self::Others),
+            Field::Begins(_) | Field::NotAField => Some(Self::AboutTheBody),
+            Field::Continues => None,
         }
-        if wanted {
-            out.write_all(piece.bytes).map_err(failed)?;
+    }
+}
+
+/// Copies one half of the header. Returns the header, which has ended.
+fn copy_header<'a>(message: &'a mut dyn Original, half: Half, out: &mut dyn Write) -> Result<Header<'a>> {
+    let mut header = Header::open(message)?;
+    let mut out = CrlfWriter::new(out);
+    // What goes on without having begun is no field.
+    let mut current = Half::AboutTheBody;
+    let mut complete = true;
+    while let Some((field, piece)) = header.next_piece()? {
+        current = Half::of(&field).unwrap_or(current);
+        if current == half {
+            out.put(piece.bytes)?;
             complete = piece.bytes.ends_with(b"\n");
         }
     }
     if !complete {
-        out.write_all(b"\r\n").map_err(failed)?;
+        out.put(b"\r\n")?;
     }
-    out.flush().map_err(failed)?;
-    Ok(lines)
+    out.finish()?;
+    Ok(header)
 }

@@ -38,7 +38,7 @@ pub struct RecipientKeys {
 }
 
 /// Whether sequoia's standard policy accepts the certificate as a whole.
-pub fn accepted(cert: &Cert, now: SystemTime) -> bool {
+pub fn is_accepted(cert: &Cert, now: SystemTime) -> bool {
     cert.with_policy(&StandardPolicy::new(), now).is_ok()
 }
 
@@ -61,17 +61,15 @@ pub fn carries(cert: &Cert, address: &str, now: SystemTime) -> bool {
 pub fn choose(cert: &Cert, now: SystemTime) -> Result<RecipientKeys> {
     let fingerprint = cert.fingerprint().to_hex();
     let unusable =
-        |why: String| Error::new(Reason::UnusableCertificate, format!("certificate {fingerprint} {why}"));
+        |why: &str| Error::new(Reason::UnusableCertificate, format!("certificate {fingerprint} {why}"));
 
     let policy = StandardPolicy::new();
     let valid = cert.with_policy(&policy, now).map_err(|e| {
-        unusable(format!(
-            "is not accepted: {}; make a new key, or renew this one with current software",
-            innermost(&e)
-        ))
+        unusable(&format!("is not accepted: {}", innermost(&e)))
+            .helps("make a new key, or renew this one with current software")
     })?;
     if let RevocationStatus::Revoked(_) = valid.revocation_status() {
-        return Err(unusable("is revoked: put the certificate of the new key in its place".into()));
+        return Err(unusable("is revoked").helps("put the certificate of the new key in its place"));
     }
 
     let keys = valid.keys().supported().revoked(false).for_transport_encryption().for_storage_encryption();
@@ -80,7 +78,10 @@ pub fn choose(cert: &Cert, now: SystemTime) -> Result<RecipientKeys> {
     // In the order of time, and what never ends is last.
     let ends = |time: Option<SystemTime>| (time.is_none(), time);
     let last = candidates.iter().map(|k| ends(k.key_expiration_time())).max();
-    let last = last.ok_or_else(|| unusable(explain(cert, &policy, now)))?;
+    let last = last.ok_or_else(|| {
+        let why = format!("cannot be encrypted to: {}", explain(cert, &policy, now));
+        unusable(&why).helps("Add an encryption subkey, and export the certificate anew")
+    })?;
     let today = ends(Some(now));
     let is_chosen = |end| end > today || end == last;
     let chosen = candidates.iter().filter(|k| is_chosen(ends(k.key_expiration_time())));
@@ -103,9 +104,10 @@ fn explain(cert: &Cert, policy: &StandardPolicy<'_>, now: SystemTime) -> String 
     let mut reasons: Vec<String> =
         cert.keys().subkeys().filter_map(|subkey| refusal(subkey.into(), policy, now)).collect();
     reasons.dedup();
-    let reasons =
-        if reasons.is_empty() { "it has no encryption subkey".to_owned() } else { reasons.join("; ") };
-    format!("cannot be encrypted to: {reasons}. Add an encryption subkey, and export the certificate anew")
+    if reasons.is_empty() {
+        return "it has no encryption subkey".to_owned();
+    }
+    reasons.join("; ")
 }
 
 /// Why this key is not encrypted to, if [`choose`] has left it out; `None` if it was never meant to be.
@@ -139,5 +141,5 @@ pub fn refusal(
 
 /// The cause at the bottom of a chain of errors; the layers above name packets and policies.
 fn innermost(error: &openpgp::anyhow::Error) -> String {
-    crate::printable::printable(error.root_cause().to_string())
+    crate::log::printable(error.root_cause().to_string())
 }

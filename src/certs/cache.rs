@@ -3,10 +3,11 @@
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Remembers values by their keys, up to a number of bytes. When it is more, all are forgotten.
-pub struct Memory<K, V> {
+pub struct Cache<K, V> {
     most: usize,
     remembered: Mutex<Option<Remembered<K, V>>>,
 }
@@ -16,7 +17,7 @@ struct Remembered<K, V> {
     values: HashMap<K, Arc<V>>,
 }
 
-impl<K: Hash + Eq, V> Memory<K, V> {
+impl<K: Hash + Eq, V> Cache<K, V> {
     /// An empty one, for at most so many bytes.
     pub const fn new(most: usize) -> Self {
         Self { most, remembered: Mutex::new(None) }
@@ -47,4 +48,14 @@ impl<K: Hash + Eq, V> Memory<K, V> {
         }
         value
     }
+}
+
+/// The identity of the process, and a path: what was read as one user is not known to another, even if both are
+/// served by the same process.
+pub type Key = ((u32, u32), PathBuf);
+
+/// The key of what this process reads at `path` now.
+pub fn key(path: &Path) -> Key {
+    let ids = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    (ids, path.to_owned())
 }

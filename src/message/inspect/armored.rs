@@ -1,21 +1,21 @@
 //! One armored OpenPGP message (RFC 9580, section 6) with nothing but white space around it.
 
-use super::openpgp::OpenPgp;
+use super::packets::Packets;
+use super::plain::{is_space, trim, Plain};
 use super::transfer::{is_digit, Base64};
-use super::{is_space, trim, Plain};
 
 const BEGIN: &[u8] = b"-----BEGIN PGP MESSAGE-----";
 const END: &[u8] = b"-----END PGP MESSAGE-----";
 /// All armor headers together, and white space around the armor, in bytes: no place for a message, nor
 /// to keep us busy with.
-const MOST_HEADERS: usize = 256;
-const MOST_SPACE: usize = 4096;
+const MAX_HEADERS: usize = 256;
+const MAX_SPACE: usize = 4096;
 /// The armor headers of RFC 9580, section 6.2.2, and RFC 4880, section 6.2.
 const HEADERS: [&[u8]; 5] = [b"Version:", b"Comment:", b"Hash:", b"Charset:", b"MessageID:"];
 
 /// Looks at text as it comes by.
 #[derive(Default)]
-pub struct Armor {
+pub struct Armored {
     state: State,
     /// The line so far, where lines matter.
     line: Vec<u8>,
@@ -23,7 +23,7 @@ pub struct Armor {
     space: usize,
     base64: Base64,
     decoded: Vec<u8>,
-    message: OpenPgp,
+    message: Packets,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -31,7 +31,7 @@ enum State {
     /// White space in front of the armor.
     #[default]
     Before,
-    /// Armor headers: `Version: ...`.
+    /// Armored headers: `Version: ...`.
     Headers,
     /// At the beginning of a line of data.
     LineStart,
@@ -47,7 +47,7 @@ enum State {
     After,
 }
 
-impl Armor {
+impl Armored {
     /// Takes the next bytes.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(), Plain> {
         for &byte in bytes {
@@ -95,7 +95,7 @@ impl Armor {
             self.space += 1;
         }
         match self.state {
-            _ if self.space > MOST_SPACE => Err(Plain),
+            _ if self.space > MAX_SPACE => Err(Plain),
             State::Data => {
                 if byte == b'\n' {
                     self.state = State::LineStart;
@@ -103,7 +103,7 @@ impl Armor {
                 self.base64.text(byte, &mut self.decoded)
             }
             _ if byte == b'\n' => self.end_of_line(),
-            _ if self.line.len() < MOST_SPACE => {
+            _ if self.line.len() < MAX_SPACE => {
                 self.line.push(byte);
                 Ok(())
             }
@@ -131,7 +131,7 @@ impl Armor {
             _ => return Err(Plain),
         };
         self.line.clear();
-        if self.header_bytes > MOST_HEADERS {
+        if self.header_bytes > MAX_HEADERS {
             Err(Plain)
         } else {
             Ok(())

@@ -20,11 +20,11 @@ use sha1::{Digest, Sha1};
 
 use std::io::{self, Write};
 
-use crate::certs::keys::RecipientKeys;
-use crate::error::Result;
-use crate::message::assemble::unwritable;
-use crate::openpgp::failed;
-use crate::packet::tag;
+use super::encryptor::failed;
+use super::packet::tag;
+use crate::certs::choose::RecipientKeys;
+use crate::error::{Result, Unwritable};
+use crate::sink::Sink;
 
 /// The block size of AES, in bytes.
 const BLOCK: usize = 16;
@@ -33,29 +33,47 @@ const PARTIAL_BITS: u8 = 16;
 /// How much is hashed and encrypted in one step: little enough to stay in the first cache.
 const STEP: usize = 8 << 10;
 
-/// Writes a session key packet for each key of `recipients`, then the container, whose content `payload`
-/// writes.
-///
-/// # Errors
-///
-/// Those of `payload`, of the crypto library, and of `out`.
-pub fn write<T>(
-    recipients: &[RecipientKeys],
-    out: &mut (dyn Write + Send + Sync),
-    payload: impl FnOnce(&mut dyn Write) -> Result<T>,
-) -> Result<T> {
-    let session_key = write_session_keys(recipients, out).map_err(failed)?;
-    let container = Container::new(&session_key, out).map_err(failed)?;
-    let mut literal = PartialBody::new(tag::LITERAL, container);
-    // RFC 9580, section 5.9: binary, no file name, no date
-    literal.write_all(&[b'b', 0, 0, 0, 0, 0]).map_err(|e| unwritable(&e))?;
-    let written = payload(&mut literal)?;
-    literal.finish().map_err(|e| unwritable(&e))?.finish().map_err(failed)?;
-    Ok(written)
+/// A message that is being written: what is written to it is the content of the literal packet.
+pub struct Seipd1<W: Write>(PartialBody<Container<W>>);
+
+impl<W: Write> Seipd1<W> {
+    /// Writes a session key packet for each key of `recipients`, and begins the container.
+    ///
+    /// # Errors
+    ///
+    /// Those of the crypto library, and of `out`.
+    pub fn new(recipients: &[RecipientKeys], mut out: W) -> Result<Self> {
+        let session_key = write_session_keys(recipients, &mut out).map_err(failed)?;
+        let container = Container::new(&session_key, out).map_err(failed)?;
+        let mut literal = PartialBody::new(tag::LITERAL, container);
+        // RFC 9580, section 5.9: binary, no file name, no date
+        literal.put(&[b'b', 0, 0, 0, 0, 0])?;
+        Ok(Self(literal))
+    }
+
+    /// Ends both packets, and gives back the writer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Seipd1::new`].
+    pub fn finish(self) -> Result<W> {
+        let container = self.0.finish().map_err(Unwritable)?;
+        container.finish().map_err(failed)
+    }
+}
+
+impl<W: Write> Write for Seipd1<W> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.0.write(data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Makes a session key and writes it for each key: version 3 PKESK packets (RFC 9580, section 5.1.1).
-fn write_session_keys(recipients: &[RecipientKeys], out: &mut dyn Write) -> openpgp::Result<SessionKey> {
+fn write_session_keys(recipients: &[RecipientKeys], out: &mut impl Write) -> openpgp::Result<SessionKey> {
     let algorithm = SymmetricAlgorithm::AES256;
     let session_key = SessionKey::new(algorithm.key_size()?)?;
     for key in recipients.iter().flat_map(|r| &r.keys) {
@@ -91,12 +109,12 @@ impl<W: Write> Container<W> {
 
     /// Writes the modification detection code (RFC 9580, section 5.13.1): the hash of all that was written, the
     /// packet's own header included.
-    fn finish(mut self) -> openpgp::Result<()> {
+    fn finish(mut self) -> openpgp::Result<W> {
         const HEADER: [u8; 2] = [0xc0 | tag::MDC, 20];
         self.hash.update(HEADER);
         self.cipher.write_all(&HEADER)?;
         self.cipher.write_all(&self.hash.finalize())?;
-        Ok(self.cipher.finalize()?.finish()?.flush()?)
+        Ok(self.cipher.finalize()?.finish()?)
     }
 }
 

@@ -4,7 +4,8 @@
 
 use std::ffi::{c_char, c_int, c_void};
 
-use crate::ffi::{self, contract::perot_core};
+use super::{contract::perot_core, CORE};
+use crate::guard::quiet_panics;
 
 /// A pointer to a string that is never written to.
 #[repr(transparent)]
@@ -35,9 +36,9 @@ pub unsafe extern "C" fn sieve_perot_encrypt_plugin_load(
     context: *mut *mut c_void,
 ) -> c_int {
     // Not in `init`: Pigeonhole does not call that.
-    ffi::guard::quiet_panics();
+    quiet_panics();
     // SAFETY: the arguments are passed on as they came; the table is a constant.
-    unsafe { perot_shim_load(svinst, context, &ffi::CORE) }
+    unsafe { perot_shim_load(svinst, context, &CORE) }
 }
 
 /// Takes the extension back from a Sieve instance.
