@@ -1,63 +1,65 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include "perot-shim.h"
-#include "master-service.h"
 
 /*
  * Existing mail
  *
- * A message in a mailbox is replaced by storing the encrypted one and expunging the original. Dovecot has no
- * way to do both at once, and sieve-filter by itself expunges all originals when it is through with the
- * mailbox: what ends it early would leave all of them there twice. So the original is expunged as soon as the
- * run of the script for this message has ended: what ends the process in between leaves that one message
- * twice. Nothing tries to find that out afterwards. It could only be guessed, and a wrong guess would lose
- * a message.
+ * A message in a mailbox is replaced by storing the encrypted one and expunging
+ * the original. Dovecot has no way to do both at once, and sieve-filter by
+ * itself expunges all originals when it is through with the mailbox: if it
+ * ended early, all of them would be there twice. So the original is expunged as
+ * soon as the run of the script for this message has ended: if the process ends
+ * in between, that one message is there twice. Nothing tries to find that out
+ * afterwards. It could only be guessed, and a wrong guess would lose a message.
  */
 
-/* sieve-filter, on a mailbox that it may change */
-static bool perot_replaces(const struct sieve_execute_env *eenv)
+/* Returns TRUE for sieve-filter on a mailbox that it may change. Outside of a
+   delivery nothing but sieve-filter, sieve-test and IMAP sessions runs scripts,
+   and the message of sieve-test is a file, which is read-only. */
+static bool perot_is_existing(const struct sieve_execute_env *eenv)
 {
-	return strcmp(master_service_get_name(master_service),
-		      "sieve-filter") == 0 &&
+	return !perot_is_delivery(eenv) && !perot_is_in_imap(eenv) &&
 		!mailbox_is_readonly(eenv->msgdata->mail->box);
 }
 
 /*
  * Lock
  *
- * Two that go through one mailbox at the same time would both store each message.
+ * Two that go through one mailbox at the same time would both store each
+ * message.
  */
 
-static struct file_lock *perot_replace_lock;
-/* Asked for once in a run, since asking takes a second */
-static bool perot_replace_locked_out = FALSE;
+static struct file_lock *perot_mailbox_lock;
+/* The lock is asked for once in a run, since asking takes a second. */
+static bool perot_mailbox_locked_out = FALSE;
 
-int perot_replace_begin(const struct sieve_execute_env *eenv,
+int perot_existing_lock(const struct sieve_execute_env *eenv,
 			const char **error_r)
 {
 	int ret = 0;
 
-	/* The process goes through one mailbox, and ends. */
-	if (perot_replace_lock != NULL || !perot_replaces(eenv))
+	/* The process goes through one mailbox only. */
+	if (perot_mailbox_lock != NULL || !perot_is_existing(eenv))
 		return 0;
-	if (!perot_replace_locked_out) {
+	if (!perot_mailbox_locked_out) {
 		ret = mailbox_lock_file_create(eenv->msgdata->mail->box,
 					       "dovecot.perot-encrypt.lock", 1,
-					       &perot_replace_lock, error_r);
+					       &perot_mailbox_lock, error_r);
 	}
 	if (ret > 0)
 		return 0;
 	if (ret == 0) {
-		perot_replace_locked_out = TRUE;
+		perot_mailbox_locked_out = TRUE;
 		*error_r = "another sieve-filter is encrypting this mailbox: "
 			"wait until it has ended";
 	}
 	return -1;
 }
 
-void perot_replace_end(void)
+void perot_existing_unlock(void)
 {
-	file_lock_free(&perot_replace_lock);
+	file_lock_free(&perot_mailbox_lock);
 }
 
 /*
@@ -72,9 +74,10 @@ act_replace_check_duplicate(const struct sieve_runtime_env *renv ATTR_UNUSED,
 	return 1;
 }
 
-/* Each expunge makes a new copy of the list of messages, and what sieve-filter has looked up in one keeps
-   it in memory as long as it is at this mailbox: memory would grow with the square of their number. Between
-   two messages nothing of it is in use. */
+/* Each expunge makes a new mail_index_map of the mailbox, and a view keeps each
+   map in which it has looked something up until it is synchronized, which
+   sieve-filter does not do before its end: memory would grow with the square of
+   the number of messages. Between two messages none of them is in use. */
 static void perot_forget_old_lists(struct mailbox *box)
 {
 	struct mail_index_view *view;
@@ -83,7 +86,7 @@ static void perot_forget_old_lists(struct mailbox *box)
 		mail_index_view_unref_maps(view);
 }
 
-/* Called when all else is done, also the implicit keep */
+/* Called when all else is done, also the implicit keep. */
 static void
 act_replace_finish(const struct sieve_action_exec_env *aenv,
 		   void *tr_context ATTR_UNUSED, int status)
@@ -121,10 +124,10 @@ static const struct sieve_action_def act_replace = {
 	.finish = act_replace_finish,
 };
 
-void perot_replace_original(const struct sieve_runtime_env *renv,
+void perot_existing_replace(const struct sieve_runtime_env *renv,
 			    const struct sieve_extension *ext)
 {
-	if (perot_replaces(renv->exec_env)) {
+	if (perot_is_existing(renv->exec_env)) {
 		(void)sieve_result_add_action(renv, ext, NULL, &act_replace,
 					      NULL, NULL, 0, FALSE);
 	}

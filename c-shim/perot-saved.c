@@ -5,15 +5,17 @@
 /*
  * Saved mail
  *
- * imapsieve runs scripts for what a mail program has saved, which is in the mailbox then. The encrypted
- * message is stored beside it, and imapsieve removes the original, or marks it as deleted only. Two
- * things are done about what remains of it:
+ * imapsieve runs scripts for what a mail program has saved, which is in the
+ * mailbox then. The encrypted message is stored beside it, and imapsieve
+ * removes the original, or marks it as deleted only. Two things are done about
+ * what remains of it:
  *
  * - The administrator is warned if it is marked only.
  *
- * - imapsieve writes down that the original is to be removed, and the next who opens the mailbox does
- *   it. That may be never: mail programs do not always look at the mailbox for sent mail. So it is
- *   opened by us, as soon as the IMAP command is done.
+ * - imapsieve writes down that the original is to be removed, and the next who
+ *   opens the mailbox does it. That may be never: mail programs do not always
+ *   look at the mailbox for sent mail. So it is opened by us, as soon as the
+ *   IMAP command is done.
  */
 
 struct perot_saved_in {
@@ -21,7 +23,7 @@ struct perot_saved_in {
 	char *vname;
 };
 
-/* Of a user, for as long as the session lasts */
+/* What a user has saved in this session */
 struct perot_saved {
 	union mail_user_module_context module_ctx;
 	/* Where originals are to be removed */
@@ -53,7 +55,7 @@ static void perot_saved_sync(struct perot_saved *saved)
 	array_clear(&saved->mailboxes);
 }
 
-/* Not at deinit(): plugins such as quota are gone then. */
+/* Called before deinit(), at which plugins such as quota are gone. */
 static void perot_saved_user_deinit_pre(struct mail_user *user)
 {
 	struct perot_saved *saved =
@@ -70,6 +72,9 @@ static struct perot_saved *perot_saved_get(struct mail_user *user)
 
 	if (saved == NULL) {
 		saved = p_new(user->pool, struct perot_saved, 1);
+		/* Plugins override what user->vlast points to. But that is set
+		   only while a user is created, and this one was there before
+		   its first script. */
 		saved->module_ctx.super = user->v;
 		user->v.deinit_pre = perot_saved_user_deinit_pre;
 		i_array_init(&saved->mailboxes, 1);

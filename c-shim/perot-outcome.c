@@ -5,24 +5,27 @@
 /*
  * Failing closed
  *
- * Whatever fails in Pigeonhole, it tries to store the message as it came. Two things are done about
- * that:
+ * Whatever fails in Pigeonhole, it tries to store the message as it came. Two
+ * things are done about that:
  *
- * - The failure action of the result, which runs when the rest of a script (or a later script)
- *   fails, is replaced by one that stores the current message, or by one that defers.
+ * - The failure action of the result, which runs when the rest of a script (or
+ *   a later script) fails, is replaced by one that stores the current message,
+ *   or by one that defers.
  *
- * - When even that fails, or the script ran out of resources, Dovecot's mail_deliver() falls back to
- *   its own delivery of the original: into the default mailbox, and if that is not the INBOX, into
- *   the INBOX after it. It does not if it believes that the first has been tried, and if it is told
- *   of a temporary failure.
+ * - When even that fails, or the script ran out of resources, Dovecot's
+ *   mail_deliver() falls back to its own delivery of the original: into the
+ *   default mailbox, and if that is not the INBOX, into the INBOX after it. It
+ *   does not if it believes that the first has been tried, and if it is told of
+ *   a temporary failure.
  */
 
 /*
  * Action: store the current message
  */
 
-/* Whether an action of the script has stored the message where this one would. Pigeonhole looks for
-   that itself if the failure action is its own, but takes a store that is then rolled back for one. */
+/* Returns TRUE if an action of the script has stored the message where this one
+   would. Pigeonhole looks for that itself if the failure action is its own, but
+   is content with a store that is rolled back later. */
 static bool
 act_store_current_is_done(const struct sieve_action_exec_env *aenv)
 {
@@ -41,7 +44,7 @@ act_store_current_is_done(const struct sieve_action_exec_env *aenv)
 	return FALSE;
 }
 
-/* Without a transaction: nothing is left to do. */
+/* Begins no transaction if nothing is left to do. */
 static int
 act_store_current_start(const struct sieve_action_exec_env *aenv,
 			void **tr_context)
@@ -76,7 +79,8 @@ act_store_current_commit(const struct sieve_action_exec_env *aenv,
 	if (tr_context == NULL) {
 		/* Nothing has begun. */
 	} else if (act_store_current_is_done(aenv)) {
-		/* By an action of an earlier script, which is committed after this one has begun. */
+		/* An action of an earlier script has done it: it is committed
+		   after this one has begun. */
 		act_store.rollback(aenv, tr_context, TRUE);
 	} else {
 		ret = act_store.commit(aenv, tr_context);
@@ -123,7 +127,8 @@ static const struct sieve_action_def act_defer = {
  * mail_deliver()
  */
 
-/* The context of the delivery; NULL if the message is in a mailbox already (sieve-filter, imapsieve). */
+/* Returns the context of the delivery, or NULL if the message is in a mailbox
+   already (sieve-filter, imapsieve). */
 static struct mail_deliver_context *
 perot_deliver_context(const struct sieve_execute_env *eenv)
 {
@@ -133,8 +138,12 @@ perot_deliver_context(const struct sieve_execute_env *eenv)
 	return eenv->scriptenv->script_context;
 }
 
-/* A `keep` of an earlier script has been given the message as it was then, and hands it on to the
-   implicit keep at the end. */
+/* A `keep` of an earlier script has been given the message as it was then, and
+   hands it on to the implicit keep at the end.
+
+   The result hands out its actions as constant, and offers no function to give
+   a keep another mail but sieve_result_add_keep(). That one would count as a
+   `keep` of this script, which does not go together with a `reject` in it. */
 static void perot_update_earlier_keeps(const struct sieve_runtime_env *renv)
 {
 	struct sieve_result_iterate_context *iter;
@@ -144,7 +153,8 @@ static void perot_update_earlier_keeps(const struct sieve_runtime_env *renv)
 
 	iter = sieve_result_iterate_init(renv->result);
 	while ((const_action = sieve_result_iterate_next(iter, NULL)) != NULL) {
-		struct sieve_action *action = (struct sieve_action *)const_action;
+		struct sieve_action *action =
+			(struct sieve_action *)const_action;
 
 		if (!action->keep || action->def != NULL ||
 		    !sieve_action_is_executed(action, renv->result))
@@ -152,22 +162,27 @@ static void perot_update_earlier_keeps(const struct sieve_runtime_env *renv)
 		action->mail = mail;
 		found = TRUE;
 	}
-	/* The mail now belongs to an action, too: what changes the message next makes a new one. */
+	/* The mail now belongs to an action, too: what changes the message next
+	   makes a new one. */
 	if (found)
 		sieve_message_snapshot(renv->msgctx);
 }
 
-/* Not all that Pigeonhole does asks for the current message: `report` sends, the old `notify` quotes, and
-   the implicit keep after a failure stores the message that the delivery began with. From here on that is
-   the encrypted one. In the struct that the delivery has made for its scripts: an included script has an
-   exec_env of its own, but all of them share this. */
+/* Not all that Pigeonhole does asks for the current message: `report` sends,
+   the old `notify` quotes, and the implicit keep after a failure stores the
+   message that the delivery began with. From here on that is the encrypted one.
+
+   Scripts see it as constant, and nothing else leads to it. It is a variable of
+   the delivery, which does not read it after the scripts; an included script
+   has an exec_env of its own, but all of them share this. */
 static void perot_forget_original(const struct sieve_runtime_env *renv)
 {
 	struct sieve_message_data *msgdata =
 		(struct sieve_message_data *)renv->exec_env->msgdata;
 
 	msgdata->mail = sieve_message_get_mail(renv->msgctx);
-	/* That mail has to stay until the end: what changes the message next makes a new one. */
+	/* That mail has to stay until the end: what changes the message next
+	   makes a new one. */
 	sieve_message_snapshot(renv->msgctx);
 }
 
@@ -186,16 +201,18 @@ void perot_keep_encrypted(const struct sieve_runtime_env *renv,
 		sieve_result_set_failure_action(renv->result, ext,
 						&act_store_current);
 	}
-	/* Other existing mail (sieve-filter, FILTER=SIEVE) just stays as it is when something fails. */
+	/* Other existing mail (sieve-filter, FILTER=SIEVE) just stays as it is
+	   when something fails. */
 	if (mdctx == NULL) {
-		perot_replace_original(renv, ext);
+		perot_existing_replace(renv, ext);
 		return;
 	}
 	perot_forget_original(renv);
 	sieve_result_set_failure_action(renv->result, ext, &act_store_current);
 	eenv->exec_status->tried_default_save = TRUE;
-	/* Told of a temporary failure only where it is the one way to keep mail_deliver() from the
-	   INBOX: else the sender is still told when the mailbox is full. */
+	/* mail_deliver() is told of a temporary failure only where that alone
+	   keeps it from the INBOX: elsewhere the sender is still told when the
+	   mailbox is full. */
 	if (mdctx->tempfail_error == NULL &&
 	    strcasecmp(mdctx->rcpt_default_mailbox, "INBOX") != 0) {
 		mdctx->tempfail_error =
@@ -203,9 +220,9 @@ void perot_keep_encrypted(const struct sieve_runtime_env *renv,
 	}
 }
 
-/* Pigeonhole rolls back what this script has asked for, though nothing of it has begun: the process ends in
-   the rollback of `pipe`. What is not there is not rolled back. A keep may have begun in an earlier
-   script. */
+/* Pigeonhole rolls back what this script has asked for, though nothing of it
+   has begun: the process ends in the rollback of `pipe`. What is not there is
+   not rolled back. A keep may have begun in an earlier script. */
 static void perot_forget_actions(const struct sieve_runtime_env *renv)
 {
 	struct sieve_result_iterate_context *iter;
@@ -220,25 +237,23 @@ static void perot_forget_actions(const struct sieve_runtime_env *renv)
 }
 
 int perot_defer(const struct sieve_runtime_env *renv,
-		const struct sieve_extension *ext, const char *reason)
+		const struct sieve_extension *ext, const char *answer)
 {
 	const struct sieve_execute_env *eenv = renv->exec_env;
 	struct mail_deliver_context *mdctx = perot_deliver_context(eenv);
-	const char *text = t_strdup_printf(
-		"Message could not be encrypted for its owner (%s): "
-		"the log of the mail server says more", reason);
 
 	perot_forget_actions(renv);
 	if (mdctx != NULL) {
 		sieve_result_set_failure_action(renv->result, ext, &act_defer);
 		eenv->exec_status->tried_default_save = TRUE;
-		mdctx->tempfail_error = p_strdup(mdctx->pool, text);
+		mdctx->tempfail_error = p_strdup(mdctx->pool, answer);
 	}
 	if (!perot_is_in_imap(eenv))
 		return SIEVE_EXEC_TEMP_FAILURE;
 	/* FILTER=SIEVE: the user is at the other end, and is told. */
 	if (!perot_is_saved(eenv))
-		sieve_runtime_error(renv, NULL, "%s", text);
-	/* A temporary failure would keep the script from the other messages of the IMAP command. */
+		sieve_runtime_error(renv, NULL, "%s", answer);
+	/* A temporary failure would keep the script from the other messages of
+	   the IMAP command. */
 	return SIEVE_EXEC_FAILURE;
 }
