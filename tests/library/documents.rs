@@ -1,16 +1,12 @@
 //! What the documents list is what there is: crates and messages. And their links lead somewhere.
 
-#[path = "support/pages.rs"]
-#[allow(dead_code)]
-mod pages;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use pages::{code, project, rows, says, template};
+use perot_testing::pages::{code, project, rows, says, template};
 
 const DEPENDENCIES: &str = "doc/dev/dependencies.md";
 const MESSAGES: &str = "doc/admin/messages.md";
@@ -143,7 +139,7 @@ const NOT_DRAWN_BY_SCRIPTS: [&str; 32] = [
     "another sieve-filter is encrypting this mailbox: wait until it has ended",
     "encrypt: the original of the message stays in the mailbox, not encrypted and marked as deleted: set \
      imapsieve_expunge_discarded = yes",
-    // Of the core alone: tests/certificates.rs, tests/message.rs.
+    // Of the core alone: tests/library (certificates.rs, message.rs).
     "<> (the user has no home directory)",
     "the user name <> is no address, there is no envelope, and below the home directory there is not one certificate \
      but <>: <>. Name the recipient in the script, or set sieve_perot_encrypt_cert",
