@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use perot_testing::pages::{code, project, rows, says, template};
+
+use crate::source::{literals, sources};
 
 const DEPENDENCIES: &str = "doc/dev/dependencies.md";
 const MESSAGES: &str = "doc/admin/messages.md";
@@ -19,7 +20,7 @@ fn assert_listed(page: &str, what: &str, listed: &BTreeSet<String>, there_is: &B
     assert!(same, "{page}, {what}: it lacks {lacks:#?}, and lists what there is not: {too_many:#?}");
 }
 
-/// Crates and their licences, as cargo knows them from Cargo.toml and Cargo.lock; our own is not among them.
+/// Crates and their licences, as cargo knows them from Cargo.toml and Cargo.lock; ours are not among them.
 fn crates(arguments: &str) -> BTreeMap<String, String> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(project("")).args(["tree", "--locked", "--offline", "--prefix", "none"]);
@@ -31,7 +32,8 @@ fn crates(arguments: &str) -> BTreeMap<String, String> {
         let (package, licence) = line.split_once('|').unwrap();
         (package.split(' ').next().unwrap().to_owned(), licence.trim_end_matches(" (*)").to_owned())
     };
-    lines.lines().skip(1).map(parse).collect()
+    // Only what lies in this tree has a path.
+    lines.lines().filter(|line| !line.contains(" (/")).map(parse).collect()
 }
 
 #[test]
@@ -240,24 +242,6 @@ fn listed_messages() -> impl Iterator<Item = String> {
     ours.map(|(_, cells)| template(code(&cells[0]), '<', '>'))
 }
 
-/// All files of the plugin's source in a folder: not those of the tool.
-fn sources(folder: &str) -> Vec<PathBuf> {
-    fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            match path.extension() {
-                _ if path.ends_with("src/bin") => {}
-                None => collect(&path, found),
-                Some(_) => found.push(path),
-            }
-        }
-    }
-    let mut found = Vec::new();
-    collect(&project(folder), &mut found);
-    assert!(!found.is_empty());
-    found
-}
-
 /// At least two words, and no line ends: those are in what is written into a message.
 fn is_message(template: &str) -> bool {
     let words = template.split(' ').filter(|word| word.contains(char::is_alphabetic));
@@ -289,36 +273,4 @@ fn texts(source: &str, in_c: bool) -> Vec<String> {
         end = place.end;
     }
     texts
-}
-
-/// Where the string literals in a source file are, with their quotes. Quotes in comments and characters are none.
-fn literals(source: &str) -> Vec<Range<usize>> {
-    let (mut found, mut at) = (Vec::new(), 0);
-    while let Some(next) = source[at..].chars().next() {
-        let rest = &source[at..];
-        let behind =
-            |end: &str, from: usize| rest[from..].find(end).map_or(rest.len(), |n| from + n + end.len());
-        let length = match next {
-            '/' if rest.starts_with("//") => behind("\n", 2),
-            '/' if rest.starts_with("/*") => behind("*/", 2),
-            '\'' if rest.starts_with("'\\") => behind("'", 3),
-            // Else it is a lifetime.
-            '\'' if rest.chars().nth(2) == Some('\'') => behind("'", 2),
-            '"' => {
-                let mut escaped = true;
-                let ends = |c| {
-                    let ends = c == '"' && !escaped;
-                    escaped = c == '\\' && !escaped;
-                    ends
-                };
-                rest.find(ends).unwrap() + 1
-            }
-            _ => next.len_utf8(),
-        };
-        if next == '"' {
-            found.push(at..at + length);
-        }
-        at += length;
-    }
-    found
 }
