@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use perot_testing::pages::{code, project, rows, says, template};
+use perot_testing::pages::{code, project, rows, template};
 
 use crate::source::{literals, sources};
 
@@ -122,66 +122,6 @@ fn every_message_is_listed() {
         assert!(written.remove(other), "'{other}' is not in the source any more: take it out of this test");
     }
     assert_listed(MESSAGES, "messages", &listed, &written);
-}
-
-/// Messages that no script in tests/sieve draws.
-const NOT_DRAWN_BY_SCRIPTS: [&str; 32] = [
-    // Of deliveries: tests/dovecot (failing.rs, streaming.rs, scripts.rs, later.rs).
-    "Message could not be encrypted for its owner (<>): the log of the mail server says more",
-    "Encrypted message could not be stored",
-    "<> is larger than <> MiB, which is the most",
-    "the message takes more CPU time than a script may take: raise sieve_max_cpu_time, or lower the largest size of a \
-     message in the mail server that hands it over",
-    "the encrypted message cannot be written: <>. Is there room in mail_temp_dir?",
-    "the settings cannot be read: <>. Is libsieve_perot_encrypt_settings.so in Dovecot's folder of settings modules \
-     (make install)?",
-    "a fault in perot-encrypt (<>): please report it",
-    "the compiled script is damaged: remove its .svbin file",
-    // Of existing and saved mail: tests/dovecot (existing.rs, saved.rs).
-    "another sieve-filter is encrypting this mailbox: wait until it has ended",
-    "encrypt: the original of the message stays in the mailbox, not encrypted and marked as deleted: set \
-     imapsieve_expunge_discarded = yes",
-    // Of the core alone: tests/library (certificates.rs, message.rs).
-    "<> (the user has no home directory)",
-    "the user name <> is no address, there is no envelope, and below the home directory there is not one certificate \
-     but <>: <>. Name the recipient in the script, or set sieve_perot_encrypt_cert",
-    "the message cannot be read: <>",
-    "its primary key is made of larger numbers than any in use: make a new key",
-    "it holds more than <> certificates",
-    // Said by the tool only.
-    "<>: the file holds no certificate with this fingerprint",
-    "subkey <> has expired",
-    // What no test brings about: faults of Dovecot, of the disk or of the libraries at that very moment.
-    "encrypted: the message cannot be read, <>: <>",
-    "the mail server cannot read it",
-    "the mail server cannot read it again",
-    "it cannot be looked at",
-    "the encrypted message cannot be read back from mail_temp_dir",
-    "the mail server does not take the encrypted message",
-    "encrypt: the message is stored encrypted, and cannot be removed as it was: <>",
-    "encrypt: the original of an encrypted message is not removed until this mailbox is next opened: <>",
-    "<>: the extension cannot be registered",
-    "the crypto library failed: <>",
-    "it is not there",
-    "it is not a certificate: <>",
-    "it has no primary key",
-    "there are no settings",
-    "unknown place",
-];
-
-/// What sievec and sieve-test say of the scripts in tests/sieve is in files beside them, and tests/dovecot/sieve.rs
-/// compares these with what is said. Here: that nothing is missing there.
-#[test]
-fn every_message_is_drawn_by_a_script() {
-    let drawn = ["compile", "run"].map(|folder| sources(&format!("tests/sieve/{folder}"))).concat();
-    let drawn = drawn.into_iter().filter(|file| file.extension().is_some_and(|x| x == "out"));
-    let drawn: Vec<String> = drawn.map(|file| fs::read_to_string(file).unwrap()).collect();
-    let lines: Vec<&str> = drawn.iter().flat_map(|text| text.lines()).collect();
-    let missing = listed_messages()
-        .filter(|message| !lines.iter().any(|line| says(line, &message.replace('`', "'"))))
-        .collect();
-    let known = NOT_DRAWN_BY_SCRIPTS.map(str::to_owned).into();
-    assert_listed("NOT_DRAWN_BY_SCRIPTS in this test", "messages", &known, &missing);
 }
 
 #[test]
