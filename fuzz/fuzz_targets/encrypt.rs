@@ -1,7 +1,8 @@
 //! The whole: decrypts to the original, is left alone, or is a typed error; in bounded memory.
 #![no_main]
 
-use perot_encrypt_fuzz::{bounded, support::oracle::Options, with_options};
+use perot_encrypt_fuzz::{bounded, with_options};
+use perot_testing::oracle::Options;
 
 /// Most memory that a message may take, whatever its size. sequoia, which encrypts to version 6 certificates,
 /// has larger buffers.

@@ -10,9 +10,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use sequoia_openpgp::Cert;
 
-use crate::support::dovecot::{files, run, wait_until, Config, Dovecot, Lmtp};
-use crate::support::{armored, decrypt, key_for, with_crlf};
 use crate::{message, script, SECRET};
+use perot_testing::dovecot::{files, run, wait_until, Config, Dovecot, Lmtp};
+use perot_testing::{armored, decrypt, key_for, with_crlf};
 
 const ME: &str = "me@domain.com";
 const YOU: &str = "you@domain.com";

@@ -10,11 +10,11 @@ use sequoia_openpgp::parse::{PacketParser, PacketParserResult, Parse};
 use sequoia_openpgp::policy::StandardPolicy;
 use sequoia_openpgp::{Cert, KeyHandle, Packet};
 
-use crate::support::dovecot::{files, memory, Config, Dovecot, Lmtp};
-use crate::support::{
+use crate::{message, script, SECRET};
+use perot_testing::dovecot::{files, memory, Config, Dovecot, Lmtp};
+use perot_testing::{
     armored, builder, ciphertext, decrypt, encrypt_to, key_for, settings, version6, with_crlf,
 };
-use crate::{message, script, SECRET};
 
 /// How many messages, if `SOAK` does not say so.
 const MESSAGES: usize = 400;

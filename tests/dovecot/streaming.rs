@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use crate::support::dovecot::{Config, Dovecot, Lmtp};
-use crate::support::{armored, decrypt, key_for};
 use crate::{assert_nothing_stored, message, script, start, SECRET};
+use perot_testing::dovecot::{Config, Dovecot, Lmtp};
+use perot_testing::{armored, decrypt, key_for};
 
 const ME: &str = "me@domain.com";
 const MIB: usize = 1 << 20;

@@ -1,15 +1,15 @@
-//! What tests of all kinds share: keys made on the spot, and decryption.
-#![allow(dead_code)] // each test program uses its own part
+//! Shared by tests, examples, benchmarks and fuzzing: keys made on the spot, decryption, mail servers of their own,
+//! and what must hold for every input.
 
-pub mod ciphertext;
+mod ciphertext;
 pub mod corpus;
 pub mod dovecot;
 pub mod messages;
 pub mod mta;
 pub mod oracle;
 pub mod pages;
-pub mod reference;
-pub mod valgrind;
+mod reference;
+mod valgrind;
 
 use std::fs;
 use std::io::Read;

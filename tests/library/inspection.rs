@@ -1,13 +1,11 @@
 //! What is taken for encrypted already, and what only looks like it.
 
-mod support;
-
 use perot_encrypt::message::inspect::inspect;
-use support::messages;
+use perot_testing::messages;
 
 fn is_encrypted(message: &[u8]) -> bool {
     let whole = inspect(&mut std::io::Cursor::new(message)).unwrap().encrypted;
-    let crlf = support::with_crlf(message);
+    let crlf = perot_testing::with_crlf(message);
     assert_eq!(inspect(&mut std::io::Cursor::new(crlf)).unwrap().encrypted, whole, "LF and CRLF differ");
     whole
 }

@@ -1,15 +1,13 @@
 //! Messages whose subject is hidden, parsed back.
 
-mod support;
-
 use std::cell::RefCell;
 
 use mail_parser::{MessageParser, MimeHeaders};
 use perot_encrypt::certs::Owner;
 use perot_encrypt::encrypt::{encrypt, Job, Outcome};
 use perot_encrypt::log::{Level, Log};
+use perot_testing::{armored, corpus, decrypt, encrypt_to, find, key_for, settings, with_crlf};
 use sequoia_openpgp::Cert;
-use support::{armored, corpus, decrypt, encrypt_to, find, key_for, settings, with_crlf};
 
 const ME: &str = "me@example.org";
 

@@ -1,7 +1,5 @@
 //! From sources to certificates: what is found where, what is refused, what is remembered.
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -11,12 +9,12 @@ use perot_encrypt::certs::{keys, raw, Finder, Owner};
 use perot_encrypt::encrypt::Outcome;
 use perot_encrypt::recipient::Recipient;
 use perot_encrypt::settings::{Settings, SourcePath};
+use perot_testing::{armored, armored_secret, builder, encrypt_to, expired, key_for, revoked, settings};
 use sequoia_openpgp::cert::CertBuilder;
 use sequoia_openpgp::policy::StandardPolicy;
 use sequoia_openpgp::serialize::SerializeInto;
 use sequoia_openpgp::types::KeyFlags;
 use sequoia_openpgp::{Cert, Packet};
-use support::{armored, armored_secret, builder, encrypt_to, expired, key_for, revoked, settings};
 
 const ME: &str = "me@example.org";
 
@@ -53,7 +51,7 @@ fn files_of_all_forms() {
         "blocks.pub",
         &[b"Two of them:\n".to_vec(), armored(&keys[4]), b"\nand\n".to_vec(), armored(&keys[5])].concat(),
     );
-    write("crlf.KEY", &support::with_crlf(&armored(&keys[6])));
+    write("crlf.KEY", &perot_testing::with_crlf(&armored(&keys[6])));
     write("other.txt", &armored(&keys[7]));
     let settings = settings(&[folder.path()]);
     for (i, key) in keys.iter().enumerate().take(7) {
@@ -68,7 +66,7 @@ fn files_of_all_forms() {
     );
     // The same as keyrings.
     for (name, key) in [("armored.asc", &keys[0]), ("several.gpg", &keys[3]), ("blocks.pub", &keys[5])] {
-        let keyring = support::settings(&[&folder.path().join(name)]);
+        let keyring = perot_testing::settings(&[&folder.path().join(name)]);
         assert_eq!(found(&keyring, &hex(key)), Ok(vec![hex(key)]), "{name}");
     }
 }
@@ -181,7 +179,7 @@ fn a_file_named_after_the_address_speaks_for_the_folder() {
     let odd = key_for("a/../../other@example.org");
     fs::create_dir(below.join("a")).unwrap();
     write("other@example.org.asc", &armored(&odd));
-    assert!(found(&support::settings(&[&below]), "a/../../other@example.org").is_err());
+    assert!(found(&perot_testing::settings(&[&below]), "a/../../other@example.org").is_err());
 }
 
 /// The address comes from a script, and with a variable from a message.
@@ -203,7 +201,7 @@ fn changes_are_seen_at_once() {
     let file = folder.path().join("me.asc");
     let settings = settings(&[folder.path()]);
     let keyring = folder.path().join("ring.x");
-    let ring = support::settings(&[&keyring]);
+    let ring = perot_testing::settings(&[&keyring]);
     assert!(found(&settings, ME).is_err() && found(&ring, ME).is_err());
     for _ in 0..3 {
         let key = key_for(ME);
@@ -380,7 +378,9 @@ fn hostile_files() {
         }
         assert!(found(&settings, ME).unwrap_err().contains("no certificate for me@example.org"), "{what}");
     }
-    assert!(found(&support::settings(&[Path::new("/dev/zero")]), ME).unwrap_err().contains("/dev/zero: "));
+    assert!(found(&perot_testing::settings(&[Path::new("/dev/zero")]), ME)
+        .unwrap_err()
+        .contains("/dev/zero: "));
 }
 
 /// RFC 9580 wants a wrong checksum to be overlooked, so it is when mail comes; it is told to who has

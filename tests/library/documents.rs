@@ -1,16 +1,13 @@
 //! What the documents list is what there is: crates and messages. And their links lead somewhere.
 
-#[path = "support/pages.rs"]
-#[allow(dead_code)]
-mod pages;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use pages::{code, project, rows, says, template};
+use perot_testing::pages::{code, project, rows, template};
+
+use crate::source::{literals, sources};
 
 const DEPENDENCIES: &str = "doc/dev/dependencies.md";
 const MESSAGES: &str = "doc/admin/messages.md";
@@ -23,7 +20,7 @@ fn assert_listed(page: &str, what: &str, listed: &BTreeSet<String>, there_is: &B
     assert!(same, "{page}, {what}: it lacks {lacks:#?}, and lists what there is not: {too_many:#?}");
 }
 
-/// Crates and their licences, as cargo knows them from Cargo.toml and Cargo.lock; our own is not among them.
+/// Crates and their licences, as cargo knows them from Cargo.toml and Cargo.lock; ours are not among them.
 fn crates(arguments: &str) -> BTreeMap<String, String> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(project("")).args(["tree", "--locked", "--offline", "--prefix", "none"]);
@@ -35,7 +32,8 @@ fn crates(arguments: &str) -> BTreeMap<String, String> {
         let (package, licence) = line.split_once('|').unwrap();
         (package.split(' ').next().unwrap().to_owned(), licence.trim_end_matches(" (*)").to_owned())
     };
-    lines.lines().skip(1).map(parse).collect()
+    // Only what lies in this tree has a path.
+    lines.lines().filter(|line| !line.contains(" (/")).map(parse).collect()
 }
 
 #[test]
@@ -126,66 +124,6 @@ fn every_message_is_listed() {
     assert_listed(MESSAGES, "messages", &listed, &written);
 }
 
-/// Messages that no script in tests/sieve draws.
-const NOT_DRAWN_BY_SCRIPTS: [&str; 32] = [
-    // Of deliveries: tests/dovecot (failing.rs, streaming.rs, scripts.rs, later.rs).
-    "Message could not be encrypted for its owner (<>): the log of the mail server says more",
-    "Encrypted message could not be stored",
-    "<> is larger than <> MiB, which is the most",
-    "the message takes more CPU time than a script may take: raise sieve_max_cpu_time, or lower the largest size of a \
-     message in the mail server that hands it over",
-    "the encrypted message cannot be written: <>. Is there room in mail_temp_dir?",
-    "the settings cannot be read: <>. Is libsieve_perot_encrypt_settings.so in Dovecot's folder of settings modules \
-     (make install)?",
-    "a fault in perot-encrypt (<>): please report it",
-    "the compiled script is damaged: remove its .svbin file",
-    // Of existing and saved mail: tests/dovecot (existing.rs, saved.rs).
-    "another sieve-filter is encrypting this mailbox: wait until it has ended",
-    "encrypt: the original of the message stays in the mailbox, not encrypted and marked as deleted: set \
-     imapsieve_expunge_discarded = yes",
-    // Of the core alone: tests/certificates.rs, tests/message.rs.
-    "<> (the user has no home directory)",
-    "the user name <> is no address, there is no envelope, and below the home directory there is not one certificate \
-     but <>: <>. Name the recipient in the script, or set sieve_perot_encrypt_cert",
-    "the message cannot be read: <>",
-    "its primary key is made of larger numbers than any in use: make a new key",
-    "it holds more than <> certificates",
-    // Said by the tool only.
-    "<>: the file holds no certificate with this fingerprint",
-    "subkey <> has expired",
-    // What no test brings about: faults of Dovecot, of the disk or of the libraries at that very moment.
-    "encrypted: the message cannot be read, <>: <>",
-    "the mail server cannot read it",
-    "the mail server cannot read it again",
-    "it cannot be looked at",
-    "the encrypted message cannot be read back from mail_temp_dir",
-    "the mail server does not take the encrypted message",
-    "encrypt: the message is stored encrypted, and cannot be removed as it was: <>",
-    "encrypt: the original of an encrypted message is not removed until this mailbox is next opened: <>",
-    "<>: the extension cannot be registered",
-    "the crypto library failed: <>",
-    "it is not there",
-    "it is not a certificate: <>",
-    "it has no primary key",
-    "there are no settings",
-    "unknown place",
-];
-
-/// What sievec and sieve-test say of the scripts in tests/sieve is in files beside them, and tests/dovecot/sieve.rs
-/// compares these with what is said. Here: that nothing is missing there.
-#[test]
-fn every_message_is_drawn_by_a_script() {
-    let drawn = ["compile", "run"].map(|folder| sources(&format!("tests/sieve/{folder}"))).concat();
-    let drawn = drawn.into_iter().filter(|file| file.extension().is_some_and(|x| x == "out"));
-    let drawn: Vec<String> = drawn.map(|file| fs::read_to_string(file).unwrap()).collect();
-    let lines: Vec<&str> = drawn.iter().flat_map(|text| text.lines()).collect();
-    let missing = listed_messages()
-        .filter(|message| !lines.iter().any(|line| says(line, &message.replace('`', "'"))))
-        .collect();
-    let known = NOT_DRAWN_BY_SCRIPTS.map(str::to_owned).into();
-    assert_listed("NOT_DRAWN_BY_SCRIPTS in this test", "messages", &known, &missing);
-}
-
 #[test]
 fn every_message_says_what_to_do() {
     for (heading, cells) in rows(MESSAGES) {
@@ -244,24 +182,6 @@ fn listed_messages() -> impl Iterator<Item = String> {
     ours.map(|(_, cells)| template(code(&cells[0]), '<', '>'))
 }
 
-/// All files of the plugin's source in a folder: not those of the tool.
-fn sources(folder: &str) -> Vec<PathBuf> {
-    fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            match path.extension() {
-                _ if path.ends_with("src/bin") => {}
-                None => collect(&path, found),
-                Some(_) => found.push(path),
-            }
-        }
-    }
-    let mut found = Vec::new();
-    collect(&project(folder), &mut found);
-    assert!(!found.is_empty());
-    found
-}
-
 /// At least two words, and no line ends: those are in what is written into a message.
 fn is_message(template: &str) -> bool {
     let words = template.split(' ').filter(|word| word.contains(char::is_alphabetic));
@@ -293,36 +213,4 @@ fn texts(source: &str, in_c: bool) -> Vec<String> {
         end = place.end;
     }
     texts
-}
-
-/// Where the string literals in a source file are, with their quotes. Quotes in comments and characters are none.
-fn literals(source: &str) -> Vec<Range<usize>> {
-    let (mut found, mut at) = (Vec::new(), 0);
-    while let Some(next) = source[at..].chars().next() {
-        let rest = &source[at..];
-        let behind =
-            |end: &str, from: usize| rest[from..].find(end).map_or(rest.len(), |n| from + n + end.len());
-        let length = match next {
-            '/' if rest.starts_with("//") => behind("\n", 2),
-            '/' if rest.starts_with("/*") => behind("*/", 2),
-            '\'' if rest.starts_with("'\\") => behind("'", 3),
-            // Else it is a lifetime.
-            '\'' if rest.chars().nth(2) == Some('\'') => behind("'", 2),
-            '"' => {
-                let mut escaped = true;
-                let ends = |c| {
-                    let ends = c == '"' && !escaped;
-                    escaped = c == '\\' && !escaped;
-                    ends
-                };
-                rest.find(ends).unwrap() + 1
-            }
-            _ => next.len_utf8(),
-        };
-        if next == '"' {
-            found.push(at..at + length);
-        }
-        at += length;
-    }
-    found
 }

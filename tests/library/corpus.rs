@@ -1,9 +1,7 @@
 //! Real and hostile messages of other projects, through the library.
 
-mod support;
-
 use perot_encrypt::encrypt::Outcome;
-use support::{armored, corpus, decrypt, encrypt_to, key_for, settings, with_crlf};
+use perot_testing::{armored, corpus, decrypt, encrypt_to, key_for, settings, with_crlf};
 
 #[test]
 #[ignore = "needs the messages in ../shared/corpus: make test runs it where they are"]

@@ -1,7 +1,5 @@
-//! What holds for every input (support/oracle.rs), asked of random ones that are made of the pieces of mail and of
-//! certificates. `PROPTEST_CASES=10000 cargo test --release --test properties` asks longer.
-
-mod support;
+//! What holds for every input (tests/support/oracle.rs), asked of random ones that are made of the pieces of mail and of
+//! certificates. `PROPTEST_CASES=10000 cargo test --release properties::` asks longer.
 
 use std::io::Write;
 use std::sync::LazyLock;
@@ -16,8 +14,8 @@ use sequoia_openpgp::Cert;
 use perot_encrypt::armor::ArmorWriter;
 use perot_encrypt::certs::keys;
 use perot_encrypt::openpgp::write_message;
-use support::oracle::{self, Options};
-use support::{armored, armored_secret, decrypt, expired, key_for, messages, revoked, version6};
+use perot_testing::oracle::{self, Options};
+use perot_testing::{armored, armored_secret, decrypt, expired, key_for, messages, revoked, version6};
 
 // Pieces of mail --------------------------------------------------------------------------------------
 

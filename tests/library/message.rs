@@ -1,13 +1,11 @@
 //! The encrypted form of a message, byte by byte.
 
-mod support;
-
 use std::io;
 
 use perot_encrypt::encrypt::Outcome;
 use perot_encrypt::message::inspect::inspect;
+use perot_testing::{armored, ciphertext, decrypt, encrypt_to, find, key_for, settings, version6};
 use sequoia_openpgp::Cert;
-use support::{armored, ciphertext, decrypt, encrypt_to, find, key_for, settings, version6};
 
 const ME: &str = "me@example.org";
 
@@ -182,10 +180,10 @@ fn a_line_longer_than_any_buffer() {
 /// was missing, and an encrypted message was encrypted once more.
 #[test]
 fn long_lines_in_any_cut() {
-    use support::oracle;
+    use perot_testing::oracle;
     let long = "x".repeat(66_000);
     let folded = format!("A: {long}\r\n folded\r\nContent-Type: x\r\n\r\n");
-    let encrypted = support::messages::encrypted_in_one_line(70_000);
+    let encrypted = perot_testing::messages::encrypted_in_one_line(70_000);
     for cut in 0..=200 {
         oracle::header(folded.as_bytes(), cut);
         assert!(oracle::inspection(&encrypted, cut).encrypted);
@@ -223,7 +221,8 @@ fn packets(encrypted: &[u8]) -> Vec<(u8, u8)> {
 fn version_4_certificates_get_what_all_software_reads() {
     use sequoia_openpgp::types::Features;
     // One that says that it reads SEIPDv2, as GnuPG 2.4 writes it.
-    let advertising = support::builder(ME).set_features(Features::sequoia()).unwrap().generate().unwrap().0;
+    let advertising =
+        perot_testing::builder(ME).set_features(Features::sequoia()).unwrap().generate().unwrap().0;
     for key in [key_for(ME), advertising] {
         let (encrypted, _) = Fixture::with(key).encrypt(b"A: b\r\n\r\nx");
         assert_eq!(packets(&encrypted), [(1, 3), (18, 1)]);
