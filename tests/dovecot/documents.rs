@@ -180,7 +180,7 @@ fn every_setting_is_documented_with_its_default() {
     let places = places.iter().map(String::as_str).chain(["doc/admin/vnd.perot.encrypt.txt"]);
     let places: Vec<String> = places.map(read).collect();
     // The module of 2.4 says it a second time: doveconf shows it.
-    let module = read("c-shim/sieve-perot-encrypt-set.c");
+    let module = read("c-shim/sieve-perot-encrypt-settings.c");
     for (name, default) in [
         ("certs", perot_encrypt::settings::DEFAULT_CERTS),
         ("cert", ""),
