@@ -1,4 +1,4 @@
-//! What the crypto library says and gives, for all that use it here.
+//! Errors and random numbers from sequoia, the crypto library.
 
 use sequoia_openpgp as openpgp;
 
@@ -9,7 +9,8 @@ use std::io;
 use crate::error::{Error, Reason, Result, Unwritable};
 use crate::log::printable;
 
-/// Errors of sequoia: of the writer at the bottom, if there is one in the chain.
+/// Converts an error of sequoia. If the writer below sequoia failed, its error is in the chain, and that one
+/// is reported.
 pub fn failed(error: openpgp::anyhow::Error) -> Error {
     match error.downcast::<io::Error>() {
         Ok(why) => Unwritable(why).into(),
@@ -20,11 +21,11 @@ pub fn failed(error: openpgp::anyhow::Error) -> Error {
     }
 }
 
-/// 128 random bits in hex, for a MIME boundary.
+/// Returns 128 random bits in hex, for a MIME boundary that does not occur in the body.
 ///
 /// # Errors
 ///
-/// The system's random number generator failed.
+/// Fails if the random number generator of the system does.
 pub fn random_hex() -> Result<String> {
     let mut bytes = [0; 16];
     random(&mut bytes).map_err(failed)?;

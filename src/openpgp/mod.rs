@@ -1,4 +1,4 @@
-//! OpenPGP (RFC 9580): packets, the encrypted container, armor, and PGP/MIME around it.
+//! OpenPGP (RFC 9580): packets, the encrypted container, armor, and the PGP/MIME parts around it.
 
 pub mod armor;
 pub mod crypto;
