@@ -6,9 +6,9 @@ use crate::message::original::Original;
 
 /// The CPU time after which the core gives up on a message.
 ///
-/// Pigeonhole ends a script that takes more than `sieve_max_cpu_time`. If that happens repeatedly it disables
-/// the script, and delivers in clear from then on. Senders choose the size of messages, so they could bring
-/// that about: the core defers a message before it takes so long.
+/// Pigeonhole ends a script that takes more than `sieve_max_cpu_time`. In the end it disables the script, and stores mail
+/// in clear. Senders choose the size of messages, so they could bring that about: the core defers a message before it takes
+/// so long.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
     /// In milliseconds of `clock`; `None` means no limit.

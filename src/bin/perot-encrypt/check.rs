@@ -1,4 +1,4 @@
-//! What the certificate sources hold, and whether it can be used.
+//! The subcommand `check`: lists certificates, and tells if they can be used.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -24,20 +24,20 @@ use crate::{home, settings, words, Done, StandardError};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// One certificate, and what the core says of it.
+/// A certificate and the result of choosing its keys.
 struct Checked {
-    /// For whom it was looked up, printable; `None` if all certificates were asked for.
+    /// The recipient that it was found for, printable. `None` if all certificates are listed.
     recipient: Option<String>,
     found: Found,
     keys: Result<RecipientKeys, Error>,
 }
 
-/// Something that is wrong, and not with a certificate that is shown.
+/// A problem that does not belong to a listed certificate.
 struct Problem {
-    /// The recipient or the source.
+    /// The recipient or the source, printable.
     about: String,
     text: String,
-    /// Whether the check itself has failed: nobody knows what else is wrong.
+    /// True if the check itself failed, so that other problems may be hidden.
     fatal: bool,
 }
 
@@ -45,16 +45,16 @@ struct Problem {
 struct Report {
     certificates: Vec<Checked>,
     problems: Vec<Problem>,
-    /// Whether there is a recipient who cannot be encrypted to.
+    /// True if a recipient has no certificate that can be used.
     unreachable: bool,
 }
 
-/// Shows certificates.
+/// Lists certificates.
 ///
 /// # Errors
 ///
-/// A wrong option or recipient, or nothing can be written. What is wrong with sources and certificates is part
-/// of what is shown.
+/// Fails if an option or a recipient is wrong, or if the list cannot be written. Problems with sources and
+/// certificates are part of the list.
 pub fn run(matches: &mut ArgMatches) -> Done {
     let recipients: Vec<String> = matches.remove_many("recipient").into_iter().flatten().collect();
     let (json, days) = (matches.get_flag("json"), matches.remove_one::<u16>("days"));
@@ -126,7 +126,7 @@ impl Report {
         self.certificates.push(Checked { recipient, found, keys });
     }
 
-    /// `until` is the time that every certificate has to outlast.
+    /// Returns the exit status. All certificates have to be valid until `until`, if it is given.
     fn exit_code(&self, until: Option<SystemTime>) -> ExitCode {
         if self.problems.iter().any(|problem| problem.fatal) {
             return ExitCode::from(crate::TEMPORARY_FAILURE);
@@ -164,7 +164,7 @@ impl Checked {
         !self.found.has_secret && self.keys.as_ref().is_ok_and(lives)
     }
 
-    /// Why it cannot be used.
+    /// Returns the reason why the certificate cannot be used.
     fn reason(&self) -> Option<String> {
         self.keys.as_ref().err().map(|why| why.in_words(&words()))
     }
@@ -233,7 +233,7 @@ impl Checked {
     }
 }
 
-/// What is shown of a key.
+/// A key as it is listed.
 struct KeyNote {
     fingerprint: String,
     primary: bool,
@@ -243,7 +243,7 @@ struct KeyNote {
     created: SystemTime,
     expires: Option<SystemTime>,
     used: bool,
-    /// Why it is not used, if it was meant to be.
+    /// The reason why it is not used, if it is meant for encryption.
     reason: Option<String>,
 }
 
@@ -297,7 +297,7 @@ impl std::fmt::Display for KeyNote {
     }
 }
 
-/// The size of a key, for algorithms whose keys have sizes, or its curve.
+/// Returns the size in bits or the curve of a key, depending on its algorithm.
 fn size_of(key: &mpi::PublicKey) -> (Option<usize>, Option<String>) {
     match key {
         mpi::PublicKey::RSA { .. } | mpi::PublicKey::DSA { .. } | mpi::PublicKey::ElGamal { .. } => {
@@ -323,12 +323,12 @@ fn until(expires: Option<SystemTime>) -> String {
     expires.map_or_else(|| "does not expire".to_owned(), |end| format!("expires {}", day(end)))
 }
 
-/// A point in time, to the second.
+/// Formats a time to the second.
 fn time(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
 }
 
-/// A point in time, to the day.
+/// Formats a time to the day.
 fn day(at: SystemTime) -> String {
     time(at).chars().take("2026-12-31".len()).collect()
 }

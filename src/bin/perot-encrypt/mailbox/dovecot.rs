@@ -1,4 +1,4 @@
-//! Dovecot's programs. What is given to them goes as arguments, never through a shell.
+//! Runs the programs of Dovecot. They get arguments as they are, never through a shell.
 
 use std::error::Error;
 use std::io::{BufRead, BufReader};
@@ -7,9 +7,9 @@ use std::process::{Child, Command, Output, Stdio};
 
 use super::namespaces::Namespaces;
 
-/// A Dovecot with its configuration.
+/// An installation of Dovecot.
 pub struct Dovecot {
-    /// Its configuration file, if it is another than Dovecot's own.
+    /// The configuration file, unless it is the default one.
     pub config: Option<String>,
 }
 
@@ -22,7 +22,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// Understands a line of `doveadm -f tab fetch 'uid flags'`.
+    /// Parses a line of `doveadm -f tab fetch 'uid flags'`.
     pub fn parse(line: &str) -> Option<Self> {
         let mut fields = line.split('\t');
         let uid = fields.next()?.parse().ok()?;
@@ -41,30 +41,30 @@ impl Dovecot {
         command
     }
 
-    /// Runs `doveadm`, or fails with what it said.
+    /// Runs `doveadm`. Fails with its error output.
     fn doveadm(&self, arguments: &[&str]) -> Result<String, Box<dyn Error>> {
         output(self.command("doveadm").args(["-f", "tab"]).args(arguments))
     }
 
-    /// The namespaces in the configuration.
+    /// Returns the configured namespaces.
     pub fn namespaces(&self) -> Result<Namespaces, Box<dyn Error>> {
         Ok(Namespaces::parse(&output(self.command("doveconf").arg("namespace"))?))
     }
 
-    /// All users.
+    /// Returns all users.
     pub fn users(&self) -> Result<Vec<String>, Box<dyn Error>> {
-        // Without a format: a table of one column begins with an empty line here.
+        // `-f tab` is left out here: with it, the table of one column begins with an empty line.
         let users = output(self.command("doveadm").args(["user", "*"]))?;
         Ok(users.lines().filter(|user| !user.is_empty()).map(str::to_owned).collect())
     }
 
-    /// All mailboxes of a user.
+    /// Returns all mailboxes of a user.
     pub fn mailboxes(&self, user: &str) -> Result<Vec<String>, Box<dyn Error>> {
-        // The first line is the title.
+        // The first line is the title of the column.
         Ok(self.doveadm(&["mailbox", "list", "-u", user])?.lines().skip(1).map(str::to_owned).collect())
     }
 
-    /// All messages in a mailbox.
+    /// Returns all messages in a mailbox.
     pub fn messages(&self, user: &str, mailbox: &str) -> Result<Vec<Message>, Box<dyn Error>> {
         if mailbox.contains(['*', '%']) || mailbox.contains(char::is_control) {
             return Err(
@@ -78,22 +78,23 @@ impl Dovecot {
         messages.collect::<Option<_>>().ok_or_else(|| "doveadm fetch says what is not understood".into())
     }
 
-    /// Removes what mdbox has kept of expunged messages. Other formats keep nothing.
+    /// Removes expunged messages from mdbox files. The other formats remove them at once.
     pub fn purge(&self, user: &str) -> Result<(), Box<dyn Error>> {
         self.doveadm(&["purge", "-u", user]).map(drop)
     }
 
-    /// Removes what the index still holds of expunged messages, such as the first words of the text.
+    /// Removes what the cache file still has of expunged messages, such as the first words of their text.
     pub fn purge_cache(&self, user: &str, mailbox: &str) -> Result<(), Box<dyn Error>> {
         self.doveadm(&["mailbox", "cache", "purge", "-u", user, "--", mailbox]).map(drop)
     }
 
-    /// Compiles a script: the compiled one is beside it then.
+    /// Compiles a script into the file beside it.
     pub fn compile(&self, script: &Path) -> Result<(), Box<dyn Error>> {
         output(self.command("sievec").arg(script)).map(drop)
     }
 
-    /// Runs a script on the messages of a mailbox; each line of the log goes to `said`. Whether it succeeded.
+    /// Runs a script on the messages of a mailbox, and passes each line of the log to `said`. Returns true if
+    /// sieve-filter succeeded.
     pub fn filter(
         &self,
         user: &str,
@@ -127,7 +128,7 @@ fn spawn(command: &mut Command) -> Result<Child, Box<dyn Error>> {
     })
 }
 
-/// What a program prints. If it fails: what it has said on standard error.
+/// Returns the output of a program. If the program fails, the error has its error output.
 fn output(command: &mut Command) -> Result<String, Box<dyn Error>> {
     let child = spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
     let Output { status, stdout, stderr } = child.wait_with_output()?;
