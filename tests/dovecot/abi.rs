@@ -1,4 +1,4 @@
-//! dovecot-headers/ABI.md is true for the headers that are installed.
+//! Checks that dovecot-headers/ABI.md is right for the installed headers.
 
 use std::fs;
 use std::io::Write;
@@ -9,7 +9,8 @@ use perot_testing::pages::{code, project, read, rows};
 
 const PAGE: &str = "dovecot-headers/ABI.md";
 
-/// A row of the table by its first cell, and what compiles with the headers of 2.3 only, and of 2.4 only.
+/// The first cell of a row, code that compiles only with the headers of 2.3, and code that compiles only with
+/// those of 2.4.
 const DIFFERENT: [(&str, &str, &str); 6] = [
     (
         "sieve_extension_register",
@@ -48,7 +49,7 @@ const DIFFERENT: [(&str, &str, &str); 6] = [
     ),
 ];
 
-/// Rows about what is not in a header, each with what shows it.
+/// Rows about things that no header shows, each with the place that shows them.
 const NOT_IN_HEADERS: [(&str, &str); 4] = [
     ("<plugin>_load", "Pigeonhole looks the function up by its name; the tests in this folder run it"),
     ("who knows the settings", "documents.rs: doveconf takes the examples"),

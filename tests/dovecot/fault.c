@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Preloaded by memory.rs: a fault in a function that the plugin calls, for
-   valgrind to notice. */
+/* memory.rs preloads this library: a function that the plugin calls has
+   errors here, which valgrind must find. */
 
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -10,7 +10,7 @@
 
 int getrusage(__rusage_who_t who, struct rusage *usage)
 {
-	/* Reads the byte behind what it has allocated, which is then lost. */
+	/* These bytes are never freed, and the byte after them is read. */
 	volatile char *bytes = malloc(13);
 	int ret = (int)syscall(SYS_getrusage, who, usage);
 

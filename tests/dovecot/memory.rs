@@ -1,4 +1,5 @@
-//! That valgrind finds nothing, and that it would. (`make memcheck` runs the other tests under it.)
+//! Checks that valgrind finds no error, and that it would find one. (`make memcheck` runs the other tests
+//! under it.)
 
 use crate::{compile_library, literal, message, script};
 use perot_testing::dovecot::{Config, Dovecot, Lmtp};
@@ -6,8 +7,8 @@ use perot_testing::{armored, key_for};
 
 const ME: &str = "me@domain.com";
 
-/// What valgrind finds when a message has been delivered with each of the scripts, all by one process. With each goes
-/// the beginning of the answer.
+/// Delivers a message with each of the scripts, all with one process. Returns the findings of valgrind. Each
+/// script comes with the beginning of the answer.
 fn faults_of(scripts: &[(&str, &str)]) -> Vec<String> {
     faults_in(Dovecot::start(&Config { valgrind: true, ..Config::default() }), scripts)
 }
@@ -15,7 +16,7 @@ fn faults_of(scripts: &[(&str, &str)]) -> Vec<String> {
 fn faults_in(mut dovecot: Dovecot, scripts: &[(&str, &str)]) -> Vec<String> {
     dovecot.give(ME, "k.asc", &armored(&key_for(ME)));
     let requires = ", \"copy\", \"fileinto\", \"mailbox\", \"variables\", \"foreverypart\", \"mime\"";
-    // Encrypted, it does not stay in memory.
+    // It is so large that it is not kept in memory when encrypted.
     let large = [message("memory"), b"0123456789abcdef0123456789abcdef\r\n".repeat(5000)].concat();
     let mut session = Lmtp::connect(&dovecot.path("run/lmtp"));
     for (body, code) in scripts {
