@@ -1,5 +1,5 @@
-//! Generates Rust's side of the contract with the C shim. With the feature `plugin`, compiles the shim
-//! against the installed Dovecot headers.
+//! Makes Rust's side of the contract with the C shim, and, with the feature `plugin`, compiles the
+//! shim against the Dovecot headers that are installed.
 
 use std::path::{Path, PathBuf};
 
@@ -26,7 +26,7 @@ fn contract(out: &Path) {
 mod plugin {
     use std::path::{Path, PathBuf};
 
-    /// An error ends the build with its sentence.
+    /// Everything that goes wrong here ends the build with one sentence.
     type Result<T> = std::result::Result<T, String>;
 
     const SHIM: [&str; 10] = [
@@ -41,8 +41,7 @@ mod plugin {
         "perot-existing.c",
         "perot-saved.c",
     ];
-    /// This file is a part of the plugin, which reads the settings, and at the same time the whole settings
-    /// module for Dovecot 2.4.
+    /// Part of the plugin, which reads the settings, and the whole of the settings module of Dovecot 2.4.
     const SETTINGS: &str = "sieve-perot-encrypt-settings.c";
 
     pub fn build(out: &Path) {
@@ -61,11 +60,10 @@ mod plugin {
 
         let mut shim = compiler(&include, host.era);
         shim.files(SHIM.map(|name| Path::new("c-shim").join(name)));
-        // cc's `rustc-link-lib` is not used: the tests of the library must link without Dovecot.
+        // Not `rustc-link-lib`: the tests of the library must link without Dovecot.
         shim.cargo_metadata(false).out_dir(out).try_compile("perot_shim").map_err(|e| e.to_string())?;
         println!("cargo::rustc-link-arg-cdylib={}", out.join("libperot_shim.a").display());
-        // The plugin must never be unloaded: OpenSSL's library context and Rust's thread locals do not
-        // survive dlclose().
+        // OpenSSL's library context and Rust's thread locals do not survive a dlclose().
         println!("cargo::rustc-link-arg-cdylib=-Wl,-z,nodelete,-z,relro,-z,now");
 
         if host.era == 24 {
@@ -74,7 +72,7 @@ mod plugin {
         Ok(())
     }
 
-    /// Finds the folder of Dovecot's headers in `dovecot-config`, a file of shell variables that Dovecot
+    /// Where Dovecot's headers are: asks `dovecot-config`, a file of shell variables that Dovecot
     /// installs beside its libraries.
     fn include_dir() -> Result<PathBuf> {
         println!("cargo::rerun-if-env-changed=DOVECOT_CONFIG");
@@ -93,7 +91,7 @@ mod plugin {
     }
 
     struct Host {
-        /// 23 for Dovecot 2.3, 24 for 2.4.
+        /// 23 or 24
         era: u32,
         pigeonhole_abi: String,
     }
@@ -106,7 +104,7 @@ mod plugin {
                 include.display()
             )
         })?;
-        // Line markers of the preprocessor stand between the words.
+        // Line markers stand between the words.
         let lines = String::from_utf8_lossy(&output);
         let words: Vec<&str> =
             lines.lines().filter(|line| !line.starts_with('#')).flat_map(str::split_whitespace).collect();
@@ -130,7 +128,7 @@ mod plugin {
 
     fn base_compiler(include: &Path) -> cc::Build {
         let mut build = cc::Build::new();
-        // This script reads what the compiler prints. Cargo must not take it for instructions.
+        // The build script reads what the compiler prints; cargo should not.
         build.cargo_metadata(false).warnings(false).define("HAVE_CONFIG_H", None).define("_GNU_SOURCE", None);
         build.flag(format!("-isystem{}", include.display()));
         build.flag(format!("-isystem{}", include.join("sieve").display()));
@@ -146,8 +144,7 @@ mod plugin {
         build
     }
 
-    /// Compiles the settings module, from which `doveconf` of Dovecot 2.4 knows the settings, and puts it
-    /// beside the plugin.
+    /// The module by which `doveconf` of Dovecot 2.4 knows the settings, put beside the plugin.
     fn settings_module(include: &Path, out: &Path) -> Result<()> {
         let name = "libsieve_perot_encrypt_settings.so";
         let mut compiler = compiler(include, 24);

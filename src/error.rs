@@ -68,7 +68,7 @@ pub enum Setting {
 }
 
 impl Setting {
-    /// Returns the name of the setting without the front end's prefix.
+    /// Its name, behind the prefix that a front end has.
     pub fn name(self) -> &'static str {
         match self {
             Self::Certs => "certs",
@@ -148,9 +148,9 @@ pub struct Words {
     pub setting_prefix: Cow<'static, str>,
     /// The text between a setting and its value: ` = ` or a space.
     pub assigns: Cow<'static, str>,
-    /// The place of recipients, as in `a recipient in the script`. Begins with a space, or is empty.
+    /// Where recipients stand: behind `a recipient`.
     pub of_recipients: Cow<'static, str>,
-    /// A certificate among the recipients.
+    /// A certificate that stands among them.
     pub literal: Cow<'static, str>,
     /// The place of waiting ciphertext, after `Is there room`.
     pub temporary_room: Cow<'static, str>,

@@ -43,7 +43,7 @@ pub struct Opened {
     pub metadata: Metadata,
 }
 
-/// How a symbolic link is treated if it is the last part of a path.
+/// The treatment of a symbolic link that is the last part of a path.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Links {
     /// It is followed: the administrator wrote this path.

@@ -1,4 +1,4 @@
-//! The five symbols that Dovecot and Pigeonhole look up. Their names follow from the file name of the plugin,
+//! The five symbols that Dovecot looks for. Their names come from the file name of the plugin,
 //! `lib90_sieve_perot_encrypt_plugin.so`.
 #![allow(unsafe_code, non_upper_case_globals)]
 
@@ -7,15 +7,15 @@ use std::ffi::{c_char, c_int, c_void};
 use super::{contract::perot_core, CORE};
 use crate::guard::quiet_panics;
 
-/// A pointer to a constant string. C reads it, so it has the layout of `const char *`.
+/// A pointer to a string that is never written to.
 #[repr(transparent)]
 pub struct Version(*const c_char);
 
 // SAFETY: it points to a constant.
 unsafe impl Sync for Version {}
 
-/// The ABI version of the Pigeonhole headers that the plugin was compiled with. Pigeonhole refuses to load a
-/// plugin of another version, but loads any plugin without this symbol.
+/// The ABI version of the Pigeonhole headers that the plugin was compiled with. Pigeonhole refuses
+/// the plugin if its own differs; without this symbol it would load any.
 #[no_mangle]
 pub static sieve_perot_encrypt_plugin_version: Version =
     Version(concat!(env!("PEROT_PIGEONHOLE_ABI"), "\0").as_ptr().cast());

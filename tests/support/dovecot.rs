@@ -117,7 +117,7 @@ pub struct Config {
     pub plugin: Vec<(&'static str, String)>,
     /// Leaves `sieve_perot_encrypt_certs` at its default.
     pub default_certs: bool,
-    /// Leaves out the settings module of 2.4.
+    /// As if the settings module of 2.4 had not been installed.
     pub no_settings_module: bool,
     /// A script that runs before the user's own.
     pub before: Option<String>,
@@ -364,8 +364,8 @@ impl Dovecot {
         }
     }
 
-    /// Creates a command that finds the modules of this Dovecot. `doveconf` of 2.4 looks for settings modules
-    /// in one fixed folder, so the command gets a mount namespace in which that folder is another.
+    /// A command that sees this Dovecot's modules. `doveconf` of 2.4 looks for settings modules at one
+    /// place only, so that place is another one in a mount namespace of the command's own.
     pub fn command(&self, program: &str) -> Command {
         let words = self.words(program);
         if self.mounts.is_empty() {
@@ -829,7 +829,7 @@ pub fn plugin_file() -> PathBuf {
     file
 }
 
-/// Returns the folder of Dovecot's modules.
+/// Where Dovecot looks for its modules.
 pub fn modules_dir() -> PathBuf {
     installed("dovecot_moduledir")
 }
