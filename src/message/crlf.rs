@@ -1,4 +1,4 @@
-//! Writes line ends as CR LF, which PGP/MIME needs (RFC 3156, section 3).
+//! Writes line ends as CR LF, the canonical form that PGP/MIME encrypts (RFC 3156, section 4).
 
 use std::io::{self, Write};
 

@@ -2,8 +2,8 @@
 
 use std::io::{self, Read, Seek};
 
-/// Largest message, in bytes: a literal packet has no more in a length field of four bytes (RFC 9580, section
-/// 4.2.1.3), so readers meet no larger one elsewhere.
+/// Largest message, in bytes: as much as a length field of four bytes can tell (RFC 9580, section 4.2.1.3), which is
+/// what readers are used to.
 pub const MAX_BYTES: u64 = 4 << 30;
 
 /// A message that can be read several times.

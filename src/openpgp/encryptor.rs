@@ -54,7 +54,7 @@ pub struct Encryptor<'w, W: Write + Send + 'w>(Inner<'w, W>);
 enum Inner<'w, W: Write + Send + 'w> {
     /// Composed here, which is three times as fast as in sequoia.
     Seipd1(Box<Seipd1<ArmorWriter<W>>>),
-    /// Composed by sequoia, which is fast enough here and has small buffers.
+    /// Composed by sequoia, which is fast with this container, and has few buffers, though large ones.
     Seipd2 { literal: Message<'w>, armor: Shared<ArmorWriter<W>> },
 }
 

@@ -447,7 +447,7 @@ fn a_file_with_a_key_of_another_kind_is_told() {
 
 /// 500 signatures of such a key took seconds to check.
 #[test]
-#[allow(deprecated)] // DSA is deprecated
+#[allow(deprecated)] // because of DSA
 fn a_key_of_huge_numbers_is_refused() {
     use sequoia_openpgp::crypto::mpi::{PublicKey, MPI};
     use sequoia_openpgp::packet::key::{Key4, PrimaryRole, PublicParts};

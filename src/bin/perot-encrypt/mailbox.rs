@@ -27,7 +27,7 @@ const SCRIPT: &str = "require \"vnd.perot.encrypt\";\nencrypt;\n";
 /// Most different errors that are shown for a mailbox. If a disk is full, every message causes some.
 const ERRORS: usize = 20;
 
-/// The number of messages between two lines that show the progress: a line every few seconds.
+/// The number of messages between two lines that show the progress, so that one can see that it goes on.
 const PROGRESS: u64 = 1000;
 
 /// Encrypts the mail in the given mailboxes.
