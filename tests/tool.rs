@@ -173,7 +173,7 @@ fn every_failure_ends_with_75_and_nothing_else() {
         (vec![], "required arguments were not provided"),
         (vec!["--wrong", ME], "unexpected argument '--wrong'"),
         (vec!["--certs"], "a value is required"),
-        (vec!["--certs", "certs", ME], "--certs certs: not understood; write paths that begin"),
+        (vec!["--certs", "certs", ME], "--certs certs: not understood: write paths that begin"),
         (vec!["nobody@domain.com"], "no certificate for nobody@domain.com. Searched: "),
         (vec![ME, "nobody@domain.com"], "damaged.asc: its armor has no END line: it is cut off"),
         (vec!["revoked@domain.com"], "is revoked"),

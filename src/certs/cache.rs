@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Keeps values by key, up to a total weight in bytes. A value that exceeds the total empties the cache
 /// first: no order of use has to be kept.
 pub struct Cache<K, V> {
-    most: usize,
+    max: usize,
     remembered: Mutex<Option<Remembered<K, V>>>,
 }
 
@@ -20,8 +20,8 @@ struct Remembered<K, V> {
 
 impl<K: Hash + Eq, V> Cache<K, V> {
     /// Creates an empty cache for at most `most` bytes.
-    pub const fn new(most: usize) -> Self {
-        Self { most, remembered: Mutex::new(None) }
+    pub const fn new(max: usize) -> Self {
+        Self { max, remembered: Mutex::new(None) }
     }
 
     /// Returns the value for `key`, if it is in the cache.
@@ -42,11 +42,11 @@ impl<K: Hash + Eq, V> Cache<K, V> {
         // A value that is replaced keeps its weight until the cache is emptied: that only happens earlier
         // then.
         remembered.weight += weight;
-        if remembered.weight > self.most {
+        if remembered.weight > self.max {
             remembered.values.clear();
             remembered.weight = weight;
         }
-        if remembered.weight <= self.most {
+        if remembered.weight <= self.max {
             remembered.values.insert(key, Arc::clone(&value));
         }
         value

@@ -33,8 +33,7 @@ pub fn find(path: &Path, hex: &str) -> Result<Option<RawCert>, Refusal> {
 /// Fails if `path` itself cannot be read.
 pub fn names(path: &Path) -> Result<Vec<Result<String, Refusal>>, Refusal> {
     let names = |folder: &Path, digits: &[usize]| -> Result<Vec<String>, Refusal> {
-        let entries =
-            std::fs::read_dir(folder).map_err(|e| format!("it cannot be read: {}", open::describe(&e)))?;
+        let entries = std::fs::read_dir(folder).map_err(open::unreadable)?;
         let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
         let hex = |name: &str| name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         let mut names: Vec<String> = names.filter(|n| digits.contains(&n.len()) && hex(n)).collect();

@@ -13,7 +13,7 @@ use super::choose::{self, RecipientKeys};
 use super::query::Query;
 use super::raw::{self, RawCert, Refusal};
 use super::source;
-use crate::error::{Error, Place, Reason, Remedy, Result, Setting};
+use crate::error::{Error, Place, Reason, Remedy, Result, Setting, Words};
 use crate::log::{printable, Level, Log};
 use crate::recipient::Recipient;
 use crate::settings::{Settings, SourcePath};
@@ -277,7 +277,7 @@ impl Finder<'_> {
             }
         }
         if usable.is_empty() {
-            return Err(none_usable(refusals).about(place));
+            return Err(none_usable(refusals, &self.settings.words).about(place));
         }
         for keys in usable.iter().filter(|k| k.expired) {
             let text = format!(
@@ -374,11 +374,11 @@ fn few_enough(place: &Place, count: usize) -> Result<()> {
 }
 
 /// Joins the reasons why none of the certificates can be used.
-fn none_usable(refusals: Vec<Error>) -> Error {
+fn none_usable(refusals: Vec<Error>, words: &Words) -> Error {
     match <[Error; 1]>::try_from(refusals) {
         Ok([only]) => only,
         Err(several) => {
-            let several: Vec<String> = several.iter().map(Error::to_string).collect();
+            let several: Vec<String> = several.iter().map(|why| why.in_words(words)).collect();
             Error::new(Reason::UnusableCertificate, several.join("; "))
         }
     }

@@ -124,10 +124,9 @@ fn named_after(path: &Path, address: &str) -> Option<Answer> {
 pub fn sweep(path: &Path, identity: Identity) -> Result<Arc<Folder>, Refusal> {
     let before = FOLDERS.get(&key(path)).unwrap_or_default();
     let mut folder = Folder { identity: Some(identity), swept: Some(Instant::now()), ..Folder::default() };
-    let entries =
-        std::fs::read_dir(path).map_err(|e| format!("it cannot be read: {}", open::describe(&e)))?;
+    let entries = std::fs::read_dir(path).map_err(open::unreadable)?;
     for entry in entries {
-        let entry = entry.map_err(|e| format!("it cannot be read: {}", open::describe(&e)))?;
+        let entry = entry.map_err(open::unreadable)?;
         let name = entry.file_name();
         let wanted =
             Path::new(&name).extension().is_some_and(|x| SUFFIXES.iter().any(|s| x.eq_ignore_ascii_case(s)));

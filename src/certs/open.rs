@@ -71,9 +71,9 @@ pub fn open(path: &Path, links: Links) -> Result<Option<Opened>, Refusal> {
         Err(e) if e.raw_os_error() == Some(libc::ELOOP) => {
             return Err("it is a symbolic link, which is refused: put the file itself there".into())
         }
-        Err(e) => return Err(format!("it cannot be read: {}", describe(&e))),
+        Err(e) => return Err(unreadable(e)),
     };
-    let metadata = file.metadata().map_err(|e| format!("it cannot be read: {}", describe(&e)))?;
+    let metadata = file.metadata().map_err(unreadable)?;
     if metadata.mode() & 0o002 != 0 {
         return Err("everybody may write it, so anybody could read the mail: chmod o-w".into());
     }
@@ -95,20 +95,20 @@ pub fn read(opened: &mut Opened) -> Result<Vec<u8>, Refusal> {
     }
     let mut data = Vec::new();
     let limited = &mut (&mut opened.file).take(MAX_BYTES + 1);
-    limited.read_to_end(&mut data).map_err(|e| format!("it cannot be read: {}", describe(&e)))?;
+    limited.read_to_end(&mut data).map_err(unreadable)?;
     if data.len() as u64 > MAX_BYTES {
         return Err(too_large());
     }
     Ok(data)
 }
 
-/// Returns the text of an error of the operating system, with a hint where permission is missing.
-pub fn describe(error: &io::Error) -> String {
+/// The refusal of what the operating system does not let this process read.
+pub fn unreadable(error: io::Error) -> Refusal {
     let why = printable(error.to_string());
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
-            format!("{why}: the user as whom mail is delivered must be able to read it")
+            format!("it cannot be read: {why}: the user as whom mail is delivered must be able to read it")
         }
-        _ => why,
+        _ => format!("it cannot be read: {why}"),
     }
 }

@@ -341,11 +341,11 @@ impl Filter {
     }
 }
 
-fn count(counter: &mut usize, most: usize, what: &str) -> Result<(), Refusal> {
+fn count(counter: &mut usize, max: usize, what: &str) -> Result<(), Refusal> {
     *counter += 1;
-    if *counter > most {
+    if *counter > max {
         return Err(format!(
-            "it has more than {most} {what}: export it anew with `gpg --export-options export-minimal`"
+            "it has more than {max} {what}: export it anew with `gpg --export-options export-minimal`"
         ));
     }
     Ok(())

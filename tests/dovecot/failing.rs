@@ -181,12 +181,12 @@ fn a_wrong_setting_defers_every_message() {
         (
             "on_error",
             "bounce",
-            "sieve_perot_encrypt_on_error = bounce: not understood; write `tempfail` or `keep`",
+            "sieve_perot_encrypt_on_error = bounce: not understood: write `tempfail` or `keep`",
         ),
         (
             "certs",
             "certs/x",
-            "sieve_perot_encrypt_certs = certs/x: not understood; write paths that begin with",
+            "sieve_perot_encrypt_certs = certs/x: not understood: write paths that begin with",
         ),
         ("cert", "rubbish", "sieve_perot_encrypt_cert of me@domain.com: "),
     ] {

@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* memory.rs preloads this library: a function that the plugin calls has
-   errors here, which valgrind must find. */
+/* Preloaded by memory.rs: a fault in a function that the plugin calls, for
+   valgrind to notice. */
 
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+static volatile char behind;
+
 int getrusage(__rusage_who_t who, struct rusage *usage)
 {
-	/* These bytes are never freed, and the byte after them is read. */
-	volatile char *bytes = malloc(13);
-	int ret = (int)syscall(SYS_getrusage, who, usage);
+	/* Reads the byte behind what it has allocated, which is then lost. */
+	volatile size_t size = 13;
+	const char *bytes = calloc(size, 1);
 
-	(void)bytes[13];
-	return ret;
+	behind = bytes[size];
+	return (int)syscall(SYS_getrusage, who, usage);
 }

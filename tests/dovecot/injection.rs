@@ -155,7 +155,7 @@ fn text_of_others_shapes_neither_logs_nor_answers() {
             plain(),
             Err(format!("(no certificate; {EVIL_SHOWN}.asc: its armor has no END")),
         ),
-        ("secret@t.org", certs, plain(), Ok(format!("/{EVIL_SHOWN}.asc holds a secret key"))),
+        ("secret@t.org", certs, plain(), Ok(format!("/{EVIL_SHOWN}.asc: it holds a secret key"))),
         ("userid@t.org", certs, plain(), Ok(with_user_id.fingerprint().to_hex())),
         ("%s%n@t.org", certs, plain(), Err("no certificate for %s%n@t.org. ".into())),
         ("path@t.org", &format!("certs={PATH}"), plain(), Err(format!("Searched: {PATH_SHOWN} (not there)"))),
