@@ -100,7 +100,6 @@ const NO_MESSAGES: &[&str] = &[
     "invalid to operand",
     "(the owner)",
     // These are names that Dovecot requires, and the default of a setting.
-    "perot settings",
     "(encrypted message)",
     "expunge the message as it was",
     "~/pgp-certs /etc/dovecot/pgp-certs",
