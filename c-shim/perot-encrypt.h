@@ -85,6 +85,10 @@ struct perot_settings {
 	struct perot_bytes cert;
 	struct perot_bytes on_error;
 	struct perot_bytes hide_subject;
+	/* Of the mail plugin: what is done with deliveries, and where saved
+	   mail is encrypted */
+	struct perot_bytes deliveries;
+	struct perot_bytes saved;
 	/* If non-NULL: why the settings cannot be had at all, and what
 	   helps */
 	struct perot_bytes unavailable;
@@ -105,10 +109,13 @@ enum perot_place {
 	PEROT_PLACE_MAILBOX,
 };
 
-/* How a script asks */
+/* How it is asked for */
 enum perot_form {
 	PEROT_FORM_ACTION = 0,
 	PEROT_FORM_TEST,
+	/* By no script: the mail server is about to store the message. The
+	   settings say what is done about it. */
+	PEROT_FORM_STORE,
 };
 
 /* What keeps the host from going on */
