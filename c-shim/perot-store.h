@@ -2,12 +2,13 @@
 #ifndef PEROT_STORE_H
 #define PEROT_STORE_H
 
-/* What the files of the mail plugin share. Nothing of Pigeonhole is needed. */
+/* What the files of the mail plugin share. No header of Pigeonhole is
+   included: the plugin works where Sieve is not loaded. */
 
 #include "perot-dovecot.h"
 
 /*
- * Users (perot-store-plugin.c)
+ * Plugin (perot-store-plugin.c)
  */
 
 /* Ciphertext as a mail that can be copied: the one message of a mailbox of
@@ -18,68 +19,80 @@ struct perot_store_mail {
 	struct mail *mail;
 };
 
-/* What became of the last message of a delivery. It may be stored in several
-   mailboxes, and is encrypted once. */
+/* What became of the last message that was copied. A delivery may put it into
+   several mailboxes, and it is encrypted once. */
 struct perot_store_last {
-	/* Which message it is: a script can make another one of it. */
-	const struct mail *source;
-	unsigned int source_box;
-	uoff_t source_size;
-
 	/* NULL: there is none. */
 	struct perot_result *result;
 	struct perot_store_mail ciphertext;
+
+	/* Which message it was */
+	const struct mail *source;
+	unsigned int source_box;
+	uoff_t source_size;
 };
 
 struct perot_store_user {
 	union mail_user_module_context module_ctx;
 	struct mail_user *user;
 	/* The settings; NULL where nothing is encrypted: in other processes,
-	   and for users that Dovecot makes up for itself */
+	   and for users that Dovecot makes up */
 	struct perot_instance *instance;
-	/* To whom ciphertext belongs while it is a mail; made when first
-	   needed */
+	/* The user of ciphertext while it is a mail; made when first needed */
 	struct mail_user *raw_user;
 	struct perot_store_last last;
 };
 
-struct perot_store_user *perot_store_user(struct mail_user *user);
+/* A mailbox in which mail is stored encrypted */
+struct perot_store_mailbox {
+	union mailbox_module_context module_ctx;
+	struct perot_store_user *suser;
+	enum perot_place place;
+	/* Something has been encrypted on its way into this mailbox. */
+	bool encrypted;
+};
+
+struct perot_store_mailbox *perot_store_mailbox(struct mailbox *box);
 
 /*
  * Encryption (perot-store-encrypt.c)
  */
 
-/* Asks the core what is to become of a message, with `input` to read it. */
-struct perot_result *
-perot_store_encrypt(struct perot_store_user *suser, enum perot_place place,
-		    bool draft, struct istream *input);
-/* The same for a mail */
-struct perot_result *
-perot_store_encrypt_mail(struct perot_store_user *suser, enum perot_place place,
-			 bool draft, struct mail *mail);
+/* A message on its way into a mailbox */
+struct perot_store_request {
+	struct perot_request request;
+	struct mailbox *box;
+	struct event *event;
+};
 
-/* Makes a mail of the ciphertext of a result, in the place of `source`. If that
-   cannot be done, the result is a failure from then on. */
-void perot_store_mail_open(struct perot_store_user *suser,
-			   struct perot_result *result, struct mail *source,
-			   struct perot_store_mail *mail_r);
-void perot_store_mail_close(struct perot_store_mail *mail);
-
-/* Ends a copy that has not begun, as the report of a failure says. Returns
-   -1. */
-int perot_store_refuse_copy(struct mail_save_context *ctx, enum mail_error error,
-			    const struct perot_report *report);
-/* Copies the mail of the ciphertext instead of `source`. */
-int perot_store_copy(struct mail_save_context *ctx, struct mail *ciphertext,
-		     struct mail *source, const struct mailbox_vfuncs *super);
+void perot_store_request_init(struct perot_store_request *request_r,
+			      const struct mail_save_context *ctx);
+/* Asks the core what is to become of it, with `input` to read it. */
+struct perot_result *
+perot_store_encrypt(const struct perot_store_request *request,
+		    const struct perot_input *input);
+/* Logs the line of the result, and returns as perot_store_check(). */
+int perot_store_finish(struct perot_store_request *request,
+		       struct perot_result *result);
+/* Returns -1 if the message is not to be stored: then the error of the mailbox
+   says why. */
+int perot_store_check(struct mailbox *box, const struct perot_report *report);
 
 /*
- * Deliveries (perot-store-delivery.c)
+ * Copies (perot-store-copy.c)
  */
 
-void perot_store_delivery_mailbox(struct perot_store_user *suser,
-				  struct mailbox *box);
-void perot_store_delivery_mail(struct mail *mail);
-void perot_store_delivery_forget(struct perot_store_user *suser);
+int perot_store_copy(struct mail_save_context *ctx, struct mail *mail);
+void perot_store_forget(struct perot_store_user *suser);
+
+/*
+ * Saves (perot-store-save.c)
+ */
+
+int perot_store_save_begin(struct mail_save_context *ctx,
+			   struct istream *input);
+int perot_store_save_continue(struct mail_save_context *ctx);
+int perot_store_save_finish(struct mail_save_context *ctx);
+void perot_store_save_cancel(struct mail_save_context *ctx);
 
 #endif
