@@ -74,10 +74,14 @@ bench: deps
 	$(CARGO) run --locked --release --features plugin --example bench
 
 try: deps
-	@$(CARGO) build --locked --quiet --features $(TEST_FEATURES)
+	@echo "Compiling: the first time some minutes, ten on a slow machine; then it takes seconds."
+	$(CARGO) build --locked --features $(TEST_FEATURES) --example try
 	@$(CARGO) run --locked --quiet --features $(TEST_FEATURES) --example try -- $(MAIL)
 
+# When make began.
+BEGAN := $(shell date +%s)
 test: test-deps lint test-library test-dovecot
+	@took=$$(($$(date +%s) - $(BEGAN))); echo "make test took $$((took / 60)) min $$((took % 60)) s"
 
 # Tests with the messages of other projects, where these are beside this one.
 CORPUS = $(if $(wildcard ../shared/corpus),--include-ignored)
@@ -128,7 +132,8 @@ fuzz: rust
 	TIME="$(TIME)" TARGETS="$(TARGETS)" CARGO="$(CARGO)" fuzz/run
 
 lint: rust
-	$(CARGO) fmt --check
+	@tests/links
+	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --all-targets --features $(TEST_FEATURES) -- -D warnings
 

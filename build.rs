@@ -29,20 +29,20 @@ mod plugin {
     /// Everything that goes wrong here ends the build with one sentence.
     type Result<T> = std::result::Result<T, String>;
 
-    const SHIM: [&str; 9] = [
+    const SHIM: [&str; 10] = [
         "sieve-perot-encrypt-plugin.c",
-        "sieve-perot-encrypt-settings.c",
+        SETTINGS,
         "ext-encrypt.c",
         "cmd-encrypt.c",
         "tst-encrypted.c",
-        "perot-encrypt-message.c",
-        "perot-encrypt-saved.c",
-        "perot-encrypt-failure.c",
-        "perot-encrypt-replace.c",
+        "perot-dovecot.c",
+        "perot-message.c",
+        "perot-outcome.c",
+        "perot-existing.c",
+        "perot-saved.c",
     ];
-    /// Knows the settings: part of the plugin and of the settings module of Dovecot 2.4.
-    const SETTINGS: &str = "c-shim/sieve-perot-encrypt-set.c";
-    const SETTINGS_MODULE: &str = "c-shim/sieve-perot-encrypt-settings-module.c";
+    /// Part of the plugin, which reads the settings, and the whole of the settings module of Dovecot 2.4.
+    const SETTINGS: &str = "sieve-perot-encrypt-settings.c";
 
     pub fn build(out: &Path) {
         for watched in ["c-shim", "dovecot-headers"] {
@@ -60,9 +60,6 @@ mod plugin {
 
         let mut shim = compiler(&include, host.era);
         shim.files(SHIM.map(|name| Path::new("c-shim").join(name)));
-        if host.era == 24 {
-            shim.file(SETTINGS);
-        }
         // Not `rustc-link-lib`: the tests of the library must link without Dovecot.
         shim.cargo_metadata(false).out_dir(out).try_compile("perot_shim").map_err(|e| e.to_string())?;
         println!("cargo::rustc-link-arg-cdylib={}", out.join("libperot_shim.a").display());
@@ -150,9 +147,11 @@ mod plugin {
     /// The module by which `doveconf` of Dovecot 2.4 knows the settings, put beside the plugin.
     fn settings_module(include: &Path, out: &Path) -> Result<()> {
         let name = "libsieve_perot_encrypt_settings.so";
-        let mut command = compiler(include, 24).get_compiler().to_command();
+        let mut compiler = compiler(include, 24);
+        compiler.define("PEROT_SETTINGS_MODULE", None);
+        let mut command = compiler.get_compiler().to_command();
         command.args(["-shared", "-fvisibility=default", "-Wl,-z,relro,-z,now", "-o"]).arg(out.join(name));
-        command.args([SETTINGS, SETTINGS_MODULE]);
+        command.arg(Path::new("c-shim").join(SETTINGS));
         let status = command.status().map_err(|e| e.to_string())?;
         if !status.success() {
             return Err("the settings module does not compile".into());

@@ -4,9 +4,6 @@
 //! `cargo bench` prints the ratio in the end: 1.00 is the limit. Of a small message, most of the time goes to the one
 //! public-key operation, which the limit does not have.
 
-#[path = "../tests/support/mod.rs"]
-mod support;
-
 use std::hint::black_box;
 use std::io::{Cursor, Write};
 use std::mem::ManuallyDrop;
@@ -22,7 +19,7 @@ use ossl::{OsslContext, OsslSecret};
 
 use perot_encrypt::certs::Owner;
 use perot_encrypt::encrypt::{encrypt, Job};
-use support::{armored, key_for, settings, version6};
+use perot_testing::{armored, key_for, settings, version6};
 
 const ME: &str = "me@example.org";
 const SIZES: [(&str, usize); 4] =

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include "perot-shim.h"
-#include "master-service.h"
 
 /* Encrypt command
  *
@@ -92,31 +91,24 @@ const struct sieve_operation_def perot_opr_encrypt = {
  * Validation
  */
 
-/* What a finding means depends on who asks. Whoever uploads a script is told, and the script is not
-   accepted. When Dovecot compiles a stored script again during a delivery, an error would make it
-   deliver in clear: there the command says it when it runs. sievec is run by administrators, often
-   as another user and with another home: certificates that are not found are a warning there. */
-enum cmd_encrypt_author {
-	AUTHOR_UPLOADS,
-	AUTHOR_COMPILES,
-	AUTHOR_IS_AWAY,
-};
-
-static enum cmd_encrypt_author
-cmd_encrypt_author(struct sieve_validator *valdtr)
+/* The program that compiles is known by its name: Pigeonhole tells nothing else
+   by which sievec would differ from sieve-test and sieve-filter. Those compile
+   in order to run the script, and the command has its say then. */
+static enum perot_author cmd_encrypt_author(struct sieve_validator *valdtr)
 {
 	enum sieve_compile_flags flags = sieve_validator_compile_flags(valdtr);
 
 	if ((flags & (SIEVE_COMPILE_FLAG_UPLOADED |
 		      SIEVE_COMPILE_FLAG_ACTIVATED)) != 0)
-		return AUTHOR_UPLOADS;
+		return PEROT_AUTHOR_UPLOADS;
 	if (strcmp(master_service_get_name(master_service), "sievec") == 0)
-		return AUTHOR_COMPILES;
-	return AUTHOR_IS_AWAY;
+		return PEROT_AUTHOR_COMPILES;
+	return PEROT_AUTHOR_AWAY;
 }
 
-/* Warns of what stores or sends the message before it is encrypted: of the nearest such action, and
-   not of what stands before an earlier `encrypt`, which has been looked at already. */
+/* Warns of the nearest action in front of the command that stores or sends the
+   message as it is. What stands in front of an earlier `encrypt` has been
+   looked at already. */
 static void
 cmd_encrypt_warn_of_earlier_action(struct sieve_validator *valdtr,
 				   struct sieve_command *cmd)
@@ -144,25 +136,13 @@ cmd_encrypt_warn_of_earlier_action(struct sieve_validator *valdtr,
 	}
 }
 
-static void cmd_encrypt_explain(void *context, struct perot_bytes text)
-{
-	const char **explanation = context;
-
-	*explanation = perot_str(text);
-}
-
 static bool
 cmd_encrypt_check_recipient(struct sieve_validator *valdtr,
 			    struct sieve_command *cmd,
 			    struct sieve_ast_argument *arg,
-			    enum cmd_encrypt_author author)
+			    enum perot_author author)
 {
 	struct sieve_instance *svinst = sieve_validator_svinst(valdtr);
-	const char *explanation = "";
-	const struct perot_finding_sink sink = {
-		.context = &explanation,
-		.explain = cmd_encrypt_explain,
-	};
 	const struct perot_owner owner = {
 		.user = perot_bytes(svinst->username),
 		.home = perot_bytes(sieve_environment_get_homedir(svinst)),
@@ -172,31 +152,29 @@ cmd_encrypt_check_recipient(struct sieve_validator *valdtr,
 		.data = str_data(text),
 		.size = str_len(text),
 	};
+	const struct perot_report *report;
+	struct perot_result *result;
 	struct perot_log log;
-	enum perot_finding finding;
+	bool accepted = TRUE;
 
-	if (author == AUTHOR_IS_AWAY || !sieve_argument_is_string_literal(arg))
+	/* The value of a variable is not known before the script runs. */
+	if (!sieve_argument_is_string_literal(arg))
 		return TRUE;
 
 	perot_log_init(&log, svinst->event);
-	finding = perot_core->check(perot_ext_instance(cmd->ext), &owner,
-				    recipient, &log, &sink);
-	switch (finding) {
-	case PEROT_RECIPIENT_GOOD:
-		return TRUE;
-	case PEROT_RECIPIENT_NOT_FOUND:
-		if (author == AUTHOR_UPLOADS)
-			break;
-		/* fall through */
-	case PEROT_RECIPIENT_WARNING:
+	result = perot_core->check(perot_ext_instance(cmd->ext), &owner,
+				   recipient, author, &log);
+	report = perot_core->report(result);
+	if (report->has_line && report->level == PEROT_LEVEL_ERROR) {
+		sieve_argument_validate_error(valdtr, arg, "encrypt: %s",
+					      perot_str(report->line));
+		accepted = FALSE;
+	} else if (report->has_line) {
 		sieve_argument_validate_warning(valdtr, arg, "encrypt: %s",
-						explanation);
-		return TRUE;
-	case PEROT_RECIPIENT_WRONG:
-		break;
+						perot_str(report->line));
 	}
-	sieve_argument_validate_error(valdtr, arg, "encrypt: %s", explanation);
-	return FALSE;
+	perot_core->free(result);
+	return accepted;
 }
 
 static bool
@@ -204,10 +182,10 @@ cmd_encrypt_validate(struct sieve_validator *valdtr, struct sieve_command *cmd)
 {
 	struct sieve_ast_argument *arg = cmd->first_positional;
 	struct sieve_ast_argument *item;
-	enum cmd_encrypt_author author = cmd_encrypt_author(valdtr);
+	enum perot_author author = cmd_encrypt_author(valdtr);
 	bool success = TRUE;
 
-	if (author != AUTHOR_IS_AWAY)
+	if (author != PEROT_AUTHOR_AWAY)
 		cmd_encrypt_warn_of_earlier_action(valdtr, cmd);
 	if (arg == NULL)
 		return TRUE;
@@ -221,13 +199,13 @@ cmd_encrypt_validate(struct sieve_validator *valdtr, struct sieve_command *cmd)
 			"a string or a list of strings: the recipients");
 		return FALSE;
 	}
-	if (author != AUTHOR_IS_AWAY &&
+	if (author != PEROT_AUTHOR_AWAY &&
 	    sieve_ast_argument_type(arg) == SAAT_STRING_LIST &&
-	    sieve_ast_strlist_count(arg) > PEROT_MOST_RECIPIENTS) {
+	    sieve_ast_strlist_count(arg) > PEROT_MAX_RECIPIENTS) {
 		sieve_argument_validate_error(valdtr, arg,
 			"the encrypt command takes up to %u recipients, "
-			"and these are %u: leave some out", PEROT_MOST_RECIPIENTS,
-			sieve_ast_strlist_count(arg));
+			"and these are %u: leave some out",
+			PEROT_MAX_RECIPIENTS, sieve_ast_strlist_count(arg));
 		return FALSE;
 	}
 	if (!sieve_validator_argument_activate(valdtr, cmd, arg, FALSE))
@@ -257,8 +235,9 @@ cmd_encrypt_generate(const struct sieve_codegen_env *cgenv,
 	sieve_binary_emit_byte(cgenv->sblock,
 		(uint8_t)(cmd->ast_node->type == SAT_TEST ? 1 : 0));
 
-	/* An empty block of optional operands when there is no argument at all: the placeholder below
-	   begins with the same byte as such a block, and would be taken for one. */
+	/* Emit an empty block of optional operands when there is no argument at
+	   all: the placeholder below begins with the same byte as such a block,
+	   and would be taken for one. */
 	if (sieve_ast_argument_first(cmd->ast_node) == NULL) {
 		sieve_binary_emit_byte(cgenv->sblock, SIEVE_OPERAND_OPTIONAL);
 		sieve_binary_emit_byte(cgenv->sblock, OPT_END);
@@ -323,28 +302,51 @@ cmd_encrypt_operation_dump(const struct sieve_dumptime_env *denv,
  * Code execution
  */
 
-struct cmd_encrypt_call {
-	const struct sieve_runtime_env *renv;
-	const struct sieve_extension *ext;
-	/* Parent of what is logged and counted: its age is Dovecot's field "duration". */
-	struct event *event;
-	bool is_test, force, try, hide_subject;
-	/* The operands cannot be read, nor what to do on failure */
-	bool damaged;
-	const char *const *recipients;
-	/* Where the encrypted message is put together */
-	struct perot_temp *temp;
-	/* What became of it, and why it failed if it did */
-	enum perot_outcome outcome;
-	const char *failure_reason;
-};
-
+/* A list that says it is longer than the script is, or that is empty, must not
+   count as omitted. */
 static int
-cmd_encrypt_read_operands(struct cmd_encrypt_call *call, sieve_size_t *address)
+cmd_encrypt_read_recipients(const struct sieve_runtime_env *renv,
+			    sieve_size_t *address,
+			    struct perot_request *request)
 {
-	const struct sieve_runtime_env *renv = call->renv;
 	struct sieve_operand operand;
 	struct sieve_stringlist *list = NULL;
+	const char *const *texts;
+	struct perot_bytes *recipients;
+	int ret;
+
+	ret = sieve_operand_runtime_read(renv, address, "to", &operand);
+	if (ret <= 0 || sieve_operand_is_omitted(&operand))
+		return ret;
+	ret = sieve_opr_stringlist_read_data(renv, &operand, address, "to",
+					     &list);
+	if (ret <= 0)
+		return ret;
+	if (list == NULL) {
+		sieve_runtime_trace_error(renv, "invalid to operand");
+		return SIEVE_EXEC_BIN_CORRUPT;
+	}
+	if (sieve_stringlist_read_all(list, pool_datastack_create(),
+				      &texts) < 0) {
+		sieve_runtime_trace_error(renv, "failed to read to operand");
+		return list->exec_status;
+	}
+	if (texts[0] == NULL)
+		return SIEVE_EXEC_BIN_CORRUPT;
+
+	/* Up to one more than are allowed: then the core says so. */
+	recipients = t_new(struct perot_bytes, PEROT_MAX_RECIPIENTS + 1);
+	while (*texts != NULL &&
+	       request->recipient_count <= PEROT_MAX_RECIPIENTS)
+		recipients[request->recipient_count++] = perot_bytes(*texts++);
+	request->recipients = recipients;
+	return SIEVE_EXEC_OK;
+}
+
+static int
+cmd_encrypt_read_operands(const struct sieve_runtime_env *renv,
+			  sieve_size_t *address, struct perot_request *request)
+{
 	unsigned int is_test = 0;
 	int ret, opt_code = 0;
 
@@ -353,7 +355,8 @@ cmd_encrypt_read_operands(struct cmd_encrypt_call *call, sieve_size_t *address)
 		sieve_runtime_trace_error(renv, "invalid is_test flag");
 		return SIEVE_EXEC_BIN_CORRUPT;
 	}
-	call->is_test = (is_test > 0);
+	if (is_test > 0)
+		request->form = PEROT_FORM_TEST;
 
 	/* Optional operands */
 	while ((ret = sieve_opr_optional_read(renv, address, &opt_code)) != 0) {
@@ -361,13 +364,13 @@ cmd_encrypt_read_operands(struct cmd_encrypt_call *call, sieve_size_t *address)
 			return SIEVE_EXEC_BIN_CORRUPT;
 		switch (opt_code) {
 		case OPT_FORCE:
-			call->force = TRUE;
+			request->force = TRUE;
 			break;
 		case OPT_TRY:
-			call->try = TRUE;
+			request->try_only = TRUE;
 			break;
 		case OPT_HIDESUBJECT:
-			call->hide_subject = TRUE;
+			request->hide_subject = TRUE;
 			break;
 		default:
 			sieve_runtime_trace_error(renv,
@@ -377,255 +380,121 @@ cmd_encrypt_read_operands(struct cmd_encrypt_call *call, sieve_size_t *address)
 	}
 
 	/* Fixed operands */
-	ret = sieve_operand_runtime_read(renv, address, "to", &operand);
-	if (ret <= 0 || sieve_operand_is_omitted(&operand))
-		return ret;
-	ret = sieve_opr_stringlist_read_data(renv, &operand, address, "to",
-					     &list);
-	if (ret <= 0)
-		return ret;
-	/* A list that says it is longer than the script is, or is empty, must not count as omitted. */
-	if (list == NULL) {
-		sieve_runtime_trace_error(renv, "invalid to operand");
-		return SIEVE_EXEC_BIN_CORRUPT;
-	}
-	if (sieve_stringlist_read_all(list, pool_datastack_create(),
-				      &call->recipients) < 0) {
-		sieve_runtime_trace_error(renv, "failed to read to operand");
-		return list->exec_status;
-	}
-	return (call->recipients[0] != NULL ? SIEVE_EXEC_OK :
-		SIEVE_EXEC_BIN_CORRUPT);
+	return cmd_encrypt_read_recipients(renv, address, request);
 }
 
+/* Lines of the core go to the trace, too. */
 static void
-cmd_encrypt_trace(void *context, enum perot_level level,
-		  struct perot_bytes line)
+cmd_encrypt_log_write(void *context, enum perot_level level,
+		      struct perot_bytes line)
 {
-	const struct sieve_runtime_env *renv = context;
+	const struct sieve_runtime_env *const *renv = context;
 	struct perot_log log;
 
-	sieve_runtime_trace(renv, SIEVE_TRLVL_ACTIONS, "%s", perot_str(line));
+	sieve_runtime_trace(*renv, SIEVE_TRLVL_ACTIONS, "%s", perot_str(line));
 	if (level == PEROT_LEVEL_DEBUG)
 		return;
-	perot_log_init(&log, renv->event);
+	perot_log_init(&log, (*renv)->event);
 	log.write(log.context, level, line);
 }
 
-/* What happens to the message when it could not be encrypted */
-static bool cmd_encrypt_defers(const struct cmd_encrypt_call *call)
-{
-	if (call->damaged)
-		return TRUE;
-	return !call->is_test && !call->try &&
-		!perot_core->keep_on_error(perot_ext_instance(call->ext));
-}
-
-static const char *cmd_encrypt_consequence(const struct cmd_encrypt_call *call)
-{
-	if (!cmd_encrypt_defers(call)) {
-		return (call->is_test ? "the test is false" :
-			"the script goes on with it as it was");
-	}
-	return perot_deferred(call->renv->exec_env);
-}
-
-/* One line and one event for each message */
+/* Opens the message, unless it is clear already that it will not be read. */
 static void
-cmd_encrypt_finished(struct cmd_encrypt_call *call,
-		     const struct perot_report *report)
+cmd_encrypt_prepare(const struct sieve_runtime_env *renv,
+		    struct perot_request *request,
+		    struct perot_mail_input *input_r)
 {
-	static const char *const outcomes[] = {
-		[PEROT_ENCRYPTED] = "encrypted",
-		[PEROT_ALREADY_ENCRYPTED] = "already_encrypted",
-		[PEROT_FAILED] = "failed",
-	};
-	const char *reason = perot_str(report->reason);
-	const char *recipients = perot_str(report->recipients);
-	bool deferred = report->outcome == PEROT_FAILED &&
-		cmd_encrypt_defers(call) &&
-		perot_is_delivery(call->renv->exec_env);
-	struct event_passthrough *e;
-
-	call->outcome = report->outcome;
-
-	e = event_create_passthrough(call->event)->
-		set_name("sieve_perot_encrypt_finished")->
-		add_str("outcome", outcomes[report->outcome])->
-		add_str("reason", reason)->
-		add_str("deferred", deferred ? "yes" : "no")->
-		add_int("bytes_in", (intmax_t)report->bytes_in)->
-		add_int("bytes_out", (intmax_t)report->bytes_out)->
-		add_str("recipients", recipients);
-
-	switch (report->outcome) {
-	case PEROT_ENCRYPTED:
-		e_info(e->event(), "encrypt: message encrypted: "
-		       "%"PRIu64" -> %"PRIu64" bytes, %"PRIu64".%03u ms, to %s",
-		       report->bytes_in, report->bytes_out,
-		       report->microseconds / 1000,
-		       (unsigned int)(report->microseconds % 1000),
-		       recipients);
-		break;
-	case PEROT_ALREADY_ENCRYPTED:
-		e_info(e->event(), "encrypt: message left as it is: "
-		       "it is encrypted already");
-		break;
-	case PEROT_FAILED:
-		call->failure_reason = reason;
-		e_error(e->event(), "encrypt: message not encrypted, %s: %s",
-			cmd_encrypt_consequence(call), perot_str(report->text));
-		break;
-	}
-}
-
-/* For failures that are found on this side of the border */
-static void
-cmd_encrypt_failed(struct cmd_encrypt_call *call, const char *reason,
-		   const char *text)
-{
-	const struct perot_report report = {
-		.outcome = PEROT_FAILED,
-		.reason = perot_bytes(reason),
-		.text = perot_bytes(text),
-	};
-
-	cmd_encrypt_finished(call, &report);
-}
-
-static void
-cmd_encrypt_done(void *context, const struct perot_report *report)
-{
-	struct cmd_encrypt_call *call = context;
-	const char *error;
-
-	if (report->outcome == PEROT_ENCRYPTED &&
-	    perot_temp_substitute(call->temp, call->renv, &error) < 0)
-		cmd_encrypt_failed(call, "write_failed", error);
-	else
-		cmd_encrypt_finished(call, report);
-}
-
-static void
-cmd_encrypt_perform(struct cmd_encrypt_call *call, struct mail *mail)
-{
-	const struct sieve_runtime_env *renv = call->renv;
-	struct sieve_instance *svinst = renv->exec_env->svinst;
-	/* For mail that is stored already there is no envelope: Pigeonhole makes one up from fields of the
-	   header, which the sender has written. */
-	const struct smtp_address *rcpt =
-		(!perot_is_delivery(renv->exec_env) ? NULL :
-		 sieve_message_get_final_recipient(renv->msgctx));
-	struct perot_bytes recipients[PEROT_MOST_RECIPIENTS + 1];
-	struct perot_request request = {
-		.owner = {
-			.user = perot_bytes(svinst->username),
-			.recipient = perot_bytes(rcpt == NULL ? NULL :
-				smtp_address_encode_raw(rcpt)),
-			.home = perot_bytes(
-				sieve_environment_get_homedir(svinst)),
-		},
-		.recipients = recipients,
-		.force = call->force,
-		.hide_subject = call->hide_subject,
-	};
-	const struct perot_log log = {
-		.context = (void *)renv,
-		.write = cmd_encrypt_trace,
-	};
-	const struct perot_report_sink report = {
-		.context = call,
-		.done = cmd_encrypt_done,
-	};
-	struct perot_mail_input input;
-	struct perot_output output;
-	const char *error;
-
-	/* One more than allowed at most: then the core says so. */
-	while (call->recipients != NULL &&
-	       request.recipient_count < N_ELEMENTS(recipients) &&
-	       call->recipients[request.recipient_count] != NULL) {
-		recipients[request.recipient_count] = perot_bytes(
-			call->recipients[request.recipient_count]);
-		request.recipient_count++;
-	}
-	if (perot_input_open(mail, renv, &input, &error) < 0) {
-		cmd_encrypt_failed(call, "unreadable_message", error);
-		return;
-	}
-	if (perot_replace_begin(renv->exec_env, &error) < 0) {
-		cmd_encrypt_failed(call, "write_failed", error);
-		return;
-	}
-
-	call->temp = perot_temp_create(svinst);
-	perot_temp_output(call->temp, &output);
-	perot_core->encrypt(perot_ext_instance(call->ext), &request,
-			    &input.input, &output, &log, &report);
-	perot_temp_destroy(&call->temp);
-}
-
-static int
-cmd_encrypt_operation_run(struct cmd_encrypt_call *call)
-{
-	const struct sieve_runtime_env *renv = call->renv;
 	struct mail *mail = sieve_message_get_mail(renv->msgctx);
-	bool encrypted = FALSE;
+	const char *error;
 
 	sieve_runtime_trace(renv, SIEVE_TRLVL_ACTIONS, "encrypt %s",
-			    (call->is_test ? "test" : "action"));
+			    (request->form == PEROT_FORM_TEST ?
+			     "test" : "action"));
 	sieve_runtime_trace_descend(renv);
 
-	call->outcome = PEROT_FAILED;
-	if (sieve_interpreter_loop_get_global(renv->interp, NULL, NULL) != NULL) {
-		/* The loop holds on to parts of the message that a substitution frees. */
-		cmd_encrypt_failed(call, "bad_script",
-			"encrypt cannot stand in a foreverypart loop: "
-			"put it in front of the loop or behind it");
-	} else if ((mail_get_flags(mail) & MAIL_DRAFT) != 0) {
-		sieve_runtime_trace(renv, SIEVE_TRLVL_ACTIONS,
-			"the message is a draft: left as it is");
-		if (call->is_test)
-			sieve_interpreter_set_test_result(renv->interp, FALSE);
-		return SIEVE_EXEC_OK;
-	} else {
-		cmd_encrypt_perform(call, mail);
+	if (sieve_interpreter_loop_get_global(renv->interp, NULL,
+					      NULL) != NULL) {
+		/* foreverypart: the loop holds on to parts of the message that
+		   a substitution frees. */
+		request->obstacle = PEROT_OBSTACLE_LOOP;
+		return;
 	}
+	request->draft = (mail_get_flags(mail) & MAIL_DRAFT) != 0;
+	if (request->draft)
+		return;
+	perot_message_open(renv, request, input_r);
+	if (request->obstacle == PEROT_OBSTACLE_NONE &&
+	    perot_existing_lock(renv->exec_env, &error) < 0) {
+		request->obstacle = PEROT_OBSTACLE_STORE;
+		request->obstacle_text = perot_bytes(error);
+	}
+}
 
-	if (call->outcome != PEROT_FAILED) {
-		encrypted = TRUE;
-		perot_keep_encrypted(renv, call->ext);
-	} else if (cmd_encrypt_defers(call)) {
-		return perot_defer(renv, call->ext, call->failure_reason);
+/* Puts the encrypted message, if there is one, in the place of the current one,
+   and says what has become of it. */
+static const struct perot_report *
+cmd_encrypt_finish(const struct sieve_runtime_env *renv,
+		   struct perot_result *result, struct event *event)
+{
+	const struct perot_report *report = perot_core->report(result);
+	const char *error;
+
+	if (report->replaces &&
+	    perot_message_replace(renv, result, &error) < 0) {
+		perot_core->refuse(result, perot_bytes(error));
+		report = perot_core->report(result);
 	}
-	if (call->is_test)
-		sieve_interpreter_set_test_result(renv->interp, encrypted);
-	return SIEVE_EXEC_OK;
+	if (report->level == PEROT_LEVEL_DEBUG && report->field_count == 0) {
+		sieve_runtime_trace(renv, SIEVE_TRLVL_ACTIONS, "%s",
+				    perot_str(report->line));
+	} else {
+		perot_report_log(report, event, "encrypt");
+	}
+	return report;
 }
 
 static int
 cmd_encrypt_operation_execute(const struct sieve_runtime_env *renv,
 			      sieve_size_t *address)
 {
-	struct cmd_encrypt_call call = {
-		.renv = renv,
-		.ext = renv->oprtn->ext,
-		.event = event_create(renv->event),
-		.failure_reason = "internal",
+	const struct sieve_extension *ext = renv->oprtn->ext;
+	struct event *event = event_create(renv->event);
+	const struct perot_log log = {
+		.context = &renv,
+		.write = cmd_encrypt_log_write,
 	};
-	int ret;
+	const struct perot_report *report;
+	struct perot_request request;
+	struct perot_mail_input input;
+	struct perot_result *result;
+	int status = SIEVE_EXEC_OK;
 
-	if (cmd_encrypt_read_operands(&call, address) > 0) {
-		ret = cmd_encrypt_operation_run(&call);
+	perot_forget_cpu_time(renv->exec_env->svinst);
+	i_zero(&input);
+	perot_request_init(&request, PEROT_FORM_ACTION, renv);
+	if (cmd_encrypt_read_operands(renv, address, &request) > 0) {
+		cmd_encrypt_prepare(renv, &request, &input);
 	} else {
-		/* Not BIN_CORRUPT, though the binary is: Pigeonhole would run the script a second time,
-		   and end the process in an assertion. The version of the extension (ext-encrypt.c)
-		   makes it compile scripts anew where the operands have changed. */
-		call.damaged = TRUE;
-		cmd_encrypt_failed(&call, "internal", "the compiled script is "
-				   "damaged: remove its .svbin file");
-		ret = perot_defer(renv, call.ext, call.failure_reason);
+		/* The status is not BIN_CORRUPT, though the binary is:
+		   Pigeonhole would run the script a second time, and end the
+		   process in an assertion. The version of the extension
+		   (ext-encrypt.c) makes it compile scripts anew where the
+		   operands have changed. */
+		request.obstacle = PEROT_OBSTACLE_SCRIPT;
 	}
-	event_unref(&call.event);
-	return ret;
+
+	result = perot_core->encrypt(perot_ext_instance(ext), &request,
+				     &input.input, &log);
+	report = cmd_encrypt_finish(renv, result, event);
+	if (report->encrypted)
+		perot_keep_encrypted(renv, ext);
+	if (report->defer) {
+		status = perot_defer(renv, ext, perot_str(report->answer));
+	} else if (request.form == PEROT_FORM_TEST) {
+		sieve_interpreter_set_test_result(renv->interp,
+						  report->encrypted);
+	}
+	perot_core->free(result);
+	event_unref(&event);
+	return status;
 }

@@ -44,36 +44,8 @@ const struct sieve_extension_def perot_extension = {
  * Context
  */
 
-static void
-perot_log_write(void *context, enum perot_level level, struct perot_bytes line)
-{
-	struct event *event = context;
-	const char *text = perot_str(line);
-
-	switch (level) {
-	case PEROT_LEVEL_ERROR:
-		e_error(event, "encrypt: %s", text);
-		break;
-	case PEROT_LEVEL_WARNING:
-		e_warning(event, "encrypt: %s", text);
-		break;
-	case PEROT_LEVEL_INFO:
-		e_info(event, "encrypt: %s", text);
-		break;
-	case PEROT_LEVEL_DEBUG:
-		e_debug(event, "encrypt: %s", text);
-		break;
-	}
-}
-
-void perot_log_init(struct perot_log *log_r, struct event *event)
-{
-	log_r->context = event;
-	log_r->write = perot_log_write;
-}
-
-/* Never fails: Pigeonhole answers a failure here with delivery in clear. Wrong settings make every
-   `encrypt` fail instead. */
+/* Never fails: Pigeonhole answers a failure here with delivery in clear. Wrong
+   settings make every `encrypt` fail instead. */
 static perot_load_t
 ext_encrypt_load(const struct sieve_extension *ext, void **context)
 {
@@ -83,7 +55,6 @@ ext_encrypt_load(const struct sieve_extension *ext, void **context)
 
 	if (*context != NULL)
 		ext_encrypt_unload(ext);
-	perot_forget_cpu_time(ext->svinst);
 
 	pool = pool_alloconly_create("perot settings", 1024);
 	perot_settings_read(ext->svinst, pool, &set);
@@ -96,7 +67,7 @@ ext_encrypt_load(const struct sieve_extension *ext, void **context)
 
 static void ext_encrypt_unload(const struct sieve_extension *ext)
 {
-	perot_replace_end();
+	perot_existing_unlock();
 	perot_core->close(ext->context);
 }
 

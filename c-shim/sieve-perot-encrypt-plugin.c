@@ -5,10 +5,8 @@
 /*
  * Sieve plugin interface
  *
- * The exported functions are in Rust (src/plugin.rs), and call these.
+ * Rust exports the functions that Pigeonhole looks for, and calls these.
  */
-
-const struct perot_core *perot_core;
 
 int perot_shim_load(struct sieve_instance *svinst, void **context,
 		    const struct perot_core *core);
@@ -21,8 +19,9 @@ int perot_shim_load(struct sieve_instance *svinst, void **context,
 
 	perot_core = core;
 	if (perot_register(svinst, &perot_extension, &ext) < 0) {
-		/* There is a second extension of this name, or no memory. A script that requires it
-		   does not compile; nothing else can be done from here. */
+		/* Another extension has this name, or memory is exhausted. A
+		   script that requires the extension does not compile: nothing
+		   else can be done from here. */
 		e_error(svinst->event, "%s: the extension cannot be registered",
 			PEROT_EXTENSION_NAME);
 		return -1;

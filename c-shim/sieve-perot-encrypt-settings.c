@@ -3,16 +3,141 @@
 #include "perot-shim.h"
 
 /*
- * Reading the settings, in both eras
+ * Settings
  *
- * What they mean is the core's business: here they are text.
+ * The core knows what they mean: here they are text. The only values that are
+ * looked into are those that Dovecot has changed on their way.
  */
 
 #if PEROT_SETTINGS_FROM_MODULE
 
-#include "sieve-perot-encrypt-set.h"
+/*
+ * Definition
+ *
+ * Dovecot 2.4 wants to know each setting. This file is compiled twice: for the
+ * plugin, which reads the settings, and with PEROT_SETTINGS_MODULE for the
+ * module in <moduledir>/settings, by which doveconf knows that they exist.
+ */
 
-/* Dovecot 2.4 gives defaults instead of NULL, and doveconf shows them. */
+struct perot_encrypt_settings {
+	pool_t pool;
+
+	const char *certs;
+	const char *cert;
+	const char *on_error;
+	const char *hide_subject;
+
+	/* A setting of imapsieve, too: Dovecot gives it to all who define it
+	   (as the setting base_dir of many of its services). */
+	bool expunge_discarded;
+};
+
+#undef DEF
+#define DEF(name) \
+	SETTING_DEFINE_STRUCT_STR("sieve_perot_encrypt_"#name, name, \
+				  struct perot_encrypt_settings)
+
+static const struct setting_define perot_encrypt_setting_defines[] = {
+	DEF(certs),
+	DEF(cert),
+	DEF(on_error),
+	DEF(hide_subject),
+
+	SETTING_DEFINE_STRUCT_BOOL("imapsieve_expunge_discarded",
+				   expunge_discarded,
+				   struct perot_encrypt_settings),
+
+	SETTING_DEFINE_LIST_END,
+};
+
+/* Values are strings even where few are right: a value that doveconf refused
+   would keep Dovecot from starting, and one that the plugin refuses keeps the
+   mail in the queue. */
+static const struct perot_encrypt_settings perot_encrypt_default_settings = {
+	.certs = "~/pgp-certs /etc/dovecot/pgp-certs",
+	.cert = "",
+	.on_error = "tempfail",
+	.hide_subject = "no",
+
+	.expunge_discarded = FALSE,
+};
+
+extern const struct setting_parser_info perot_encrypt_setting_parser_info;
+
+const struct setting_parser_info perot_encrypt_setting_parser_info = {
+	.name = "sieve_perot_encrypt",
+
+	.defines = perot_encrypt_setting_defines,
+	.defaults = &perot_encrypt_default_settings,
+
+	.struct_size = sizeof(struct perot_encrypt_settings),
+	.pool_offset1 = 1 + offsetof(struct perot_encrypt_settings, pool),
+};
+
+#endif
+
+#ifdef PEROT_SETTINGS_MODULE
+
+/*
+ * Module
+ *
+ * The name of its file, without lib and .so, is in front of its symbols.
+ */
+
+extern const char *sieve_perot_encrypt_settings_version;
+extern const struct setting_parser_info *
+	sieve_perot_encrypt_settings_set_infos[];
+
+const char *sieve_perot_encrypt_settings_version = DOVECOT_ABI_VERSION;
+
+const struct setting_parser_info *sieve_perot_encrypt_settings_set_infos[] = {
+	&perot_encrypt_setting_parser_info,
+	NULL
+};
+
+#else
+
+/*
+ * Reading
+ */
+
+static const struct perot_words perot_words = {
+	.setting_prefix = PEROT_BYTES("sieve_perot_encrypt_"),
+	.temp_dir = PEROT_BYTES("mail_temp_dir"),
+	.cpu_limit = PEROT_BYTES("sieve_max_cpu_time"),
+};
+
+static struct perot_bytes perot_setting(pool_t pool, const char *value)
+{
+	return perot_bytes(p_strdup(pool, value));
+}
+
+/* The certificate, which comes from a userdb field:
+
+   - Dovecot 2.3 makes `yes` of a field that is empty.
+
+   - If it comes out of the auth cache (auth_cache_size), control characters are
+     still escaped as by str_tabescape(): 2.3.19 and 2.4.1 forget to undo that
+     in auth_request_userdb_import(). Neither armor nor base64 has the byte that
+     begins an escape. */
+static struct perot_bytes perot_setting_cert(pool_t pool, const char *value)
+{
+	if (value == NULL || strcmp(value, "yes") == 0)
+		return perot_bytes(NULL);
+	return perot_setting(pool, t_str_tabunescape(value));
+}
+
+#if PEROT_SETTINGS_FROM_MODULE
+
+static int
+perot_settings_get(struct sieve_instance *svinst,
+		   const struct perot_encrypt_settings **set_r,
+		   const char **error_r)
+{
+	return settings_get(svinst->event, &perot_encrypt_setting_parser_info,
+			    0, set_r, error_r);
+}
+
 void perot_settings_read(struct sieve_instance *svinst, pool_t pool,
 			 struct perot_settings *set_r)
 {
@@ -20,37 +145,63 @@ void perot_settings_read(struct sieve_instance *svinst, pool_t pool,
 	const char *error;
 
 	i_zero(set_r);
-	if (settings_get(svinst->event, &perot_encrypt_setting_parser_info, 0,
-			 &set, &error) < 0) {
-		set_r->unavailable = perot_bytes(p_strdup(pool, error));
+	set_r->words = &perot_words;
+	if (perot_settings_get(svinst, &set, &error) < 0) {
+		set_r->unavailable = perot_bytes(p_strdup_printf(pool,
+			"the settings cannot be read: %s. "
+			"Is libsieve_perot_encrypt_settings.so in Dovecot's "
+			"folder of settings modules (make install)?", error));
 		return;
 	}
-	set_r->certs = perot_bytes(p_strdup(pool, set->certs));
-	set_r->cert = perot_bytes(p_strdup(pool, set->cert));
-	set_r->on_error = perot_bytes(p_strdup(pool, set->on_error));
-	set_r->hide_subject = perot_bytes(p_strdup(pool, set->hide_subject));
+	set_r->certs = perot_setting(pool, set->certs);
+	set_r->cert = perot_setting_cert(pool, set->cert);
+	set_r->on_error = perot_setting(pool, set->on_error);
+	set_r->hide_subject = perot_setting(pool, set->hide_subject);
 	settings_free(set);
+}
+
+bool perot_imapsieve_expunges(struct sieve_instance *svinst)
+{
+	const struct perot_encrypt_settings *set;
+	const char *error;
+	bool expunges;
+
+	if (perot_settings_get(svinst, &set, &error) < 0)
+		return FALSE;
+	expunges = set->expunge_discarded;
+	settings_free(set);
+	return expunges;
 }
 
 #else
 
-static struct perot_bytes
-perot_setting(struct sieve_instance *svinst, pool_t pool, const char *key)
-{
-	return perot_bytes(p_strdup(pool, sieve_setting_get(svinst, key)));
-}
-
 void perot_settings_read(struct sieve_instance *svinst, pool_t pool,
 			 struct perot_settings *set_r)
 {
+	const char *certs, *cert, *on_error, *hide_subject;
+
+	certs = sieve_setting_get(svinst, "sieve_perot_encrypt_certs");
+	cert = sieve_setting_get(svinst, "sieve_perot_encrypt_cert");
+	on_error = sieve_setting_get(svinst, "sieve_perot_encrypt_on_error");
+	hide_subject = sieve_setting_get(svinst,
+					 "sieve_perot_encrypt_hide_subject");
+
 	i_zero(set_r);
-	set_r->certs = perot_setting(svinst, pool,
-				     "sieve_perot_encrypt_certs");
-	set_r->cert = perot_setting(svinst, pool, "sieve_perot_encrypt_cert");
-	set_r->on_error = perot_setting(svinst, pool,
-					"sieve_perot_encrypt_on_error");
-	set_r->hide_subject = perot_setting(svinst, pool,
-					    "sieve_perot_encrypt_hide_subject");
+	set_r->words = &perot_words;
+	set_r->certs = perot_setting(pool, certs);
+	set_r->cert = perot_setting_cert(pool, cert);
+	set_r->on_error = perot_setting(pool, on_error);
+	set_r->hide_subject = perot_setting(pool, hide_subject);
 }
 
+/* imapsieve takes nothing but `yes` for a yes. */
+bool perot_imapsieve_expunges(struct sieve_instance *svinst)
+{
+	const char *value =
+		sieve_setting_get(svinst, "imapsieve_expunge_discarded");
+
+	return value != NULL && strcasecmp(value, "yes") == 0;
+}
+
+#endif
 #endif

@@ -73,25 +73,30 @@ static int
 tst_encrypted_operation_execute(const struct sieve_runtime_env *renv,
 				sieve_size_t *address ATTR_UNUSED)
 {
-	struct mail *mail = sieve_message_get_mail(renv->msgctx);
+	const struct sieve_extension *ext = renv->oprtn->ext;
+	const struct perot_report *report;
+	struct perot_request request;
+	struct perot_result *result;
 	struct perot_mail_input input;
-	struct perot_log log;
-	const char *error = "it cannot be looked at";
-	int ret = -1;
+	int status = SIEVE_EXEC_OK;
 
-	perot_log_init(&log, renv->event);
-	if (perot_input_open(mail, renv, &input, &error) == 0)
-		ret = perot_core->is_encrypted(&input.input, &log);
-	if (ret < 0) {
-		e_error(renv->event, "encrypted: "
-			"the message cannot be read, %s: %s",
-			perot_deferred(renv->exec_env), error);
-		return perot_defer(renv, renv->oprtn->ext,
-				   "unreadable_message");
+	i_zero(&input);
+	perot_request_init(&request, PEROT_FORM_TEST, renv);
+	perot_message_open(renv, &request, &input);
+	result = perot_core->inspect(perot_ext_instance(ext), &request,
+				     &input.input);
+	report = perot_core->report(result);
+
+	perot_report_log(report, renv->event, "encrypted");
+	if (report->defer) {
+		status = perot_defer(renv, ext, perot_str(report->answer));
+	} else {
+		sieve_runtime_trace(renv, SIEVE_TRLVL_TESTS, "encrypted test: "
+				    "all of the message is encrypted: %s",
+				    (report->encrypted ? "yes" : "no"));
+		sieve_interpreter_set_test_result(renv->interp,
+						  report->encrypted);
 	}
-	sieve_runtime_trace(renv, SIEVE_TRLVL_TESTS, "encrypted test: "
-			    "all of the message is encrypted: %s",
-			    (ret > 0 ? "yes" : "no"));
-	sieve_interpreter_set_test_result(renv->interp, ret > 0);
-	return SIEVE_EXEC_OK;
+	perot_core->free(result);
+	return status;
 }

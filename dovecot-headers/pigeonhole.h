@@ -1,27 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#ifndef PEROT_PIGEONHOLE_H
-#define PEROT_PIGEONHOLE_H
+#ifndef PEROT_PIGEONHOLE_HEADERS_H
+#define PEROT_PIGEONHOLE_HEADERS_H
 
-/* All that the shim takes from Dovecot and Pigeonhole, in the order in which they want it. */
+/* All that the shim takes from Dovecot and Pigeonhole, in the order in which
+   they want it */
 
-#include "lib.h"
-#include "array.h"
-#include "buffer.h"
-#include "file-lock.h"
-#include "ioloop.h"
-#include "str.h"
-#include "str-sanitize.h"
-#include "istream.h"
-#include "safe-mkstemp.h"
-#include "smtp-address.h"
-#include "write-full.h"
-#include "mail-storage.h"
-#include "mail-storage-private.h"
-#include "mail-user.h"
-#include "mail-index-private.h"
-#include "mail-index-view-private.h"
+#include "dovecot.h"
 #include "mail-deliver.h"
-#include "raw-storage.h"
 
 #include "pigeonhole-config.h"
 #include "sieve-common.h"
@@ -43,13 +28,7 @@
 #include "sieve-stringlist.h"
 #include "sieve-validator.h"
 
-#ifndef PEROT_DOVECOT_ERA
-#  error "PEROT_DOVECOT_ERA is not set: build with cargo (build.rs asks the headers) or with make"
-#elif PEROT_DOVECOT_ERA != 23 && PEROT_DOVECOT_ERA != 24
-#  error "These headers are neither of Dovecot 2.3 (Pigeonhole 0.5) nor of 2.4: this version of perot-encrypt does not know them"
-#endif
-
-/* What the shim relies on, and the compiler can check. */
+/* What the shim relies on, and the compiler can check */
 _Static_assert(SIEVE_EXEC_OK == 1 && SIEVE_EXEC_TEMP_FAILURE < 0,
 	       "a status above 0 is success, one below 0 a failure");
 _Static_assert(sizeof(((struct mail_deliver_context *)NULL)->tempfail_error) ==

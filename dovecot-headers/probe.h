@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Preprocessed by build.rs, never compiled: what comes out tells the versions of the headers that
-   are installed. Versions are not guessed from anything else. */
+/* build.rs preprocesses this file, and nothing compiles it: the result tells
+   the versions of the headers that are installed. They are guessed from nothing
+   else. */
 #include "config.h"
 #include "pigeonhole-config.h"
 

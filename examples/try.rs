@@ -1,12 +1,9 @@
 //! `make try`: mail on its way through a private Dovecot, shown from outside.
 
-#[path = "../tests/support/mod.rs"]
-mod support;
-
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use support::dovecot::{run, Config, Dovecot};
+use perot_testing::dovecot::{run, Config, Dovecot};
 
 const USER: &str = "me@domain.com";
 const SCRIPT: &str = "require \"vnd.perot.encrypt\";\nencrypt \"me@domain.com\";\n";
@@ -97,7 +94,7 @@ fn messages(gnupg: &Path) -> Vec<(String, Vec<u8>)> {
         + "Content-Type: multipart/encrypted; protocol=\"application/pgp-encrypted\"; boundary=\"part\"\r\n\r\n\
            --part\r\nContent-Type: application/pgp-encrypted\r\n\r\nVersion: 1\r\n\r\n\
            --part\r\nContent-Type: application/octet-stream\r\n\r\n"
-        + &String::from_utf8_lossy(&support::with_crlf(&armored))
+        + &String::from_utf8_lossy(&perot_testing::with_crlf(&armored))
         + "\r\n--part--\r\n";
     vec![
         ("A plain message".into(), plain.into_bytes()),

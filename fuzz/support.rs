@@ -1,10 +1,7 @@
 //! What the targets share. What they claim is in tests/support/oracle.rs.
 
-#[path = "../tests/support/mod.rs"]
-pub mod support;
-
 use peak_alloc::PeakAlloc;
-use support::oracle::stretched;
+use perot_testing::oracle::stretched;
 
 #[global_allocator]
 static HEAP: PeakAlloc = PeakAlloc;

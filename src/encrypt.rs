@@ -1,17 +1,20 @@
-//! The whole of it: from settings, recipients and a message to the encrypted message.
+//! The whole of it, to be read from top to bottom: from settings, recipients and a message to the encrypted message.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::time::SystemTime;
 
-use crate::certs::keys::RecipientKeys;
-use crate::certs::{Finder, Owner};
+use crate::certs::choose::RecipientKeys;
+use crate::certs::finder::{Finder, Owner};
+use crate::envelope::{Envelope, Seal};
 use crate::error::{Error, Reason, Result};
 use crate::log::{Level, Log};
-use crate::message::assemble::{self, unwritable};
 use crate::message::inspect::{inspect, Inspection};
-use crate::message::{protect, Source};
-use crate::openpgp;
-use crate::recipient::{Recipient, MOST_RECIPIENTS};
+use crate::message::missing_fields::missing_fields;
+use crate::message::original::Original;
+use crate::message::{hide_subject, wrap};
+use crate::openpgp::encryptor::random_hex;
+use crate::openpgp::pgp_mime::PgpMime;
+use crate::recipient::{Recipient, MAX_RECIPIENTS};
 use crate::settings::Settings;
 
 /// What is to be done with one message.
@@ -47,35 +50,55 @@ pub enum Outcome {
     AlreadyEncrypted,
 }
 
-/// Encrypts the message in `source` into `out`.
+/// Encrypts `message` into `out`, and gives `out` back.
 ///
 /// # Errors
 ///
-/// Anything that keeps it from being encrypted. What has been written by then is of no use.
-pub fn encrypt(
+/// Anything that keeps the message from being encrypted. What has been written by then is lost.
+pub fn encrypt<W: Write + Send>(
     job: &Job<'_>,
-    source: &mut dyn Source,
-    out: &mut (dyn Write + Send + Sync),
+    message: &mut dyn Original,
+    out: W,
     log: &dyn Log,
-) -> Result<Outcome> {
-    let inspection = inspect(source)?;
+) -> Result<(Outcome, W)> {
+    let inspection = inspect(message)?;
     if inspection.encrypted && !job.force {
         log.log(Level::Debug, "the message is encrypted already");
-        return Ok(Outcome::AlreadyEncrypted);
+        return Ok((Outcome::AlreadyEncrypted, out));
     }
-    let recipients = find_keys(job, log)?;
+    let recipients = find_recipients(job, log)?;
     let hide_subject = hides_subject(job, &inspection, log);
-    let mut out = Counter { inner: out, bytes: 0 };
-    let bytes_in = write_encrypted(source, &inspection, &recipients, hide_subject, &mut out)?;
-    let recipients = recipients.into_iter().map(|r| r.fingerprint).collect();
-    Ok(Outcome::Encrypted { recipients, bytes_in, bytes_out: out.bytes })
+    let fingerprints = recipients.iter().map(|r| r.fingerprint.clone()).collect();
+    let envelope = PgpMime::new(recipients)?;
+    let out = Counter { inner: out, bytes: 0 };
+    let (bytes_in, out) = write(message, &inspection, &envelope, hide_subject, out)?;
+    Ok((Outcome::Encrypted { recipients: fingerprints, bytes_in, bytes_out: out.bytes }, out.inner))
+}
+
+/// Writes the encrypted message. Returns the size of the original in bytes, and `out`.
+fn write<W: Write + Send>(
+    message: &mut dyn Original,
+    inspection: &Inspection,
+    envelope: &impl Envelope,
+    hide_subject: bool,
+    mut out: W,
+) -> Result<(u64, W)> {
+    let missing_fields = missing_fields(message, inspection)?;
+    wrap::write_header(message, envelope, hide_subject, &mut out)?;
+    let mut payload = envelope.open(out)?;
+    let bytes_in = if hide_subject {
+        hide_subject::write_payload(message, &missing_fields, &random_hex()?, &mut payload)?
+    } else {
+        wrap::write_payload(message, &missing_fields, &mut payload)?
+    };
+    Ok((bytes_in, payload.finish()?))
 }
 
 /// The keys of all recipients, each certificate once. One that has none fails the whole.
-fn find_keys(job: &Job<'_>, log: &dyn Log) -> Result<Vec<RecipientKeys>> {
+fn find_recipients(job: &Job<'_>, log: &dyn Log) -> Result<Vec<RecipientKeys>> {
     let finder = Finder { settings: job.settings, owner: job.owner, now: job.now, log };
-    if job.recipients.len() > MOST_RECIPIENTS {
-        let text = format!("{} recipients: {MOST_RECIPIENTS} is the most", job.recipients.len());
+    if job.recipients.len() > MAX_RECIPIENTS {
+        let text = format!("{} recipients: {MAX_RECIPIENTS} is the most", job.recipients.len());
         return Err(Error::new(Reason::BadRecipient, text));
     }
     let mut keys: Vec<RecipientKeys> = Vec::new();
@@ -109,43 +132,20 @@ fn hides_subject(job: &Job<'_>, inspection: &Inspection, log: &dyn Log) -> bool 
     asked && !inspection.must_be_outermost
 }
 
-/// Writes the encrypted message; the size of the original in bytes.
-fn write_encrypted(
-    source: &mut dyn Source,
-    inspection: &Inspection,
-    recipients: &[RecipientKeys],
-    hide_subject: bool,
-    out: &mut Counter<'_>,
-) -> Result<u64> {
-    let boundary = openpgp::random_boundary()?;
-    let missing_fields = assemble::missing_fields(source, inspection)?;
-    assemble::write_header(source, out, recipients, &boundary, hide_subject)?;
-    out.write_all(assemble::body_start(&boundary).as_bytes()).map_err(|e| unwritable(&e))?;
-    let bytes_in = openpgp::write_message(recipients, out, |payload| {
-        if hide_subject {
-            protect::write_payload(source, &missing_fields, &openpgp::random_boundary()?, payload)
-        } else {
-            assemble::write_payload(source, &missing_fields, payload)
-        }
-    })?;
-    out.write_all(assemble::body_end(&boundary).as_bytes()).map_err(|e| unwritable(&e))?;
-    Ok(bytes_in)
-}
-
 /// Counts what is written.
-struct Counter<'a> {
-    inner: &'a mut (dyn Write + Send + Sync),
+struct Counter<W> {
+    inner: W,
     bytes: u64,
 }
 
-impl Write for Counter<'_> {
-    fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
+impl<W: Write> Write for Counter<W> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         let written = self.inner.write(data)?;
         self.bytes += written as u64;
         Ok(written)
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
+    fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
     }
 }

@@ -1,6 +1,9 @@
 //! Why a message was not encrypted, and what to do about it.
 
-use std::fmt;
+use std::borrow::Cow;
+use std::{fmt, io};
+
+use crate::log::printable;
 
 /// What kind of thing went wrong.
 ///
@@ -10,6 +13,8 @@ use std::fmt;
 pub enum Reason {
     /// A setting has a value that is not understood.
     BadSetting,
+    /// The command stands in a script where it cannot be carried out.
+    BadScript,
     /// A recipient is neither an address, a fingerprint nor a certificate.
     BadRecipient,
     /// No source has a certificate for a recipient.
@@ -35,6 +40,7 @@ impl Reason {
     pub fn token(self) -> &'static str {
         match self {
             Self::BadSetting => "bad_setting",
+            Self::BadScript => "bad_script",
             Self::BadRecipient => "bad_recipient",
             Self::NoCertificate => "no_certificate",
             Self::UnusableCertificate => "unusable_certificate",
@@ -48,31 +54,227 @@ impl Reason {
     }
 }
 
-/// A failure to encrypt: its kind, and a sentence for the log that says what happened and what
-/// helps. Every one of them is temporary in the sense of RFC 5321, section 4.2.1: nothing was
-/// stored, and the same message may succeed once the cause is removed.
+/// The settings that errors speak of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// The certificate sources.
+    Certs,
+    /// The owner's certificate itself.
+    Cert,
+    /// What happens on failure.
+    OnError,
+    /// Whether subjects are hidden.
+    HideSubject,
+}
+
+impl Setting {
+    /// Its name, behind the prefix that a front end has.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Certs => "certs",
+            Self::Cert => "cert",
+            Self::OnError => "on_error",
+            Self::HideSubject => "hide_subject",
+        }
+    }
+}
+
+/// What an error is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// What happened says it all.
+    None,
+    /// A setting, and its value, printable.
+    Value(Setting, String),
+    /// A setting of one user, whose name is printable.
+    SettingOf(Setting, String),
+    /// A recipient that stands in a script or on a command line.
+    Recipient,
+    /// A certificate that stands there itself.
+    Literal,
+    /// A certificate source, printable.
+    Source(String),
+    /// Where certificates were found, printable.
+    Found(String),
+    /// The certificates of a setting.
+    FoundIn(Setting),
+}
+
+impl Place {
+    /// The place alone, without a word around it, if it is one where certificates are found.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Source(name) | Self::Found(name) => name,
+            Self::None
+            | Self::Value(..)
+            | Self::SettingOf(..)
+            | Self::Recipient
+            | Self::Literal
+            | Self::FoundIn(_) => "",
+        }
+    }
+}
+
+/// What helps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// What happened says it.
+    None,
+    /// The same in all front ends. It continues the sentence, or is one of its own if it begins with a capital letter.
+    Text(Cow<'static, str>),
+    /// Room for ciphertext that is too large for memory.
+    TemporaryRoom,
+    /// More CPU time, or smaller messages.
+    CpuTime,
+    /// A certificate in one of the sources, or other sources.
+    PutCertificate,
+    /// Certificate sources: there are none.
+    NameSources,
+    /// A recipient that is not to be guessed.
+    NameRecipient,
+}
+
+impl From<&'static str> for Remedy {
+    fn from(text: &'static str) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+/// What a front end calls the things that errors speak of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Words {
+    /// What stands in front of the name of a setting.
+    pub setting_prefix: Cow<'static, str>,
+    /// What stands between the name of a setting and its value.
+    pub assigns: Cow<'static, str>,
+    /// Where recipients stand: behind `a recipient`.
+    pub of_recipients: Cow<'static, str>,
+    /// A certificate that stands among them.
+    pub literal: Cow<'static, str>,
+    /// Where ciphertext waits: behind `Is there room`.
+    pub temporary_room: Cow<'static, str>,
+    /// What limits CPU time.
+    pub cpu_limit: Cow<'static, str>,
+}
+
+/// The words of nobody, for tests of the library.
+impl Default for Words {
+    fn default() -> Self {
+        Self {
+            setting_prefix: "".into(),
+            assigns: " = ".into(),
+            of_recipients: "".into(),
+            literal: "the certificate given".into(),
+            temporary_room: "for temporary files".into(),
+            cpu_limit: "the limit of CPU time".into(),
+        }
+    }
+}
+
+impl Words {
+    /// What the front end calls a setting.
+    pub fn setting(&self, setting: Setting) -> String {
+        format!("{}{}", self.setting_prefix, setting.name())
+    }
+
+    /// The beginning of a sentence about a place, up to what happened there.
+    pub fn place(&self, place: &Place) -> String {
+        match place {
+            Place::None => String::new(),
+            Place::Value(setting, value) => format!("{}{}{value}: ", self.setting(*setting), self.assigns),
+            Place::SettingOf(setting, user) => format!("{} of {user}: ", self.setting(*setting)),
+            Place::Recipient => format!("a recipient{} ", self.of_recipients),
+            Place::Literal => format!("{} cannot be used: ", self.literal),
+            Place::Source(name) => format!("certificate source {name}: "),
+            Place::Found(name) => format!("{name}: "),
+            Place::FoundIn(setting) => format!("{}: ", self.setting(*setting)),
+        }
+    }
+
+    fn remedy(&self, remedy: &Remedy) -> Cow<'static, str> {
+        match remedy {
+            Remedy::None => "".into(),
+            Remedy::Text(text) => text.clone(),
+            Remedy::TemporaryRoom => format!("Is there room {}?", self.temporary_room).into(),
+            Remedy::CpuTime => format!(
+                "raise {}, or lower the largest size of a message in the mail server that hands it over",
+                self.cpu_limit
+            )
+            .into(),
+            Remedy::PutCertificate => {
+                format!("Put one there, or correct {}", self.setting(Setting::Certs)).into()
+            }
+            Remedy::NameSources => {
+                format!("{} is empty: name a source there", self.setting(Setting::Certs)).into()
+            }
+            Remedy::NameRecipient => {
+                format!("Name the recipient{}, or set {}", self.of_recipients, self.setting(Setting::Cert))
+                    .into()
+            }
+        }
+    }
+}
+
+/// A failure to encrypt: its kind, what it is about, what happened, and what helps. Every one of them is temporary in
+/// the sense of RFC 5321, section 4.2.1: nothing was stored, and the same message may succeed once the cause is removed.
 #[derive(Clone, Debug)]
-pub struct Error {
+pub struct Error(Box<Inner>);
+
+#[derive(Clone, Debug)]
+struct Inner {
     reason: Reason,
-    text: String,
+    place: Place,
+    what: String,
+    remedy: Remedy,
 }
 
 impl Error {
-    /// An error of the given kind. `text` goes to the log: untrusted parts of it must have gone
-    /// through [`crate::printable::printable`], and it must hold no part of a message.
-    pub fn new(reason: Reason, text: impl Into<String>) -> Self {
-        Self { reason, text: text.into() }
+    /// An error of the given kind. `what` goes to the log: untrusted parts of it must have gone through [`printable`], and
+    /// it must hold no part of a message.
+    pub fn new(reason: Reason, what: impl Into<String>) -> Self {
+        Self(Box::new(Inner { reason, place: Place::None, what: what.into(), remedy: Remedy::None }))
+    }
+
+    /// The same error, about `place`.
+    #[must_use]
+    pub fn about(mut self, place: Place) -> Self {
+        self.0.place = place;
+        self
+    }
+
+    /// The same error, with what helps.
+    #[must_use]
+    pub fn helps(mut self, remedy: impl Into<Remedy>) -> Self {
+        self.0.remedy = remedy.into();
+        self
+    }
+
+    /// A panic that was contained, with its place in the source.
+    pub fn panicked(place: &str) -> Self {
+        Self::new(Reason::Internal, format!("a fault in perot-encrypt ({place})")).helps("please report it")
     }
 
     /// What kind of failure this is.
     pub fn reason(&self) -> Reason {
-        self.reason
+        self.0.reason
+    }
+
+    /// The sentence for the log, in the words of a front end.
+    pub fn in_words(&self, words: &Words) -> String {
+        let Inner { place, what, remedy, .. } = &*self.0;
+        let remedy = words.remedy(remedy);
+        let joint = match remedy.chars().next() {
+            None => "",
+            Some(first) if first.is_uppercase() => ". ",
+            Some(_) => ": ",
+        };
+        format!("{}{what}{joint}{remedy}", words.place(place))
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(&self.in_words(&Words::default()))
     }
 }
 
@@ -80,3 +282,69 @@ impl std::error::Error for Error {}
 
 /// The result of everything that can keep a message from being encrypted.
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// A message that cannot be read.
+#[derive(Debug)]
+pub enum Unreadable {
+    /// The mail server cannot give it to us.
+    Failed(io::Error),
+    /// The message, or this part of it, is larger than so many bytes, which is the most.
+    TooLarge(&'static str, u64),
+    /// Most of the CPU time that a script may take is gone.
+    TooSlow,
+}
+
+impl From<Unreadable> for Error {
+    fn from(why: Unreadable) -> Self {
+        match why {
+            Unreadable::Failed(why) => {
+                let text = format!("the message cannot be read: {}", printable(why.to_string()));
+                Self::new(Reason::UnreadableMessage, text)
+            }
+            Unreadable::TooLarge(what, max) => {
+                let text = format!("{what} is larger than {} MiB, which is the most", max >> 20);
+                Self::new(Reason::MessageTooLarge, text)
+            }
+            Unreadable::TooSlow => {
+                let text = "the message takes more CPU time than a script may take";
+                Self::new(Reason::MessageTooLarge, text).helps(Remedy::CpuTime)
+            }
+        }
+    }
+}
+
+/// An encrypted message that cannot be written.
+#[derive(Debug)]
+pub struct Unwritable(pub io::Error);
+
+impl From<Unwritable> for Error {
+    fn from(Unwritable(why): Unwritable) -> Self {
+        let text = format!("the encrypted message cannot be written: {}", printable(why.to_string()));
+        Self::new(Reason::WriteFailed, text).helps(Remedy::TemporaryRoom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_front_end_has_its_own_words() {
+        let tool = Words { setting_prefix: "--".into(), assigns: " ".into(), ..Words::default() };
+        let plugin = Words {
+            setting_prefix: "sieve_perot_encrypt_".into(),
+            of_recipients: " in the script".into(),
+            ..Words::default()
+        };
+        let wrong = Error::new(Reason::BadSetting, "not understood")
+            .about(Place::Value(Setting::Certs, "keys".into()))
+            .helps("write paths");
+        assert_eq!(wrong.in_words(&tool), "--certs keys: not understood: write paths");
+        assert_eq!(wrong.in_words(&plugin), "sieve_perot_encrypt_certs = keys: not understood: write paths");
+        let none = Error::new(Reason::NoCertificate, "no certificate for a@b").helps(Remedy::PutCertificate);
+        assert_eq!(none.in_words(&tool), "no certificate for a@b. Put one there, or correct --certs");
+        let recipient = Error::new(Reason::BadRecipient, "is not one").about(Place::Recipient);
+        assert_eq!(recipient.in_words(&plugin), "a recipient in the script is not one");
+        assert_eq!(recipient.to_string(), "a recipient is not one");
+    }
+}

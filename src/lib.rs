@@ -1,21 +1,21 @@
 //! Encrypts mail with OpenPGP on its way into the mailbox.
 //!
 //! This is the core of the Sieve extension `vnd.perot.encrypt` for Dovecot. The way of a message is
-//! in [`encrypt::encrypt`]; what Dovecot sees of it is in [`ffi`] and in the C shim.
+//! in [`encrypt::encrypt`]; what follows from its outcome in [`verdict`]; what Dovecot sees of it in [`ffi`] and in the
+//! C shim.
 
-pub mod armor;
 pub mod certs;
-pub mod check;
+pub mod deadline;
 pub mod encrypt;
+pub mod envelope;
 pub mod error;
 pub mod ffi;
+pub mod guard;
 pub mod log;
 pub mod message;
 pub mod openpgp;
-pub mod packet;
-#[cfg(feature = "plugin")]
-pub mod plugin;
-pub mod printable;
 pub mod recipient;
-pub mod seipd;
 pub mod settings;
+pub mod sink;
+pub mod spool;
+pub mod verdict;

@@ -1,11 +1,10 @@
 //! What stands in the argument of `encrypt`.
 
-use crate::error::{Error, Reason, Result};
-use crate::ffi::contract::PEROT_MOST_RECIPIENTS;
-use crate::printable::printable;
+use crate::error::{Error, Place, Reason, Result};
+use crate::log::printable;
 
-/// Most recipients that one `encrypt` may have.
-pub const MOST_RECIPIENTS: usize = PEROT_MOST_RECIPIENTS as usize;
+/// Most recipients that one `encrypt` may have: a session key for each is in front of every message.
+pub const MAX_RECIPIENTS: usize = 32;
 
 /// Longest address, in bytes: 64 for the local part, `@`, 255 for the domain (RFC 5321, section 4.5.3.1).
 const LONGEST_ADDRESS: usize = 320;
@@ -45,13 +44,13 @@ impl Recipient {
     }
 }
 
-/// `text` for the log.
-impl std::fmt::Display for Recipient {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Recipient {
+    /// Its name for the log; a certificate that is the recipient itself is called `literal`.
+    pub fn name(&self, literal: &str) -> String {
         match self {
-            Self::Address(address) => f.write_str(&printable(address)),
-            Self::Fingerprint(hex) => f.write_str(hex),
-            Self::Literal(_) => f.write_str("the certificate in the script"),
+            Self::Address(address) => printable(address),
+            Self::Fingerprint(hex) => hex.clone(),
+            Self::Literal(_) => literal.to_owned(),
         }
     }
 }
@@ -77,15 +76,14 @@ fn is_address(text: &str) -> bool {
 // Neither quotes the text: at run time it can come from a variable, and so from a message.
 
 fn not_a_recipient() -> Error {
-    let text = "a recipient in the script is not one: write an e-mail address (me@domain.com), a fingerprint of 40 or \
-        64 hex digits, or an armored certificate (-----BEGIN PGP PUBLIC KEY BLOCK-----)";
-    Error::new(Reason::BadRecipient, text)
+    let remedy = "write an e-mail address (me@domain.com), a fingerprint of 40 or 64 hex digits, or an armored certificate \
+        (-----BEGIN PGP PUBLIC KEY BLOCK-----)";
+    Error::new(Reason::BadRecipient, "is not one").about(Place::Recipient).helps(remedy)
 }
 
 fn short_fingerprint() -> Error {
-    let text = "a recipient in the script is a key ID, and anybody can make a key with the same one: write the whole \
-        fingerprint";
-    Error::new(Reason::BadRecipient, text)
+    let text = "is a key ID, and anybody can make a key with the same one";
+    Error::new(Reason::BadRecipient, text).about(Place::Recipient).helps("write the whole fingerprint")
 }
 
 #[cfg(test)]

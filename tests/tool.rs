@@ -1,7 +1,5 @@
 //! The command-line tool, as a program.
 
-mod support;
-
 #[path = "../src/bin/perot-encrypt-man.rs"]
 mod man;
 
@@ -17,8 +15,8 @@ use sequoia_openpgp::serialize::SerializeInto;
 use sequoia_openpgp::{Cert, Profile};
 use serde_json::Value;
 
-use support::pages::blocks;
-use support::{
+use perot_testing::pages::blocks;
+use perot_testing::{
     armored, armored_secret, builder, decrypt, expired, find, key_for, revoked, signing_only, version6,
 };
 
@@ -530,7 +528,7 @@ fn the_page_shows_what_the_tool_does() {
     shell(&blocks(PAGE, "Monitoring")[0]);
     shell(&blocks("README.md", "On the command line")[0]);
 
-    let page = support::pages::read(PAGE);
+    let page = perot_testing::pages::read(PAGE);
     let report = setting.json(&[]);
     let certificate = report["certificates"][0].as_object().unwrap();
     let key = certificate["keys"][0].as_object().unwrap();

@@ -9,7 +9,7 @@ use sequoia_openpgp::Cert;
 use crate::measure::{interleaved, rounds, Way};
 use crate::page::{milliseconds, ratio, Page};
 use crate::setup::{message, Servers, ENCRYPT_OWNER, SMALL};
-use crate::support::{armored, key_for};
+use perot_testing::{armored, key_for};
 
 /// How many certificate files the folder of a user has.
 const COUNTS: [usize; 4] = [1, 10, 100, 10_000];

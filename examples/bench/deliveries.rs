@@ -10,8 +10,8 @@ use crate::page::{milliseconds, ratio, Page};
 use crate::setup::{
     message, numbered, Servers, CONNECTIONS, ENCRYPT, ENCRYPT_ONE, GPGIT, KEEP, RSA, SIZES, SMALL, THREE,
 };
-use crate::support::dovecot::{run, Config, Dovecot, Format, Lmtp};
-use crate::support::{armored, key_for, with_crlf};
+use perot_testing::dovecot::{run, Config, Dovecot, Format, Lmtp};
+use perot_testing::{armored, key_for, with_crlf};
 
 /// The name of a size, and the times with `keep`, `encrypt` and gpgit.
 pub type Bar = (&'static str, [f64; 3]);

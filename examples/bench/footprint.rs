@@ -8,8 +8,8 @@ use std::process::Command;
 use crate::measure::{interleaved, median, rounds, Way};
 use crate::page::{mebibytes, milliseconds, Page};
 use crate::setup::{message, Servers, ENCRYPT, GPGIT, KEEP, SIZES, SMALL};
-use crate::support::dovecot::{modules_dir, plugin_file, run, Dovecot};
-use crate::support::pages::project;
+use perot_testing::dovecot::{modules_dir, plugin_file, run, Dovecot};
+use perot_testing::pages::project;
 
 /// Peaks by size of the message.
 pub fn memory(servers: &Servers, page: &mut Page) {

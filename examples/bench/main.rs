@@ -16,15 +16,12 @@ mod measure;
 mod page;
 mod plot;
 mod setup;
-#[path = "../../tests/support/mod.rs"]
-mod support;
-
 use std::fs;
 use std::path::Path;
 
 use page::Page;
+use perot_testing::pages::project;
 use setup::Servers;
-use support::pages::project;
 
 fn main() {
     if Path::new("/dev/shm").is_dir() {

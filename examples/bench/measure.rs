@@ -5,8 +5,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::setup::{self, KEEP, SMALL};
-use crate::support::dovecot::{peak_memory, run, Dovecot, Lmtp};
-use crate::support::find;
+use perot_testing::dovecot::{peak_memory, run, Dovecot, Lmtp};
+use perot_testing::find;
 
 /// How often a message of this size is delivered.
 pub fn rounds(size: usize) -> usize {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::process::Command;
 
-use crate::support::dovecot::run;
+use perot_testing::dovecot::run;
 
 /// The page as it grows.
 #[derive(Default)]

@@ -11,8 +11,8 @@ use sequoia_openpgp::parse::Parse;
 use sequoia_openpgp::{Cert, Message, Packet, PacketPile};
 
 use crate::measure::{deliver, empty};
-use crate::support::dovecot::{run, Config, Dovecot, Lmtp};
-use crate::support::{armored, builder, ciphertext, find, key_for, keyring};
+use perot_testing::dovecot::{run, Config, Dovecot, Lmtp};
+use perot_testing::{armored, builder, ciphertext, find, key_for, keyring};
 
 /// The users, named by what their script does.
 pub const KEEP: &str = "keep@bench.test";

@@ -4,7 +4,7 @@ use libfuzzer_sys as _; // the counters of the coverage are in it
 use std::fs;
 use std::path::Path;
 
-use perot_encrypt_fuzz::support::*;
+use perot_testing::*;
 use sequoia_openpgp::serialize::SerializeInto;
 use sequoia_openpgp::Cert;
 

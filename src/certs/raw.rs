@@ -19,24 +19,24 @@ use openpgp::{Cert, KeyHandle};
 use std::io::Read;
 use std::sync::Arc;
 
-use crate::armor::checksum;
-use crate::packet::{packets, tag};
-use crate::printable::printable;
+use crate::log::printable;
+use crate::openpgp::armor::checksum;
+use crate::openpgp::packet::{packets, tag};
 
 /// Largest certificate, in bytes. The largest in use, with tens of thousands of signatures of
 /// others, are a few hundred kilobytes.
-pub const MOST_BYTES: usize = 1 << 20;
+pub const MAX_BYTES: usize = 1 << 20;
 /// Most certificates in one file: each takes some hundred bytes of memory, however small it is.
-const MOST_CERTIFICATES: usize = 50_000;
+const MAX_CERTIFICATES: usize = 50_000;
 /// Most User IDs, subkeys and own signatures of one certificate. A signature takes up to 0.1 ms to
 /// check, and some milliseconds with the largest keys, so this bounds the time that a made-up certificate can take.
-const MOST_USER_IDS: usize = 256;
-const MOST_SUBKEYS: usize = 128;
-const MOST_SIGNATURES: usize = 256;
+const MAX_USER_IDS: usize = 256;
+const MAX_SUBKEYS: usize = 128;
+const MAX_SIGNATURES: usize = 256;
 /// 17 bits are usual.
-const MOST_RSA_EXPONENT_BITS: usize = 32;
+const MAX_RSA_EXPONENT_BITS: usize = 32;
 /// The largest that there is (FIPS 186-4, section 4.2).
-const MOST_DSA_BITS: usize = 3072;
+const MAX_DSA_BITS: usize = 3072;
 
 const BEGIN: &[u8] = b"-----BEGIN PGP ";
 const END: &[u8] = b"-----END PGP ";
@@ -67,7 +67,7 @@ pub struct Summary {
 ///
 /// # Errors
 ///
-/// The data is neither, a block is damaged, or a certificate is larger than [`MOST_BYTES`].
+/// The data is neither, a block is damaged, or a certificate is larger than [`MAX_BYTES`].
 pub fn read(data: &[u8]) -> Result<Vec<RawCert>, Refusal> {
     let is_armored = || memchr::memmem::find(data, BEGIN).is_some();
     let certs = match data {
@@ -142,15 +142,15 @@ fn split(data: &[u8]) -> Result<Vec<RawCert>, Refusal> {
     for packet in packets(data) {
         let (tag, bytes) = packet.map_err(|_| "it is damaged: its packets do not fit together")?;
         if matches!(tag, tag::PUBLIC_KEY | tag::SECRET_KEY) {
-            if certs.len() == MOST_CERTIFICATES {
-                return Err(format!("it holds more than {MOST_CERTIFICATES} certificates"));
+            if certs.len() == MAX_CERTIFICATES {
+                return Err(format!("it holds more than {MAX_CERTIFICATES} certificates"));
             }
             certs.push(Vec::new());
         }
         let cert = certs.last_mut().ok_or("it does not begin with a primary key")?;
         cert.extend_from_slice(bytes);
-        if cert.len() > MOST_BYTES {
-            return Err(format!("a certificate in it is larger than {} KiB", MOST_BYTES >> 10));
+        if cert.len() > MAX_BYTES {
+            return Err(format!("a certificate in it is larger than {} KiB", MAX_BYTES >> 10));
         }
     }
     Ok(certs.into_iter().map(RawCert::new).collect())
@@ -165,7 +165,7 @@ fn summarise(cert: &[u8]) -> Result<Summary, Refusal> {
             tag::PUBLIC_KEY | tag::SECRET_KEY => {
                 fingerprint = Some(primary_key(bytes)?.fingerprint().to_hex())
             }
-            tag::USER_ID if addresses.len() < MOST_USER_IDS => {
+            tag::USER_ID if addresses.len() < MAX_USER_IDS => {
                 if let Ok(Packet::UserID(user_id)) = Packet::from_bytes(bytes) {
                     addresses.extend(address_of(&user_id));
                 }
@@ -265,11 +265,11 @@ impl Filter {
                 self.keep(Component::Primary, key.into());
             }
             tag::USER_ID => {
-                count(&mut self.user_ids, MOST_USER_IDS, "User IDs")?;
+                count(&mut self.user_ids, MAX_USER_IDS, "User IDs")?;
                 self.keep_if_understood(Component::UserId, bytes);
             }
             tag::PUBLIC_SUBKEY | tag::SECRET_SUBKEY => {
-                count(&mut self.subkeys, MOST_SUBKEYS, "subkeys")?;
+                count(&mut self.subkeys, MAX_SUBKEYS, "subkeys")?;
                 self.keep_if_understood(Component::Subkey, bytes);
             }
             tag::SIGNATURE => return self.signature(bytes),
@@ -325,7 +325,7 @@ impl Filter {
             issuers.is_empty() || self.primary.as_ref().is_some_and(|p| issuers.iter().any(|i| i.aliases(p)));
         if belongs && own {
             // Not cut, but refused: the signature behind the last could be the revocation.
-            count(&mut self.signatures, MOST_SIGNATURES, "signatures of its own")?;
+            count(&mut self.signatures, MAX_SIGNATURES, "signatures of its own")?;
             self.kept.push(signature.into());
         }
         Ok(())
@@ -358,8 +358,8 @@ fn primary_key(bytes: &[u8]) -> Result<Key<key::PublicParts, key::PrimaryRole>, 
 /// takes, it is some hundred times as long.
 fn is_quick(key: &mpi::PublicKey) -> bool {
     match key {
-        mpi::PublicKey::RSA { e, .. } => e.bits() <= MOST_RSA_EXPONENT_BITS,
-        mpi::PublicKey::DSA { p, .. } => p.bits() <= MOST_DSA_BITS,
+        mpi::PublicKey::RSA { e, .. } => e.bits() <= MAX_RSA_EXPONENT_BITS,
+        mpi::PublicKey::DSA { p, .. } => p.bits() <= MAX_DSA_BITS,
         _ => true,
     }
 }

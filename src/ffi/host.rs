@@ -1,15 +1,20 @@
 //! What the host hands in, as Rust's traits see it.
+//!
+//! The promises behind each `unsafe` are in SAFETY.md, by number.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 
 use super::contract::{
-    perot_bytes, perot_input, perot_level, perot_log, perot_output, PEROT_LEVEL_DEBUG, PEROT_LEVEL_ERROR,
-    PEROT_LEVEL_INFO, PEROT_LEVEL_WARNING, PEROT_READ_TOO_SLOW,
+    perot_bytes, perot_input, perot_level, perot_log, PEROT_LEVEL_DEBUG, PEROT_LEVEL_ERROR, PEROT_LEVEL_INFO,
+    PEROT_LEVEL_WARNING,
 };
 use crate::log::{Level, Log};
-use crate::message::Source;
+use crate::message::original::Original;
 
 impl perot_bytes {
+    /// There is no such thing.
+    pub const NONE: Self = Self { data: std::ptr::null(), size: 0 };
+
     /// Lends `bytes` to the host.
     pub fn lend(bytes: &[u8]) -> Self {
         Self { data: bytes.as_ptr(), size: bytes.len() }
@@ -19,12 +24,12 @@ impl perot_bytes {
     ///
     /// # Safety
     ///
-    /// The bytes are valid for `'a`, as the contract says for the duration of a call.
-    pub unsafe fn get<'a>(self) -> Option<&'a [u8]> {
+    /// Promise 1, and nobody uses the result after the call in which the host lends the bytes.
+    pub unsafe fn get(&self) -> Option<&[u8]> {
         if self.data.is_null() {
             return None;
         }
-        // SAFETY: not null, and valid by the contract.
+        // SAFETY: not NULL; promise 1.
         Some(unsafe { std::slice::from_raw_parts(self.data, self.size) })
     }
 
@@ -33,50 +38,70 @@ impl perot_bytes {
     /// # Safety
     ///
     /// As [`Self::get`].
-    pub unsafe fn text<'a>(self) -> Option<&'a str> {
+    pub unsafe fn text(&self) -> Option<&str> {
         // SAFETY: as promised by the caller.
         unsafe { self.get() }.and_then(|bytes| std::str::from_utf8(bytes).ok())
     }
 }
 
-/// The host's log.
-pub struct HostLog<'a>(pub &'a perot_log);
+/// The contract's word for a level.
+pub fn level(level: Level) -> perot_level {
+    match level {
+        Level::Debug => PEROT_LEVEL_DEBUG,
+        Level::Info => PEROT_LEVEL_INFO,
+        Level::Warning => PEROT_LEVEL_WARNING,
+        Level::Error => PEROT_LEVEL_ERROR,
+    }
+}
+
+/// The host's log, or nowhere if the host has none.
+pub struct HostLog<'a>(Option<&'a perot_log>);
+
+impl<'a> HostLog<'a> {
+    /// # Safety
+    ///
+    /// Promise 2: the log's function may be called with its context for as long as `'a`.
+    pub unsafe fn new(log: Option<&'a perot_log>) -> Self {
+        Self(log)
+    }
+}
 
 impl Log for HostLog<'_> {
-    fn log(&self, level: Level, line: &str) {
-        let level: perot_level = match level {
-            Level::Debug => PEROT_LEVEL_DEBUG,
-            Level::Info => PEROT_LEVEL_INFO,
-            Level::Warning => PEROT_LEVEL_WARNING,
-            Level::Error => PEROT_LEVEL_ERROR,
-        };
-        if let Some(write) = self.0.write {
-            // SAFETY: the host's function with the host's context, during the call that brought both.
-            unsafe { write(self.0.context, level, perot_bytes::lend(line.as_bytes())) }
-        }
+    fn log(&self, at: Level, line: &str) {
+        let Some((log, write)) = self.0.and_then(|log| Some((log, log.write?))) else { return };
+        // SAFETY: promise 2, given at construction.
+        unsafe { write(log.context, level(at), perot_bytes::lend(line.as_bytes())) }
     }
 }
 
 /// The message as the host has it.
-pub struct HostInput<'a>(pub &'a perot_input);
+pub struct HostInput<'a>(&'a perot_input);
+
+impl<'a> HostInput<'a> {
+    /// # Safety
+    ///
+    /// Promise 2: the functions of the input may be called with its context for as long as `'a`.
+    pub unsafe fn new(input: &'a perot_input) -> Self {
+        Self(input)
+    }
+}
 
 impl Read for HostInput<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.0.read.ok_or(io::ErrorKind::Unsupported)?;
-        // SAFETY: the host writes up to `size` bytes to the buffer, during the call that brought it.
+        // SAFETY: promise 2, given at construction; the host writes up to `size` bytes to the buffer (promise 3).
         let n = unsafe { read(self.0.context, buffer.as_mut_ptr(), buffer.len()) };
         match usize::try_from(n) {
             Ok(n) if n <= buffer.len() => Ok(n),
-            _ if n == PEROT_READ_TOO_SLOW as isize => Err(io::ErrorKind::TimedOut.into()),
             _ => Err(io::Error::other("the mail server cannot read it")),
         }
     }
 }
 
-impl Source for HostInput<'_> {
+impl Original for HostInput<'_> {
     fn rewind(&mut self) -> io::Result<()> {
         let rewind = self.0.rewind.ok_or(io::ErrorKind::Unsupported)?;
-        // SAFETY: the host's function with the host's context, during the call that brought both.
+        // SAFETY: promise 2, given at construction.
         match unsafe { rewind(self.0.context) } {
             0 => Ok(()),
             _ => Err(io::Error::other("the mail server cannot read it again")),
@@ -84,26 +109,14 @@ impl Source for HostInput<'_> {
     }
 }
 
-/// Where the encrypted message goes.
-pub struct HostOutput<'a>(pub &'a perot_output);
-
-// SAFETY: sequoia asks for these of every writer. The core starts no thread, and neither does what it
-// uses of sequoia: the writer stays on the thread of the call that brought it.
-unsafe impl Send for HostOutput<'_> {}
-// SAFETY: as above.
-unsafe impl Sync for HostOutput<'_> {}
-
-impl Write for HostOutput<'_> {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        let write = self.0.write.ok_or(io::ErrorKind::Unsupported)?;
-        // SAFETY: the host reads the bytes during this call.
-        match unsafe { write(self.0.context, perot_bytes::lend(data)) } {
-            0 => Ok(data.len()),
-            errno => Err(io::Error::from_raw_os_error(errno)),
-        }
+/// The user CPU time of this process, in milliseconds; 0 if the system does not tell.
+pub fn cpu_milliseconds() -> u64 {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::uninit();
+    // SAFETY: getrusage() writes a whole `rusage` if it succeeds (POSIX).
+    if unsafe { libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) } < 0 {
+        return 0;
     }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    // SAFETY: it has succeeded.
+    let time = unsafe { usage.assume_init() }.ru_utime;
+    u64::try_from(time.tv_sec).unwrap_or(0) * 1000 + u64::try_from(time.tv_usec).unwrap_or(0) / 1000
 }

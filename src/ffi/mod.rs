@@ -1,13 +1,14 @@
 //! The border to C, and all that is unsafe.
 //!
 //! The contract is `c-shim/perot-encrypt.h`; bindgen makes [`contract`] from it. Every function here
-//! converts, calls the core inside the panic boundary, and maps the result. What holds for all of it:
-//! pointers are valid for the duration of the call in which they come, are not kept, and calls come
-//! on one thread (the contract says so, the shim guarantees it).
+//! converts, calls the core inside the panic boundary, and maps the result. SAFETY.md numbers the promises that both
+//! sides give; the reasons in this folder refer to them.
 #![allow(unsafe_code)]
 
-pub mod guard;
+#[cfg(feature = "plugin")]
+pub mod exports;
 mod host;
+mod outcome;
 
 /// What bindgen made of the contract.
 #[allow(missing_docs, non_camel_case_types, clippy::undocumented_unsafe_blocks)]
@@ -15,101 +16,134 @@ pub mod contract {
     include!(concat!(env!("OUT_DIR"), "/contract.rs"));
 }
 
-use std::time::{Instant, SystemTime};
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
 
 use contract::*;
-use guard::{guard, Panicked};
-use host::{HostInput, HostLog, HostOutput};
+use host::{cpu_milliseconds, HostInput, HostLog};
+use outcome::CallResult;
 
-use crate::certs::Owner;
-use crate::check::{self, Finding};
-use crate::encrypt::{encrypt, Job, Outcome};
-use crate::error::{Error, Reason};
-use crate::log::{Level, Log};
+use crate::certs::advice::{self, Author};
+use crate::certs::finder::Owner;
+use crate::deadline::{Deadline, Timed};
+use crate::encrypt::{encrypt, Job};
+use crate::error::{Error, Reason, Result, Words};
+use crate::guard::{guard, Panicked};
+use crate::log::{printable, Level, Log};
 use crate::message::inspect::inspect;
+use crate::recipient::MAX_RECIPIENTS;
 use crate::settings::{Loaded, OnError, RawSettings};
+use crate::spool::{Spool, Waiting};
+use crate::verdict::{Form, Terms, Verdict, Whereabouts};
+
+const _: () = assert!(MAX_RECIPIENTS == PEROT_MAX_RECIPIENTS as usize);
 
 /// What the core can do, for the shim.
 pub static CORE: perot_core = perot_core {
     open: Some(core_open),
     close: Some(core_close),
-    keep_on_error: Some(core_keep_on_error),
     encrypt: Some(core_encrypt),
-    is_encrypted: Some(core_is_encrypted),
+    inspect: Some(core_inspect),
     check: Some(core_check),
+    take: Some(outcome::core_take),
+    refuse: Some(outcome::core_refuse),
+    report: Some(outcome::core_report),
+    free: Some(outcome::core_free),
 };
 
-/// The effective user and group of this process.
-pub fn effective_ids() -> (u32, u32) {
-    // SAFETY: both take no argument, touch no memory and cannot fail (POSIX).
-    unsafe { (libc::geteuid(), libc::getegid()) }
+/// Borrows what pointers of the host point to, for the rest of the call. A NULL ends the function with `$otherwise`.
+macro_rules! borrow {
+    ($($pointer:ident),+; $otherwise:expr) => {
+        $(
+            // SAFETY: promise 1: it is NULL or valid for this call.
+            let Some($pointer) = (unsafe { $pointer.as_ref() }) else { return $otherwise };
+        )+
+    };
 }
 
-fn internal(Panicked(place): Panicked) -> Error {
-    Error::new(Reason::Internal, format!("a fault in perot-encrypt ({place}): please report it"))
+fn panicked(Panicked(place): Panicked) -> Error {
+    Error::panicked(&place)
 }
 
-/// An instance is a `Loaded` in a box that the host holds.
-///
-/// # Safety
-///
-/// It is null or what `core_open` gave, and `core_close` does not get it within `'a`.
-unsafe fn loaded<'a>(instance: *const perot_instance) -> Option<&'a Loaded> {
-    // SAFETY: as promised by the caller.
-    unsafe { instance.cast::<Loaded>().as_ref() }
+fn null() -> Error {
+    Error::new(Reason::Internal, "the plugin got no pointer where it needs one").helps("please report it")
 }
+
+// Settings ------------------------------------------------------------------------------------------
 
 unsafe extern "C" fn core_open(
     settings: *const perot_settings,
     log: *const perot_log,
 ) -> *mut perot_instance {
-    // SAFETY: both are valid for this call by the contract.
-    let (settings, log) = unsafe { (&*settings, HostLog(&*log)) };
-    // SAFETY: so is what they point to.
-    let loaded = guard(|| unsafe { load(settings, &log) })
-        .unwrap_or_else(|panicked| Loaded { on_error: OnError::TempFail, settings: Err(internal(panicked)) });
+    // SAFETY: promise 1.
+    let (settings, log) = unsafe { (settings.as_ref(), HostLog::new(log.as_ref())) };
+    let loaded = guard(|| {
+        let loaded = settings.map_or_else(
+            || Loaded::unavailable(null(), Words::default()),
+            // SAFETY: promise 1.
+            |settings| unsafe { load(settings) },
+        );
+        if let Err(why) = &loaded.settings {
+            log.log(Level::Error, &why.in_words(&loaded.words));
+        }
+        loaded
+    });
+    let loaded = loaded.unwrap_or_else(|why| Loaded::unavailable(panicked(why), Words::default()));
     Box::into_raw(Box::new(loaded)).cast()
 }
 
 /// # Safety
 ///
-/// The bytes of the settings are valid for this call.
-unsafe fn load(settings: &perot_settings, log: &dyn Log) -> Loaded {
+/// Promise 1 for all that the settings point to.
+unsafe fn load(settings: &perot_settings) -> Loaded {
     // SAFETY: as promised by the caller.
-    let (raw, unavailable) = unsafe {
-        let raw = RawSettings {
+    let words = unsafe { settings.words.as_ref().map_or_else(Words::default, |words| self::words(words)) };
+    // SAFETY: as promised by the caller.
+    if let Some(why) = unsafe { settings.unavailable.get() } {
+        let why = String::from_utf8_lossy(why);
+        return Loaded::unavailable(Error::new(Reason::BadSetting, crate::log::printable_line(&why)), words);
+    }
+    // SAFETY: as promised by the caller.
+    let raw = unsafe {
+        RawSettings {
             certs: settings.certs.get(),
             cert: settings.cert.get(),
             on_error: settings.on_error.get(),
             hide_subject: settings.hide_subject.get(),
-        };
-        (raw, settings.unavailable.get())
+        }
     };
-    let loaded = unavailable.map_or_else(|| Loaded::new(&raw), Loaded::unavailable);
-    if let Err(why) = &loaded.settings {
-        log.log(Level::Error, &why.to_string());
+    Loaded::new(&raw, words)
+}
+
+/// # Safety
+///
+/// Promise 1 for the words.
+unsafe fn words(words: &perot_words) -> Words {
+    // SAFETY: as promised by the caller.
+    let text = |bytes: &perot_bytes| unsafe { bytes.text() }.unwrap_or_default().to_owned();
+    Words {
+        setting_prefix: text(&words.setting_prefix).into(),
+        assigns: " = ".into(),
+        of_recipients: " in the script".into(),
+        literal: "the certificate in the script".into(),
+        temporary_room: format!("in {}", text(&words.temp_dir)).into(),
+        cpu_limit: text(&words.cpu_limit).into(),
     }
-    loaded
 }
 
 unsafe extern "C" fn core_close(instance: *mut perot_instance) {
     if instance.is_null() {
         return;
     }
-    // SAFETY: it came out of `Box::into_raw` in `core_open`, and is given back once.
+    // SAFETY: promise 4: it came out of `Box::into_raw` in `core_open`, and is given back once.
     let loaded = unsafe { Box::from_raw(instance.cast::<Loaded>()) };
     let _ = guard(|| drop(loaded));
 }
 
-unsafe extern "C" fn core_keep_on_error(instance: *const perot_instance) -> bool {
-    // SAFETY: valid for this call by the contract.
-    unsafe { loaded(instance) }.is_some_and(|l| l.on_error == OnError::Keep)
-}
-
 /// # Safety
 ///
-/// The bytes are valid for `'a`.
-unsafe fn owner<'a>(owner: &perot_owner) -> Owner<'a> {
+/// Promise 1 for what the owner points to.
+unsafe fn owner(owner: &perot_owner) -> Owner<'_> {
     // SAFETY: as promised by the caller.
     unsafe {
         Owner {
@@ -120,47 +154,61 @@ unsafe fn owner<'a>(owner: &perot_owner) -> Owner<'a> {
     }
 }
 
+// Messages ------------------------------------------------------------------------------------------
+
 unsafe extern "C" fn core_encrypt(
     instance: *const perot_instance,
     request: *const perot_request,
     input: *const perot_input,
-    output: *const perot_output,
     log: *const perot_log,
-    sink: *const perot_report_sink,
-) -> perot_outcome {
+) -> *mut perot_result {
     let begin = Instant::now();
-    // SAFETY: all are valid for this call by the contract.
-    let (request, input, output, log, sink) = unsafe { (&*request, &*input, &*output, &*log, &*sink) };
-    // SAFETY: so are the instance and what the request points to.
-    let result = guard(|| unsafe { run(instance, request, input, output, log) });
-    let result = result.unwrap_or_else(|panicked| Err(internal(panicked)));
-    guard(|| report(&result, begin, sink)).unwrap_or(PEROT_FAILED)
+    let loaded = instance.cast::<Loaded>();
+    borrow!(loaded, request; CallResult::from_failure(null(), begin.elapsed()));
+    // SAFETY: promise 1.
+    let (input, log) = unsafe { (input.as_ref(), HostLog::new(log.as_ref())) };
+    let terms = terms(request, loaded.on_error);
+    if request.draft && request.obstacle == PEROT_OBSTACLE_NONE {
+        return CallResult::from_verdict(Verdict::of_draft());
+    }
+    // SAFETY: promise 1 for what the request points to.
+    let outcome = guard(|| unsafe { run(loaded, request, input, &log) });
+    let outcome = outcome.unwrap_or_else(|why| Err(panicked(why)));
+    CallResult::from_encryption(outcome, terms, begin.elapsed(), &loaded.words)
+}
+
+fn terms(request: &perot_request, on_error: OnError) -> Terms {
+    let form = match request.form {
+        _ if request.obstacle == PEROT_OBSTACLE_SCRIPT => None,
+        PEROT_FORM_ACTION => Some(Form::Action),
+        PEROT_FORM_TEST => Some(Form::Test),
+        _ => None,
+    };
+    let whereabouts = match request.place {
+        PEROT_PLACE_MAILBOX => Whereabouts::Mailbox,
+        _ => Whereabouts::Delivery,
+    };
+    Terms { whereabouts, form, try_only: request.try_only, on_error }
 }
 
 /// # Safety
 ///
-/// As [`loaded`]; the recipients and the owner are valid for this call.
+/// Promise 1 for what the request points to, promise 2 for the input.
 unsafe fn run(
-    instance: *const perot_instance,
+    loaded: &Loaded,
     request: &perot_request,
-    input: &perot_input,
-    output: &perot_output,
-    log: &perot_log,
-) -> crate::error::Result<Outcome> {
+    input: Option<&perot_input>,
+    log: &dyn Log,
+) -> Result<(crate::encrypt::Outcome, Waiting)> {
     // SAFETY: as promised by the caller.
-    let loaded = unsafe { loaded(instance) };
-    let loaded = loaded.ok_or_else(|| Error::new(Reason::Internal, "there are no settings"))?;
-    let settings = loaded.settings.as_ref().map_err(Clone::clone)?;
-    // SAFETY: as promised by the caller.
-    let (recipients, owner): (Vec<&[u8]>, Owner<'_>) = unsafe {
-        let list = match request.recipient_count {
-            0 => &[],
-            n => std::slice::from_raw_parts(request.recipients, n),
-        };
-        (list.iter().map(|bytes| bytes.get().unwrap_or_default()).collect(), self::owner(&request.owner))
+    let (recipients, owner, mut message, spool) = unsafe {
+        let message = open(request, input)?;
+        let folder = request.temp_dir.text().unwrap_or("/tmp");
+        (recipients(request)?, owner(&request.owner), message, Spool::new(Path::new(folder)))
     };
+    let settings = loaded.settings.as_ref().map_err(Clone::clone)?;
     #[cfg(feature = "inject-panic")]
-    inject(&recipients);
+    assert!(!recipients.contains(&b"panic@test.invalid".as_slice()), "injected");
     let job = Job {
         settings,
         owner,
@@ -169,92 +217,99 @@ unsafe fn run(
         hide_subject: request.hide_subject,
         now: SystemTime::now(),
     };
-    encrypt(&job, &mut HostInput(input), &mut HostOutput(output), &HostLog(log))
+    let (outcome, spool) = encrypt(&job, &mut message, spool, log)?;
+    Ok((outcome, spool.finish().map_err(crate::error::Unwritable)?))
 }
 
-/// For the tests: a panic, or what valgrind has to notice.
-#[cfg(feature = "inject-panic")]
-fn inject(recipients: &[&[u8]]) {
-    assert!(!recipients.contains(&b"panic@test.invalid".as_slice()), "injected");
-    if recipients.contains(&b"fault@test.invalid".as_slice()) {
-        // SAFETY: it is not: this reads the byte behind what it has allocated, which is then lost.
-        std::hint::black_box(unsafe { libc::malloc(13).cast::<u8>().add(13).read_volatile() });
+/// # Safety
+///
+/// Promise 1 for the recipients.
+unsafe fn recipients(request: &perot_request) -> Result<Vec<&[u8]>> {
+    if request.recipient_count == 0 {
+        return Ok(Vec::new());
     }
+    if request.recipients.is_null() {
+        return Err(null());
+    }
+    // SAFETY: not NULL; as promised by the caller.
+    let list = unsafe { std::slice::from_raw_parts(request.recipients, request.recipient_count) };
+    // SAFETY: as promised by the caller.
+    Ok(list.iter().map(|bytes| unsafe { bytes.get() }.unwrap_or_default()).collect())
 }
 
-fn report(result: &crate::error::Result<Outcome>, begin: Instant, sink: &perot_report_sink) -> perot_outcome {
-    let (mut text, mut recipients, mut reason) = (String::new(), String::new(), "");
-    let (mut in_, mut out) = (0, 0);
-    let outcome = match result {
-        Ok(Outcome::Encrypted { recipients: list, bytes_in, bytes_out }) => {
-            recipients = list.join(",");
-            (in_, out) = (*bytes_in, *bytes_out);
-            PEROT_ENCRYPTED
+/// The message, unless the host has found an obstacle.
+///
+/// # Safety
+///
+/// Promise 1 for what the request points to, promise 2 for the input.
+unsafe fn open<'a>(request: &perot_request, input: Option<&'a perot_input>) -> Result<Timed<HostInput<'a>>> {
+    // SAFETY: as promised by the caller.
+    let said = unsafe { request.obstacle_text.get() }.map(printable).unwrap_or_default();
+    match request.obstacle {
+        PEROT_OBSTACLE_NONE => {}
+        PEROT_OBSTACLE_MESSAGE => {
+            let text = format!("the message cannot be read: {said}");
+            return Err(Error::new(Reason::UnreadableMessage, text));
         }
-        Ok(Outcome::AlreadyEncrypted) => PEROT_ALREADY_ENCRYPTED,
-        Err(error) => {
-            text = error.to_string();
-            reason = error.reason().token();
-            PEROT_FAILED
+        PEROT_OBSTACLE_LOOP => {
+            let text = "encrypt cannot stand in a foreverypart loop";
+            let remedy = "put it in front of the loop or behind it";
+            return Err(Error::new(Reason::BadScript, text).helps(remedy));
         }
-    };
-    let report = perot_report {
-        outcome,
-        reason: perot_bytes::lend(reason.as_bytes()),
-        text: perot_bytes::lend(text.as_bytes()),
-        recipients: perot_bytes::lend(recipients.as_bytes()),
-        bytes_in: in_,
-        bytes_out: out,
-        microseconds: u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX),
-    };
-    if let Some(done) = sink.done {
-        // SAFETY: the host's function with the host's context, during the call that brought both.
-        unsafe { done(sink.context, &report) }
+        PEROT_OBSTACLE_SCRIPT => {
+            let text = "the compiled script is damaged";
+            return Err(Error::new(Reason::Internal, text).helps("remove its .svbin file"));
+        }
+        _ => return Err(Error::new(Reason::WriteFailed, said)),
     }
-    outcome
+    let input = input.ok_or_else(null)?;
+    let deadline = Deadline::new(request.cpu_limit, request.cpu_begin, cpu_milliseconds);
+    // SAFETY: as promised by the caller.
+    Ok(Timed { message: unsafe { HostInput::new(input) }, deadline })
 }
 
-unsafe extern "C" fn core_is_encrypted(input: *const perot_input, log: *const perot_log) -> i32 {
-    // SAFETY: both are valid for this call by the contract.
-    let (input, log) = unsafe { (&*input, HostLog(&*log)) };
-    let result = guard(|| inspect(&mut HostInput(input))).unwrap_or_else(|p| Err(internal(p)));
-    match result {
-        Ok(inspection) => inspection.encrypted.into(),
-        Err(why) => {
-            let _ = guard(|| log.log(Level::Error, &why.to_string()));
-            -1
-        }
-    }
+unsafe extern "C" fn core_inspect(
+    instance: *const perot_instance,
+    request: *const perot_request,
+    input: *const perot_input,
+) -> *mut perot_result {
+    let loaded = instance.cast::<Loaded>();
+    borrow!(loaded, request; CallResult::from_failure(null(), Duration::ZERO));
+    let encrypted = guard(|| {
+        // SAFETY: promises 1 and 2.
+        let mut message = unsafe { open(request, input.as_ref()) }?;
+        Ok(inspect(&mut message)?.encrypted)
+    });
+    let encrypted = encrypted.unwrap_or_else(|why| Err(panicked(why)));
+    let terms = terms(request, loaded.on_error);
+    CallResult::from_verdict(Verdict::of_look(&encrypted, &terms, &loaded.words))
 }
+
+// Scripts -------------------------------------------------------------------------------------------
 
 unsafe extern "C" fn core_check(
     instance: *const perot_instance,
     owner: *const perot_owner,
     recipient: perot_bytes,
+    author: perot_author,
     log: *const perot_log,
-    sink: *const perot_finding_sink,
-) -> perot_finding {
-    // SAFETY: all are valid for this call by the contract.
-    let (loaded, owner, recipient, log, sink) = unsafe {
-        let recipient = recipient.get().unwrap_or_default();
-        (loaded(instance), self::owner(&*owner), recipient, HostLog(&*log), &*sink)
+) -> *mut perot_result {
+    let author = match author {
+        PEROT_AUTHOR_UPLOADS => Author::Uploads,
+        PEROT_AUTHOR_COMPILES => Author::Compiles,
+        // An error would make Dovecot deliver in clear: the command itself fails when it runs.
+        _ => return CallResult::from_verdict(Verdict::nothing()),
     };
-    let finding = guard(|| {
-        let Some(loaded) = loaded else { return Finding::NotFound("there are no settings".into()) };
-        check::recipient(loaded, owner, recipient, SystemTime::now(), &log)
+    let loaded = instance.cast::<Loaded>();
+    borrow!(loaded, owner; CallResult::from_advice(Some((Level::Error, null().to_string()))));
+    let advice = guard(|| {
+        // SAFETY: promise 1.
+        let (owner, recipient, log) =
+            unsafe { (self::owner(owner), recipient.get().unwrap_or_default(), HostLog::new(log.as_ref())) };
+        advice::recipient(loaded, owner, recipient, SystemTime::now(), &log).for_author(author)
     });
-    let finding = finding.unwrap_or_else(|panicked| Finding::Wrong(internal(panicked).to_string()));
-    let (code, text) = match &finding {
-        Finding::Good => return PEROT_RECIPIENT_GOOD,
-        Finding::Warning(text) => (PEROT_RECIPIENT_WARNING, text),
-        Finding::Wrong(text) => (PEROT_RECIPIENT_WRONG, text),
-        Finding::NotFound(text) => (PEROT_RECIPIENT_NOT_FOUND, text),
-    };
-    if let Some(explain) = sink.explain {
-        // SAFETY: the host's function with the host's context, during the call that brought both.
-        unsafe { explain(sink.context, perot_bytes::lend(text.as_bytes())) }
-    }
-    code
+    let advice = advice.unwrap_or_else(|why| Some((Level::Error, panicked(why).in_words(&loaded.words))));
+    CallResult::from_advice(advice)
 }
 
 #[cfg(test)]

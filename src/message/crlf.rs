@@ -2,6 +2,9 @@
 
 use std::io::{self, Write};
 
+use crate::error::Unwritable;
+use crate::sink::Sink;
+
 /// How much is collected where line ends are added.
 const BUFFER: usize = 64 << 10;
 
@@ -16,6 +19,15 @@ impl<W: Write> CrlfWriter<W> {
     /// Writes to `inner`.
     pub fn new(inner: W) -> Self {
         Self { inner, last: 0, buffer: Vec::new() }
+    }
+
+    /// Hands on what has been collected.
+    ///
+    /// # Errors
+    ///
+    /// Those of the writer below.
+    pub fn finish(mut self) -> Result<(), Unwritable> {
+        self.inner.put(&self.buffer)
     }
 
     fn add(&mut self, data: &[u8]) -> io::Result<()> {
@@ -47,10 +59,7 @@ impl<W: Write> Write for CrlfWriter<W> {
         Ok(data.len())
     }
 
-    /// Hands on what has been collected. To be called in the end.
     fn flush(&mut self) -> io::Result<()> {
-        self.inner.write_all(&self.buffer)?;
-        self.buffer.clear();
         Ok(())
     }
 }
@@ -72,7 +81,7 @@ mod tests {
             let mut out = Vec::new();
             let mut writer = CrlfWriter::new(&mut out);
             chunks.iter().for_each(|c| writer.write_all(c).unwrap());
-            writer.flush().unwrap();
+            writer.finish().unwrap();
             assert_eq!(out, expected);
         }
     }

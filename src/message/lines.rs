@@ -2,8 +2,8 @@
 
 use std::io::{self, Read};
 
-use super::header::{self, Field};
-use super::MOST_BYTES;
+use crate::error::Unreadable;
+use crate::message::original::MAX_BYTES;
 
 /// How much is read at once, and the longest line that comes in one piece.
 const BUFFER: usize = 64 << 10;
@@ -63,8 +63,8 @@ impl<R: Read> Lines<R> {
     ///
     /// # Errors
     ///
-    /// Those of the reader, and `FileTooLarge` behind [`MOST_BYTES`].
-    pub fn next_piece(&mut self) -> io::Result<Option<Piece<'_>>> {
+    /// Those of the reader, and `TooLarge` behind [`MAX_BYTES`].
+    pub fn next_piece(&mut self) -> Result<Option<Piece<'_>>, Unreadable> {
         let line_end = loop {
             let ready = &self.buffer[self.start..self.end];
             if let Some(n) = memchr::memchr(b'\n', ready) {
@@ -95,7 +95,7 @@ impl<R: Read> Lines<R> {
     /// # Errors
     ///
     /// As [`Lines::next_piece`].
-    pub fn next_chunk(&mut self) -> io::Result<Option<&[u8]>> {
+    pub fn next_chunk(&mut self) -> Result<Option<&[u8]>, Unreadable> {
         if self.start == self.end && !self.at_end {
             self.fill()?;
         }
@@ -104,19 +104,20 @@ impl<R: Read> Lines<R> {
         Ok(Some(bytes).filter(|b| !b.is_empty()))
     }
 
-    /// Skips the line that mbox files put in front of a message. To be called before anything else.
+    /// Skips the rest of the line of which a piece has been returned.
     ///
     /// # Errors
     ///
     /// As [`Lines::next_piece`].
-    pub fn skip_mbox_line(&mut self) -> io::Result<()> {
-        let Some(first) = self.next_piece()? else { return Ok(()) };
-        // `From : me@domain.com` is a field.
-        if !first.bytes.starts_with(b"From ") || header::classify(&first) != Field::NotAField {
-            (self.start, self.at_line_start) = (0, true);
-        }
+    pub fn skip_line(&mut self) -> Result<(), Unreadable> {
         while !self.at_line_start && self.next_piece()?.is_some() {}
         Ok(())
+    }
+
+    /// Goes back to the beginning of what has just been returned. To be called once, behind the first piece, which must not
+    /// be of a line that is longer than the buffer.
+    pub fn take_back(&mut self) {
+        (self.start, self.at_line_start) = (0, true);
     }
 
     /// How many bytes of the message have been returned.
@@ -124,16 +125,19 @@ impl<R: Read> Lines<R> {
         self.total - (self.end - self.start) as u64
     }
 
-    fn fill(&mut self) -> io::Result<()> {
+    fn fill(&mut self) -> Result<(), Unreadable> {
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
-        let n = self.reader.read(&mut self.buffer[self.end..])?;
+        let n = self.reader.read(&mut self.buffer[self.end..]).map_err(|why| match why.kind() {
+            io::ErrorKind::TimedOut => Unreadable::TooSlow,
+            _ => Unreadable::Failed(why),
+        })?;
         self.at_end = n == 0;
         self.end += n;
         self.total += n as u64;
-        if self.total > MOST_BYTES {
-            return Err(io::ErrorKind::FileTooLarge.into());
+        if self.total > MAX_BYTES {
+            return Err(Unreadable::TooLarge("the message", MAX_BYTES));
         }
         Ok(())
     }
@@ -168,10 +172,10 @@ mod tests {
     #[test]
     fn an_endless_message_ends_in_an_error() {
         let mut lines = Lines::new(io::repeat(b'x'));
-        lines.total = MOST_BYTES - 1;
+        lines.total = MAX_BYTES - 1;
         let error = std::iter::from_fn(|| lines.next_piece().map(|_| ()).err().map(Some).or(Some(None)))
             .flatten()
             .next();
-        assert_eq!(error.unwrap().kind(), io::ErrorKind::FileTooLarge);
+        assert!(matches!(error, Some(Unreadable::TooLarge(..))));
     }
 }

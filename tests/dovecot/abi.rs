@@ -4,8 +4,8 @@ use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use crate::support::dovecot::{era, headers_dir, modules_dir, Era};
-use crate::support::pages::{code, project, read, rows};
+use perot_testing::dovecot::{era, headers_dir, modules_dir, Era};
+use perot_testing::pages::{code, project, read, rows};
 
 const PAGE: &str = "dovecot-headers/ABI.md";
 

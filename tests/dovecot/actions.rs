@@ -8,10 +8,10 @@ use std::path::Path;
 
 use sequoia_openpgp::Cert;
 
-use crate::support::dovecot::{Config, Dovecot, Era};
-use crate::support::pages;
-use crate::support::{armored, decrypt, encrypt_to, find, key_for, settings};
 use crate::SECRET;
+use perot_testing::dovecot::{Config, Dovecot, Era};
+use perot_testing::pages;
+use perot_testing::{armored, decrypt, encrypt_to, find, key_for, settings};
 
 const ME: &str = "me@domain.com";
 const PAGE: &str = "doc/admin/sieve-actions.md";

@@ -8,10 +8,10 @@ use base64::engine::general_purpose::STANDARD;
 use base64::Engine;
 use sequoia_openpgp::Cert;
 
-use crate::support::dovecot::{era, free_port, run, Config, Dovecot, Era};
-use crate::support::pages::{blocks, read};
-use crate::support::{armored, decrypt, find, key_for};
 use crate::{assert_nothing_stored, message, script, SECRET};
+use perot_testing::dovecot::{era, free_port, run, Config, Dovecot, Era};
+use perot_testing::pages::{blocks, read};
+use perot_testing::{armored, decrypt, find, key_for};
 
 const PAGE: &str = "doc/admin/cluster.md";
 const ALICE: &str = "alice@domain.com";

@@ -1,9 +1,9 @@
 //! Real and hostile messages of other projects, through LMTP.
 
-use crate::support::corpus::samples;
-use crate::support::dovecot::Lmtp;
-use crate::support::{armored, decrypt, find, key_for, with_crlf};
 use crate::{script, start};
+use perot_testing::corpus::samples;
+use perot_testing::dovecot::Lmtp;
+use perot_testing::{armored, decrypt, find, key_for, with_crlf};
 
 const ME: &str = "me@domain.com";
 

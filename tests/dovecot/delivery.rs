@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use crate::support::dovecot::{Config, Dovecot};
-use crate::support::{armored, decrypt, key_for};
+use perot_testing::dovecot::{Config, Dovecot};
+use perot_testing::{armored, decrypt, key_for};
 
 const MESSAGE: &[u8] = b"From: a@example.net\r\nTo: me@domain.com\r\nSubject: hello\r\n\
     Content-Type: text/plain; charset=utf-8\r\n\r\nthe quick brown secret\r\n";

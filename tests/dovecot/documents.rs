@@ -6,10 +6,10 @@ use std::process::Command;
 
 use sequoia_openpgp::Cert;
 
-use crate::support::dovecot::{era, run, Config, Dovecot, Era};
-use crate::support::pages::{code, project, read, rows, says, template};
-use crate::support::{armored, decrypt, encrypt_to, find, key_for, settings};
 use crate::{message, script, SECRET};
+use perot_testing::dovecot::{era, run, Config, Dovecot, Era};
+use perot_testing::pages::{code, project, read, rows, says, template};
+use perot_testing::{armored, decrypt, encrypt_to, find, key_for, settings};
 
 const ME: &str = "me@domain.com";
 
@@ -126,7 +126,7 @@ fn the_readme_quotes_what_is_said() {
     assert!(readme.contains(line.split_once("sieve: ").unwrap().1), "{line}");
 }
 
-/// The part of doc/admin/messages.md about what is not said by the plugin. The rest is compared in tests/documents.rs.
+/// The part of doc/admin/messages.md about what is not said by the plugin. The rest is compared in tests/library/documents.rs.
 #[test]
 fn the_page_of_messages_quotes_dovecot() {
     let require = script("", "encrypt;");

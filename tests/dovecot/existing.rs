@@ -8,10 +8,10 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::support::dovecot::{era, files, run, Config, Dovecot, Era, Format};
-use crate::support::pages::blocks;
-use crate::support::{armored, decrypt, find, key_for};
 use crate::{message, script, SECRET};
+use perot_testing::dovecot::{era, files, run, Config, Dovecot, Era, Format};
+use perot_testing::pages::blocks;
+use perot_testing::{armored, decrypt, find, key_for};
 
 use sequoia_openpgp::Cert;
 
@@ -650,7 +650,7 @@ fn the_page_shows_what_works() {
     dovecot.doveadm(&["import", "-u", ME, &backup, "", "all"]);
     assert_eq!(content_types(&dovecot, "INBOX"), (0, 3));
     fs::copy(
-        crate::support::pages::project("conf.d-example/encrypt.sieve"),
+        perot_testing::pages::project("conf.d-example/encrypt.sieve"),
         dovecot.path("global/encrypt.sieve"),
     )
     .unwrap();

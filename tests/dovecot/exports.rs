@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::dovecot::{plugin_file, run};
+use perot_testing::dovecot::{plugin_file, run};
 
 #[test]
 fn exactly_the_five_symbols_of_the_interface_are_exported() {
@@ -27,5 +27,5 @@ fn its_abi_version_is_that_of_the_headers() {
     let line = header.lines().find(|l| l.starts_with("#define PIGEONHOLE_ABI_VERSION ")).unwrap();
     let version = line.split('"').nth(1).unwrap();
     let plugin = std::fs::read(plugin_file()).unwrap();
-    assert!(crate::support::find(&plugin, format!("{version}\0").as_bytes()).is_some(), "{version}");
+    assert!(perot_testing::find(&plugin, format!("{version}\0").as_bytes()).is_some(), "{version}");
 }

@@ -3,11 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::support::dovecot::{Config, Dovecot, Era, Lmtp};
-use crate::support::{
-    armored, armored_secret, decrypt, expired, key_for, only_seipd2, revoked, signing_only,
-};
 use crate::{assert_nothing_stored, message, script, start, SECRET};
+use perot_testing::dovecot::{Config, Dovecot, Era, Lmtp};
+use perot_testing::{armored, armored_secret, decrypt, expired, key_for, only_seipd2, revoked, signing_only};
 
 const ME: &str = "me@domain.com";
 
@@ -256,7 +254,7 @@ fn an_expired_certificate_is_used_with_a_warning() {
     assert!(decrypt(&stored, &key).ends_with(&message("late")));
     let marker = format!(" expired={}\n", key.fingerprint().to_hex());
     assert!(
-        crate::support::find(&stored, marker.as_bytes()).is_some(),
+        perot_testing::find(&stored, marker.as_bytes()).is_some(),
         "{}",
         String::from_utf8_lossy(&stored)
     );

@@ -10,9 +10,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use sequoia_openpgp::Cert;
 
-use crate::support::dovecot::{files, run, wait_until, Config, Dovecot, Lmtp};
-use crate::support::{armored, decrypt, key_for, with_crlf};
 use crate::{message, script, SECRET};
+use perot_testing::dovecot::{files, run, wait_until, Config, Dovecot, Lmtp};
+use perot_testing::{armored, decrypt, key_for, with_crlf};
 
 const ME: &str = "me@domain.com";
 const YOU: &str = "you@domain.com";
@@ -519,8 +519,8 @@ fn a_wrong_clock() {
 #[test]
 fn a_folder_of_a_hundred_thousand_files() {
     const FILES: usize = 100_000;
-    const MOST_NAMED: usize = 4 << 20;
-    const MOST_ANOTHER: usize = 128 << 20;
+    const MAX_NAMED: usize = 4 << 20;
+    const MAX_ANOTHER: usize = 128 << 20;
     let config = Config { before: Some(script("", "encrypt;")), ..Config::default() };
     let dovecot = Dovecot::start(&config);
     let warm = key_for("warm@t.org");
@@ -547,9 +547,9 @@ fn a_folder_of_a_hundred_thousand_files() {
     };
     let before = deliver("warm@t.org", &warm);
     let named = deliver(ME, &mine);
-    assert!(named <= before + MOST_NAMED, "{named} bytes, and {before} before");
+    assert!(named <= before + MAX_NAMED, "{named} bytes, and {before} before");
     let another = deliver(YOU, &yours);
-    assert!(another <= before + MOST_ANOTHER, "{another} bytes, and {before} before");
+    assert!(another <= before + MAX_ANOTHER, "{another} bytes, and {before} before");
     assert_eq!(dovecot.log().matches("encrypt: message encrypted").count(), 3);
     dovecot.assert_nowhere(SECRET);
 }

@@ -6,10 +6,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use crate::support::dovecot::{run, Config, Dovecot, Era};
-use crate::support::pages::blocks;
-use crate::support::{armored, decrypt, find, key_for, keyring};
 use crate::{message, SECRET};
+use perot_testing::dovecot::{run, Config, Dovecot, Era};
+use perot_testing::pages::blocks;
+use perot_testing::{armored, decrypt, find, key_for, keyring};
 
 const ME: &str = "me@domain.com";
 const TOOL: &str = env!("CARGO_BIN_EXE_perot-encrypt");

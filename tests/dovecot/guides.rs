@@ -11,11 +11,11 @@ use sequoia_openpgp::Cert;
 use crate::documents::pasted;
 use crate::filter;
 use crate::isolation::prepare;
-use crate::support::dovecot::{Config, Dovecot, Era, Format};
-use crate::support::pages::{self, all_blocks, project, read, rows};
-use crate::support::{armored, decrypt, find, key_for, keyring};
 use crate::users::{of_era, shell, PASSDB};
 use crate::{assert_nothing_stored, message, script, SECRET};
+use perot_testing::dovecot::{Config, Dovecot, Era, Format};
+use perot_testing::pages::{self, all_blocks, project, read, rows};
+use perot_testing::{armored, decrypt, find, key_for, keyring};
 
 const ADMINISTRATORS: &str = "doc/admin/administrators.md";
 const USERS: &str = "doc/user/users.md";

@@ -8,9 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use base64::Engine;
 
 use crate::isolation::{add, prepare};
-use crate::support::dovecot::{Config, Dovecot, Lmtp};
-use crate::support::{armored, armored_secret, builder};
 use crate::{script, SECRET};
+use perot_testing::dovecot::{Config, Dovecot, Lmtp};
+use perot_testing::{armored, armored_secret, builder};
 
 /// A line of its own, escape sequences of a terminal in one byte and in two, a character that turns text around,
 /// and what formats and variables look like.

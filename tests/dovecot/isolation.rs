@@ -6,9 +6,9 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::dovecot::{era, is_root, run, wait_until, Config, Dovecot, Era, Lmtp};
-use crate::support::{armored, decrypt, key_for};
 use crate::{assert_nothing_stored, message, script};
+use perot_testing::dovecot::{era, is_root, run, wait_until, Config, Dovecot, Era, Lmtp};
+use perot_testing::{armored, decrypt, key_for};
 
 /// A Dovecot that knows the users that are [`add`]ed, ready to be launched.
 pub fn prepare(config: Config) -> Dovecot {

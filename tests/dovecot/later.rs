@@ -1,9 +1,9 @@
 //! What happens around `encrypt`: earlier and later actions, other scripts, failures in them. The
 //! message as it came is never stored.
 
-use crate::support::dovecot::{Config, Dovecot};
-use crate::support::{armored, decrypt, find, key_for};
 use crate::{assert_nothing_stored, message, script, SECRET};
+use perot_testing::dovecot::{Config, Dovecot};
+use perot_testing::{armored, decrypt, find, key_for};
 
 const ME: &str = "me@domain.com";
 

@@ -10,17 +10,17 @@ use sequoia_openpgp::parse::{PacketParser, PacketParserResult, Parse};
 use sequoia_openpgp::policy::StandardPolicy;
 use sequoia_openpgp::{Cert, KeyHandle, Packet};
 
-use crate::support::dovecot::{files, memory, Config, Dovecot, Lmtp};
-use crate::support::{
+use crate::{message, script, SECRET};
+use perot_testing::dovecot::{files, memory, Config, Dovecot, Lmtp};
+use perot_testing::{
     armored, builder, ciphertext, decrypt, encrypt_to, key_for, settings, version6, with_crlf,
 };
-use crate::{message, script, SECRET};
 
 /// How many messages, if `SOAK` does not say so.
 const MESSAGES: usize = 400;
 const CONNECTIONS: usize = 8;
 /// How much more memory a process may have in the end than after the first fifth, in bytes.
-const MOST_MORE: usize = 2 << 20;
+const MAX_MORE: usize = 2 << 20;
 
 /// Who gets mail: an address, and the certificates that it is encrypted to.
 struct User {
@@ -180,7 +180,7 @@ fn each_message_is_stored_once_and_for_its_owner_only() {
     let both = after.iter().filter_map(|(process, now)| Some((*now, *before.get(process)?)));
     assert!(both.clone().count() >= CONNECTIONS);
     for ((memory, descriptors), (memory_before, descriptors_before)) in both {
-        assert!(memory <= memory_before + MOST_MORE, "{memory} bytes, and {memory_before} before");
+        assert!(memory <= memory_before + MAX_MORE, "{memory} bytes, and {memory_before} before");
         assert!(
             descriptors <= descriptors_before,
             "{descriptors} descriptors, and {descriptors_before} before"

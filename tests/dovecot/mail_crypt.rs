@@ -7,10 +7,10 @@ use std::process::Command;
 use sequoia_openpgp::Cert;
 
 use crate::readers::gpg_decrypts;
-use crate::support::dovecot::{run, Config, Dovecot, Era};
-use crate::support::pages::blocks;
-use crate::support::{armored, find, key_for};
 use crate::{message, script, SECRET};
+use perot_testing::dovecot::{run, Config, Dovecot, Era};
+use perot_testing::pages::blocks;
+use perot_testing::{armored, find, key_for};
 
 const ME: &str = "me@domain.com";
 const PAGE: &str = "doc/admin/mail_crypt.md";

@@ -1,8 +1,5 @@
 //! The plugin in a real Dovecot.
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod abi;
 mod actions;
 mod cluster;
@@ -32,7 +29,7 @@ mod streaming;
 mod subject;
 mod users;
 
-use support::dovecot::{Config, Dovecot};
+use perot_testing::dovecot::{Config, Dovecot};
 
 /// Stands in the body of every message here, and must not be found in any file.
 const SECRET: &str = "nightingale";

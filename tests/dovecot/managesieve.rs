@@ -3,10 +3,10 @@
 use std::fs;
 use std::process::Command;
 
-use crate::support::dovecot::{run, Dovecot};
-use crate::support::pages::blocks;
-use crate::support::{armored, armored_secret, decrypt, expired, key_for, revoked, signing_only};
 use crate::{literal, message, script, start, SECRET};
+use perot_testing::dovecot::{run, Dovecot};
+use perot_testing::pages::blocks;
+use perot_testing::{armored, armored_secret, decrypt, expired, key_for, revoked, signing_only};
 
 const ME: &str = "me@domain.com";
 

@@ -1,8 +1,8 @@
 //! That valgrind finds nothing, and that it would. (`make memcheck` runs the other tests under it.)
 
-use crate::support::dovecot::{Config, Dovecot, Lmtp};
-use crate::support::{armored, key_for};
 use crate::{literal, message, script};
+use perot_testing::dovecot::{Config, Dovecot, Lmtp};
+use perot_testing::{armored, key_for};
 
 const ME: &str = "me@domain.com";
 

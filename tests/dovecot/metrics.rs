@@ -6,10 +6,10 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::support::dovecot::{era, free_port, run_with, wait_until, Config, Dovecot, Era};
-use crate::support::pages::blocks;
-use crate::support::{armored, key_for, revoked};
 use crate::{message, script};
+use perot_testing::dovecot::{era, free_port, run_with, wait_until, Config, Dovecot, Era};
+use perot_testing::pages::blocks;
+use perot_testing::{armored, key_for, revoked};
 
 const ME: &str = "me@domain.com";
 const PAGE: &str = "doc/admin/metrics.md";

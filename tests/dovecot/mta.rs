@@ -1,11 +1,11 @@
 //! Real mail servers in front of Dovecot, configured as doc/admin/mail-servers.md shows it: what cannot be
 //! encrypted waits in their queue, and is delivered encrypted when it can be.
 
-use crate::support::dovecot::{era, run_with, wait_for_line, wait_until, Config, Dovecot, Era};
-use crate::support::mta::{Exim, MailServer, Postfix};
-use crate::support::pages::{self, read};
-use crate::support::{armored, decrypt, find, key_for, with_crlf};
 use crate::{assert_nothing_stored, message, script, SECRET};
+use perot_testing::dovecot::{era, run_with, wait_for_line, wait_until, Config, Dovecot, Era};
+use perot_testing::mta::{Exim, MailServer, Postfix};
+use perot_testing::pages::{self, read};
+use perot_testing::{armored, decrypt, find, key_for, with_crlf};
 
 const PAGE: &str = "doc/admin/mail-servers.md";
 

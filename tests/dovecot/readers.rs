@@ -12,13 +12,13 @@ use sequoia_openpgp::serialize::SerializeInto;
 use sequoia_openpgp::Cert;
 use tempfile::TempDir;
 
-use crate::support::dovecot::run;
-use crate::support::pages::{project, read};
-use crate::support::{
+use crate::{message, script, start};
+use perot_testing::dovecot::run;
+use perot_testing::pages::{project, read};
+use perot_testing::{
     armored, armored_secret, builder, ciphertext, decrypt, encrypt_to, find, key_for, settings, version6,
     with_crlf,
 };
-use crate::{message, script, start};
 
 const ME: &str = "me@domain.com";
 const PAGE: &str = "doc/user/readers.md";

@@ -8,10 +8,10 @@ use std::path::Path;
 use sequoia_openpgp::Cert;
 
 use crate::documents::{active, start_with};
-use crate::support::dovecot::{era, wait_until, Config, Dovecot, Era, Format};
-use crate::support::pages::{blocks, read};
-use crate::support::{armored, decrypt, encrypt_to, find, key_for, settings};
 use crate::{script, SECRET};
+use perot_testing::dovecot::{era, wait_until, Config, Dovecot, Era, Format};
+use perot_testing::pages::{blocks, read};
+use perot_testing::{armored, decrypt, encrypt_to, find, key_for, settings};
 
 const ME: &str = "me@domain.com";
 const PAGE: &str = "doc/admin/saved-mail.md";

@@ -3,9 +3,9 @@
 use std::ffi::OsStr;
 use std::fs;
 
-use crate::support::dovecot::{Config, Dovecot};
-use crate::support::{armored, ciphertext, decrypt, encrypt_to, find, key_for, settings};
 use crate::{literal, message, script, start, SECRET};
+use perot_testing::dovecot::{Config, Dovecot};
+use perot_testing::{armored, ciphertext, decrypt, encrypt_to, find, key_for, settings};
 
 const ME: &str = "me@domain.com";
 
@@ -131,7 +131,7 @@ fn what_is_encrypted_already_is_left_alone_unless_forced() {
         stored.into_iter().next().unwrap()
     };
     let (_, left) = deliver("", "encrypt;");
-    assert!(crate::support::with_crlf(&left).ends_with(&encrypted));
+    assert!(perot_testing::with_crlf(&left).ends_with(&encrypted));
     dovecot.log_line(&["message left as it is: it is encrypted already"]);
 
     let (folder, _) = deliver(", \"fileinto\", \"mailbox\"", "if encrypted { fileinto :create \"secret\"; }");

@@ -23,11 +23,9 @@ use openpgp::serialize::SerializeInto;
 use openpgp::types::{Curve, HashAlgorithm, KeyFlags, ReasonForRevocation, SignatureType};
 use openpgp::{Cert, Packet};
 
-use crate::support::dovecot::{run, Config, Dovecot, Era};
-use crate::support::pages::project;
-use crate::support::{
-    armored, armored_secret, builder, expired, key_for, only_seipd2, revoked, signing_only,
-};
+use perot_testing::dovecot::{run, Config, Dovecot, Era};
+use perot_testing::pages::project;
+use perot_testing::{armored, armored_secret, builder, expired, key_for, only_seipd2, revoked, signing_only};
 
 type Subkey = Key<PublicParts, SubordinateRole>;
 

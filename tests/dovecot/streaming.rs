@@ -2,14 +2,14 @@
 
 use std::fs;
 
-use crate::support::dovecot::{Config, Dovecot, Lmtp};
-use crate::support::{armored, decrypt, key_for};
 use crate::{assert_nothing_stored, message, script, start, SECRET};
+use perot_testing::dovecot::{Config, Dovecot, Lmtp};
+use perot_testing::{armored, decrypt, key_for};
 
 const ME: &str = "me@domain.com";
 const MIB: usize = 1 << 20;
 /// How much more memory a message of 100 MiB may take than one of 10 KiB.
-const MOST_MORE: usize = 32 * MIB;
+const MAX_MORE: usize = 32 * MIB;
 
 /// Delivers a small message, then `big`, in one process, and returns how much more memory it took.
 fn growth(dovecot: &Dovecot, big: &[u8]) -> (String, usize) {
@@ -43,7 +43,7 @@ fn a_hundred_mebibytes_take_no_more_memory() {
     assert!(decrypt(&dovecot.only_message(ME), &key).ends_with(&big));
     dovecot.assert_nowhere(SECRET);
     println!("{} KiB more", more >> 10);
-    assert!(more <= MOST_MORE, "{} MiB more", more / MIB);
+    assert!(more <= MAX_MORE, "{} MiB more", more / MIB);
 }
 
 /// A message that looks encrypted up to its last line, or to its end.
@@ -77,7 +77,7 @@ fn nor_does_a_message_that_claims_to_be_encrypted() {
     assert!(answer.starts_with("250 "), "{answer}\n{}", dovecot.log());
     assert!(decrypt(&dovecot.only_message(ME), &key).ends_with(&big));
     dovecot.assert_nowhere(SECRET);
-    assert!(more <= MOST_MORE, "{} MiB more", more / MIB);
+    assert!(more <= MAX_MORE, "{} MiB more", more / MIB);
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn nor_does_one_that_is() {
     let (answer, more) = growth(&dovecot, &claims_to_be_encrypted(""));
     assert!(answer.starts_with("250 "), "{answer}\n{}", dovecot.log());
     dovecot.log_line(&["it is encrypted already"]);
-    assert!(more <= MOST_MORE, "{} MiB more", more / MIB);
+    assert!(more <= MAX_MORE, "{} MiB more", more / MIB);
 }
 
 /// Pigeonhole delivers in clear what comes after a script that has taken too much time.

@@ -1,8 +1,8 @@
 //! Hiding the subject: by the script, by the setting, and what later rules see.
 
-use crate::support::dovecot::{Config, Dovecot};
-use crate::support::{armored, decrypt, find, key_for};
 use crate::{message, script, SECRET};
+use perot_testing::dovecot::{Config, Dovecot};
+use perot_testing::{armored, decrypt, find, key_for};
 
 const ME: &str = "me@domain.com";
 

@@ -12,10 +12,10 @@ use sequoia_openpgp::cert::{CertBuilder, CipherSuite};
 use sequoia_openpgp::serialize::SerializeInto;
 use sequoia_openpgp::Cert;
 
-use crate::support::dovecot::{era, run, wait_until, Config, Dovecot, Era, Lmtp};
-use crate::support::pages::{blocks, project};
-use crate::support::{armored, decrypt, find, key_for};
 use crate::{assert_nothing_stored, message, script, SECRET};
+use perot_testing::dovecot::{era, run, wait_until, Config, Dovecot, Era, Lmtp};
+use perot_testing::pages::{blocks, project};
+use perot_testing::{armored, decrypt, find, key_for};
 
 const ME: &str = "me@domain.com";
 const SQL: &str = "From SQL";

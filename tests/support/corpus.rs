@@ -1,6 +1,6 @@
 //! Messages of other projects, where they lie beside this one.
 
-use std::path::{Path, PathBuf};
+use super::pages::project;
 
 /// One message of the corpus.
 pub struct Sample {
@@ -24,7 +24,7 @@ const ONLY_PARTLY_ENCRYPTED: [&str; 4] = [
 
 /// All samples.
 pub fn samples() -> Vec<Sample> {
-    let folder: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus");
+    let folder = project("../shared/corpus");
     let index = std::fs::read_to_string(folder.join("index.tsv")).unwrap();
     let row = |line: &str| {
         let mut columns = line.split('\t');

@@ -22,10 +22,12 @@ pub fn patience() -> Duration {
 /// The user whose mailboxes these are, when the tests run as root.
 const VMAIL: u32 = 5000;
 
-/// Users and a group of mail servers, when the tests run as root, see [`Config::mail_server_users`].
-pub const POSTFIX: u32 = 5001;
-pub const POSTDROP: u32 = 5002;
-pub const DEBIAN_EXIM: u32 = 5003;
+/// The user `postfix`, when the tests run as root, see [`Config::mail_server_users`].
+pub(crate) const POSTFIX: u32 = 5001;
+/// The group `postdrop`.
+pub(crate) const POSTDROP: u32 = 5002;
+/// The user `Debian-exim`.
+pub(crate) const DEBIAN_EXIM: u32 = 5003;
 
 /// Which of the two kinds of Dovecot is installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,8 +128,9 @@ pub struct Config {
     /// `passdb` and `userdb`, if others than those that know everybody with the password `test`. The
     /// users' uid, gid and home are `mail_uid`, `mail_gid` and `mail_home`.
     pub users: Option<String>,
-    /// Further lines for `dovecot.conf` of 2.3, and for its `plugin { }`. `{dir}` is this Dovecot's folder.
+    /// Further lines for `dovecot.conf` of 2.3. `{dir}` is this Dovecot's folder.
     pub extra_23: String,
+    /// Further lines for its `plugin { }`.
     pub plugin_23: String,
     /// Further lines for `dovecot.conf` of 2.4.
     pub extra_24: String,

@@ -1,4 +1,4 @@
-//! What holds for every input, whoever made it. Fuzzing (fuzz/) and the property tests (tests/properties.rs) ask
+//! What holds for every input, whoever made it. Fuzzing (fuzz/) and the property tests (tests/library/properties.rs) ask
 //! the same questions here.
 
 use std::fs;
@@ -49,7 +49,7 @@ pub struct Delivered<'a> {
     random: u64,
     /// How many reads succeed.
     reads: usize,
-    pub failed: bool,
+    failed: bool,
 }
 
 impl<'a> Delivered<'a> {
@@ -216,7 +216,7 @@ pub fn certificates(data: &[u8]) {
 }
 
 fn certificate(raw: &RawCert) {
-    assert!(raw.bytes().len() <= raw::MOST_BYTES);
+    assert!(raw.bytes().len() <= raw::MAX_BYTES);
     let cert = match raw.certificate() {
         Ok(cert) => cert,
         Err(why) => return harmless(why),
@@ -373,15 +373,19 @@ pub fn configuration(data: &[u8]) {
 /// One message and how it is to be encrypted.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
+    /// Encrypt what is encrypted already.
     pub force: bool,
+    /// Hide the subject.
     pub hide_subject: bool,
-    /// To a version 6 certificate, too, or instead.
+    /// Encrypt to a certificate of version 6.
     pub version6: bool,
+    /// Encrypt to a certificate of version 4.
     pub version4: bool,
     /// Where the message is cut, as for [`Delivered::new`].
     pub cut: u8,
-    /// After so many reads or writes comes an error.
+    /// How many reads succeed before one fails.
     pub reads: Option<usize>,
+    /// How many writes succeed before one fails.
     pub writes: Option<usize>,
 }
 

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 /// A file of the project.
 pub fn project(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
+    root.join(name)
 }
 
 /// The text of a file of the project.

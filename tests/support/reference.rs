@@ -57,6 +57,7 @@ impl Field<'_> {
 }
 
 impl<'a> Reference<'a> {
+    /// Takes `message` apart.
     pub fn new(message: &'a [u8]) -> Self {
         let mut lines = message.split_inclusive(|&b| b == b'\n').peekable();
         lines.next_if(|first| first.starts_with(b"From ") && field_name(first).is_none());
@@ -72,6 +73,7 @@ impl<'a> Reference<'a> {
         Self { fields, header, body: &message[message.len() - body_size..] }
     }
 
+    /// Whether a field of that name, in lower case, is in the header.
     pub fn has(&self, name: &str) -> bool {
         self.fields.iter().any(|f| f.is(name))
     }

@@ -14,13 +14,13 @@ use sequoia_openpgp::policy::StandardPolicy;
 use sequoia_openpgp::types::RevocationStatus;
 use serde_json::{json, Value};
 
-use perot_encrypt::certs::keys::{self, RecipientKeys};
-use perot_encrypt::certs::{display, Finder, Found, Owner};
+use perot_encrypt::certs::choose::{self, RecipientKeys};
+use perot_encrypt::certs::finder::{display, Finder, Found, Owner};
 use perot_encrypt::error::{Error, Reason};
-use perot_encrypt::printable::printable;
+use perot_encrypt::log::printable;
 use perot_encrypt::recipient::Recipient;
 
-use crate::{home, in_words_of_the_tool, settings, Done, StandardError};
+use crate::{home, settings, words, Done, StandardError};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -79,10 +79,7 @@ pub fn run(matches: &mut ArgMatches) -> Done {
 
 impl Report {
     fn look_up(&mut self, finder: &Finder<'_>, recipient: &Recipient) {
-        let name = match recipient {
-            Recipient::Literal(_) => "the certificate given".to_owned(),
-            _ => recipient.to_string(),
-        };
+        let name = recipient.name(&words().literal);
         match finder.search(recipient) {
             Ok(found) => {
                 let before = self.certificates.len();
@@ -92,7 +89,7 @@ impl Report {
                 self.unreachable |= self.certificates[before..].iter().all(|c| c.keys.is_err());
             }
             Err(why) => {
-                let text = in_words_of_the_tool(&why.to_string());
+                let text = why.in_words(&words());
                 let fatal = !matches!(why.reason(), Reason::NoCertificate | Reason::UnusableCertificate);
                 self.unreachable = true;
                 self.problems.push(Problem { about: name, text, fatal });
@@ -114,7 +111,7 @@ impl Report {
                 }
                 Err(why) => {
                     let about = display(source);
-                    self.problems.push(Problem { about, text: why.to_string(), fatal: true });
+                    self.problems.push(Problem { about, text: why.in_words(&words()), fatal: true });
                 }
             }
         }
@@ -125,7 +122,7 @@ impl Report {
     }
 
     fn add(&mut self, finder: &Finder<'_>, recipient: Option<String>, found: Found) {
-        let keys = keys::choose(&found.cert, finder.now);
+        let keys = choose::choose(&found.cert, finder.now);
         self.certificates.push(Checked { recipient, found, keys });
     }
 
@@ -169,7 +166,7 @@ impl Checked {
 
     /// Why it cannot be used.
     fn reason(&self) -> Option<String> {
-        self.keys.as_ref().err().map(Error::to_string)
+        self.keys.as_ref().err().map(|why| why.in_words(&words()))
     }
 
     fn user_ids(&self, now: SystemTime) -> Vec<(String, &'static str)> {
@@ -196,7 +193,7 @@ impl Checked {
             "fingerprint": cert.fingerprint().to_hex(),
             "version": cert.primary_key().key().version(),
             "recipient": self.recipient,
-            "source": self.found.place,
+            "source": self.found.place.name(),
             "files": self.found.files,
             "secret_key": self.found.has_secret,
             "user_ids": user_ids.map(|(id, state)| json!({ "user_id": id, "state": state })).collect::<Vec<_>>(),
@@ -230,7 +227,7 @@ impl Checked {
         match &self.keys {
             Ok(keys) if keys.expired => line(text, format_args!("  usable   yes, though it has EXPIRED")),
             Ok(_) => line(text, format_args!("  usable   yes, {}", until(self.expires()))),
-            Err(why) => line(text, format_args!("  usable   NO: {why}")),
+            Err(why) => line(text, format_args!("  usable   NO: {}", why.in_words(&words()))),
         }
         text.push('\n');
     }
@@ -263,7 +260,7 @@ impl KeyNote {
             created: key.key().creation_time(),
             expires: key.clone().with_policy(&policy, now).ok().and_then(|key| key.key_expiration_time()),
             used,
-            reason: if used { None } else { keys::refusal(key, &policy, now) },
+            reason: if used { None } else { choose::refusal(key, &policy, now) },
         }
     }
 

@@ -1,17 +1,19 @@
 //! A message on its way from standard input to standard output.
 
 use std::fs::File;
-use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
+use std::io::{self, Cursor, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::ArgMatches;
 
-use perot_encrypt::certs::Owner;
+use perot_encrypt::certs::finder::Owner;
 use perot_encrypt::encrypt::{encrypt, Job, Outcome};
-use perot_encrypt::message::MOST_BYTES;
+use perot_encrypt::error::{Error as CoreError, Unwritable};
+use perot_encrypt::message::original::MAX_BYTES;
 use perot_encrypt::settings::Settings;
+use perot_encrypt::spool::{Spool, Waiting};
 
 use crate::{home, say, settings, Done, StandardError};
 
@@ -66,10 +68,15 @@ fn filter(settings: &Settings, recipients: &[String], force: bool) -> Done {
     };
     let mut message = standard_input()?;
     // Nothing may be written before all of it is right.
-    let mut encrypted = tempfile::tempfile()?;
-    match encrypt(&job, &mut message, &mut encrypted, &StandardError)? {
-        Outcome::AlreadyEncrypted => write_out(&mut message),
-        Outcome::Encrypted { .. } => write_out(&mut encrypted),
+    let spool = Spool::new(std::env::temp_dir());
+    let (outcome, spool) = encrypt(&job, &mut message, spool, &StandardError)?;
+    match (outcome, spool.finish().map_err(Unwritable).map_err(CoreError::from)?) {
+        (Outcome::AlreadyEncrypted, _) => {
+            message.rewind()?;
+            write_out(&mut message)
+        }
+        (Outcome::Encrypted { .. }, Waiting::File(mut file)) => write_out(&mut file),
+        (Outcome::Encrypted { .. }, Waiting::Memory(memory)) => write_out(&mut memory.as_slice()),
     }?;
     Ok(ExitCode::SUCCESS)
 }
@@ -87,13 +94,12 @@ fn standard_input() -> io::Result<Box<dyn Rewindable>> {
         return Ok(Box::new(file));
     }
     let mut message = Vec::new();
-    file.take(MOST_BYTES + 1).read_to_end(&mut message)?;
+    file.take(MAX_BYTES + 1).read_to_end(&mut message)?;
     Ok(Box::new(Cursor::new(message)))
 }
 
-fn write_out(message: &mut (impl Read + Seek)) -> io::Result<()> {
+fn write_out(message: &mut impl Read) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    message.seek(SeekFrom::Start(0))?;
     io::copy(message, &mut out)?;
     out.flush()
 }

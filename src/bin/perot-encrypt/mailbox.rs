@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::ArgMatches;
 
-use perot_encrypt::printable::{printable, printable_line};
+use perot_encrypt::log::{printable, printable_line};
 
 use counts::{Counts, Line, Seen};
 use dovecot::Dovecot;

@@ -14,7 +14,8 @@ use std::process::ExitCode;
 
 use clap::ArgMatches;
 
-use perot_encrypt::ffi::guard::{guard, quiet_panics, Panicked};
+use perot_encrypt::error::{Error as CoreError, Words};
+use perot_encrypt::guard::{guard, quiet_panics, Panicked};
 use perot_encrypt::log::{Level, Log};
 use perot_encrypt::settings::{Loaded, RawSettings, Settings};
 
@@ -22,23 +23,14 @@ use perot_encrypt::settings::{Loaded, RawSettings, Settings};
 /// it, a wrong command line included: other numbers make mail servers give the message back.
 const TEMPORARY_FAILURE: u8 = 75;
 
-/// What the core says of the plugin's settings and scripts, and what that is here.
-const WORDS: [(&str, &str); 4] = [
-    ("sieve_perot_encrypt_certs = ", "--certs "),
-    ("sieve_perot_encrypt_certs", "--certs"),
-    ("a recipient in the script", "a recipient"),
-    ("Is there room in mail_temp_dir?", "Is there room for temporary files (TMPDIR)?"),
-];
-
 type Done = Result<ExitCode, Box<dyn Error>>;
 
 fn main() -> ExitCode {
     quiet_panics();
-    let done = guard(|| run(std::env::args_os().collect())).unwrap_or_else(|Panicked(place)| {
-        Err(format!("a fault in perot-encrypt ({place}): please report it").into())
-    });
+    let done = guard(|| run(std::env::args_os().collect()));
+    let done = done.unwrap_or_else(|Panicked(place)| Err(CoreError::panicked(&place).into()));
     done.unwrap_or_else(|why| {
-        say(&why.to_string());
+        say(&in_words(&*why));
         ExitCode::from(TEMPORARY_FAILURE)
     })
 }
@@ -70,12 +62,22 @@ fn is_gpgit(program: &Path) -> bool {
     program.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"gpgit"))
 }
 
+/// What the core's errors speak of, as it is called here.
+fn words() -> Words {
+    Words {
+        setting_prefix: "--".into(),
+        assigns: " ".into(),
+        temporary_room: "for temporary files (TMPDIR)".into(),
+        ..Words::default()
+    }
+}
+
 /// The settings that the options and the environment make up.
-fn settings(matches: &mut ArgMatches) -> Result<Settings, perot_encrypt::error::Error> {
+fn settings(matches: &mut ArgMatches) -> Result<Settings, CoreError> {
     let sources: Vec<String> = matches.remove_many("certs").into_iter().flatten().collect();
     let certs = (!sources.is_empty()).then(|| sources.join(" "));
     let raw = RawSettings { certs: certs.as_ref().map(String::as_bytes), ..RawSettings::default() };
-    Loaded::new(&raw).settings
+    Loaded::new(&raw, words()).settings
 }
 
 /// The home directory for sources below `~`: `$HOME`, or what the system knows of the user.
@@ -85,11 +87,11 @@ fn home() -> Option<String> {
 
 /// Writes a line to standard error. If that cannot be written, there is nobody to tell.
 fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "perot-encrypt: {}", in_words_of_the_tool(line));
+    let _ = writeln!(io::stderr(), "perot-encrypt: {line}");
 }
 
-fn in_words_of_the_tool(text: &str) -> String {
-    WORDS.iter().fold(text.to_owned(), |text, (core, here)| text.replace(core, here))
+fn in_words(why: &(dyn Error + 'static)) -> String {
+    why.downcast_ref::<CoreError>().map_or_else(|| why.to_string(), |why| why.in_words(&words()))
 }
 
 /// The log of the tool: standard error.

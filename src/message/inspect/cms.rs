@@ -1,6 +1,6 @@
 //! A CMS object (S/MIME, RFC 8551) that is encrypted: told by its content type, never by a label.
 
-use super::Plain;
+use super::plain::Plain;
 
 /// id-envelopedData, RFC 5652, section 6.1: 1.2.840.113549.1.7.3
 const ENVELOPED_DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x03];

@@ -3,7 +3,7 @@
 use mail_parser::parsers::MessageStream;
 use mail_parser::HeaderValue;
 
-use super::{trim, Plain};
+use super::plain::{trim, Plain};
 
 /// A Content-Type (RFC 2045, section 5.1), as far as it matters here.
 pub struct ContentType {

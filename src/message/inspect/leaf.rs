@@ -1,11 +1,11 @@
 //! One leaf part: what its content is.
 
-use super::armor::Armor;
+use super::armored::Armored;
 use super::cms::Cms;
 use super::content_type::ContentType;
-use super::openpgp::OpenPgp;
+use super::packets::Packets;
+use super::plain::{is_space, Plain};
 use super::transfer::Transfer;
-use super::{is_space, Plain};
 
 /// What a leaf turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,20 +19,20 @@ pub enum Content {
 }
 
 /// Largest control part, in bytes.
-const MOST_CONTROL: usize = 256;
+const MAX_CONTROL: usize = 256;
 
 /// Looks at the body of a leaf as it comes by.
 pub struct Leaf {
     transfer: Transfer,
     kind: Kind,
-    /// Armor labelled as quoted-printable that is not: its padding (`=`) would be taken for an escape.
-    undecoded: Option<Armor>,
+    /// Armored labelled as quoted-printable that is not: its padding (`=`) would be taken for an escape.
+    undecoded: Option<Armored>,
     decoded: Vec<u8>,
 }
 
 enum Kind {
     /// `text/plain`: only an armored message is encrypted text.
-    Text(Armor),
+    Text(Armored),
     /// `application/pkcs7-mime`
     Cms(Cms),
     /// A part of ciphertext, of which nothing has been seen yet: whether it may be a control part, and
@@ -42,8 +42,8 @@ enum Kind {
         binary: bool,
     },
     Control(Vec<u8>),
-    Binary(OpenPgp),
-    Armored(Armor),
+    Binary(Packets),
+    Armored(Armored),
     /// Not encrypted as it is decoded; as it stands it still may be.
     Failed,
 }
@@ -59,14 +59,14 @@ impl Leaf {
         // Ciphertext that is not encoded may hold anything, lines that look like boundaries included.
         let binary = may_be_binary && transfer == Some(b"base64");
         let kind = match content_type.name.as_str() {
-            "text/plain" if is_like_ascii(content_type.charset.as_deref()) => Kind::Text(Armor::default()),
+            "text/plain" if is_like_ascii(content_type.charset.as_deref()) => Kind::Text(Armored::default()),
             "application/pkcs7-mime" | "application/x-pkcs7-mime" if binary => Kind::Cms(Cms::default()),
             "application/pgp-encrypted" => Kind::Application { control: true, binary },
             "application/octet-stream" | "application/pgp" => Kind::Application { control: false, binary },
             _ => return Err(Plain),
         };
         let mislabelled = matches!(kind, Kind::Text(_)) && transfer == Some(b"quoted-printable");
-        let undecoded = mislabelled.then(Armor::default);
+        let undecoded = mislabelled.then(Armored::default);
         Ok(Self { transfer: Transfer::new(transfer)?, kind, undecoded, decoded: Vec::new() })
     }
 
@@ -89,7 +89,7 @@ impl Leaf {
     pub fn readable_bytes(&self) -> usize {
         match &self.kind {
             Kind::Text(armor) | Kind::Armored(armor) => armor.header_bytes(),
-            _ => self.undecoded.as_ref().map_or(0, Armor::header_bytes),
+            _ => self.undecoded.as_ref().map_or(0, Armored::header_bytes),
         }
     }
 
@@ -118,8 +118,8 @@ impl Kind {
             match bytes.iter().copied().find(|&b| !is_space(b)) {
                 None => return Ok(()),
                 Some(b'V' | b'v') if control => *self = Self::Control(Vec::new()),
-                Some(0x80..) if binary => *self = Self::Binary(OpenPgp::default()),
-                Some(_) => *self = Self::Armored(Armor::default()),
+                Some(0x80..) if binary => *self = Self::Binary(Packets::default()),
+                Some(_) => *self = Self::Armored(Armored::default()),
             }
         }
         match self {
@@ -128,7 +128,7 @@ impl Kind {
             Self::Binary(message) => message.feed(bytes),
             Self::Control(text) => {
                 text.extend_from_slice(bytes);
-                if text.len() > MOST_CONTROL {
+                if text.len() > MAX_CONTROL {
                     return Err(Plain);
                 }
                 Ok(())

@@ -5,14 +5,14 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::engine::DecodePaddingMode;
 use base64::Engine;
 
-use super::Plain;
+use super::plain::Plain;
 
 /// How many base64 digits are decoded at once.
 const DIGITS: usize = 4096;
 /// Shortest line of base64 that another one follows. Programs write 60 to 76 digits.
 const SHORTEST_LINE: usize = 40;
 /// Most blanks and empty lines in a body.
-const MOST_BLANKS: usize = 4096;
+const MAX_BLANKS: usize = 4096;
 
 /// A decoder for one body.
 pub enum Transfer {
@@ -124,7 +124,7 @@ impl Base64 {
 
     fn blank(&mut self) -> Result<(), Plain> {
         self.blanks += 1;
-        if self.blanks > MOST_BLANKS {
+        if self.blanks > MAX_BLANKS {
             Err(Plain)
         } else {
             Ok(())

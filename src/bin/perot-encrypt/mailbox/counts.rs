@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::ops::AddAssign;
 
+use perot_encrypt::verdict::Said;
+
 use super::dovecot::Message;
 
 /// A line of sieve-filter's log, as far as it matters here.
@@ -34,11 +36,10 @@ impl<'a> Line<'a> {
         let (Some(_), Some(level), Some(text)) = (parts.next(), parts.next(), parts.next()) else {
             return if line.trim().is_empty() { Self::Other } else { Self::Trouble(line) };
         };
-        let outcome = text.strip_prefix("sieve: encrypt: message ");
-        match (level, outcome) {
-            ("Info", Some(said)) if said.starts_with("encrypted: ") => Self::Encrypted,
-            ("Info", Some(said)) if said.starts_with("left as it is: ") => Self::AlreadyEncrypted,
-            ("Error", Some(said)) if said.starts_with("not encrypted, ") => Self::NotEncrypted(text),
+        match (level, text.strip_prefix("sieve: encrypt: ").and_then(Said::by)) {
+            ("Info", Some(Said::Encrypted)) => Self::Encrypted,
+            ("Info", Some(Said::AlreadyEncrypted)) => Self::AlreadyEncrypted,
+            ("Error", Some(Said::NotEncrypted)) => Self::NotEncrypted(text),
             ("Error" | "Fatal" | "Panic", _) => Self::Error(text),
             ("Info" | "Debug", _) => Self::Other,
             _ => Self::Trouble(text),

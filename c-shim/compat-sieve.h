@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef PEROT_COMPAT_SIEVE_H
+#define PEROT_COMPAT_SIEVE_H
+
+/* What differs between the eras in Pigeonhole (see compat.h) */
+
+#include "pigeonhole.h"
+
+#if PEROT_DOVECOT_ERA == 24
+
+/* `load` of an extension: the same slot, the opposite sense */
+typedef int perot_load_t;
+#define PEROT_LOAD_OK 0
+
+static inline int
+perot_register(struct sieve_instance *svinst,
+	       const struct sieve_extension_def *def,
+	       const struct sieve_extension **ext_r)
+{
+	return sieve_extension_register(svinst, def, TRUE, ext_r);
+}
+
+/* sieve_max_cpu_time; 0: no limit */
+static inline unsigned int perot_max_cpu_secs(struct sieve_instance *svinst)
+{
+	return svinst->set->max_cpu_time;
+}
+
+/* Deliveries have no limit unless the administrator sets one, and then sets
+   sieve_resource_usage_timeout, too (conf.d-example): settings are constant
+   here. */
+static inline void
+perot_forget_cpu_time(struct sieve_instance *svinst ATTR_UNUSED)
+{
+}
+
+#else
+
+typedef bool perot_load_t;
+#define PEROT_LOAD_OK TRUE
+
+static inline int
+perot_register(struct sieve_instance *svinst,
+	       const struct sieve_extension_def *def,
+	       const struct sieve_extension **ext_r)
+{
+	*ext_r = sieve_extension_register(svinst, def, TRUE);
+	return (*ext_r == NULL ? -1 : 0);
+}
+
+static inline unsigned int perot_max_cpu_secs(struct sieve_instance *svinst)
+{
+	return svinst->max_cpu_time_secs;
+}
+
+/* Pigeonhole adds up the CPU time of the runs of a script, and disables the
+   script when an hour's runs exceed sieve_max_cpu_time: then it delivers in
+   clear. Encryption of large messages takes time, and a sender could send
+   enough of them. The time of a single run stays limited. */
+static inline void perot_forget_cpu_time(struct sieve_instance *svinst)
+{
+	if (svinst->resource_usage_timeout_secs <= 1)
+		return;
+	svinst->resource_usage_timeout_secs = 1;
+	e_debug(svinst->event, "encrypt: the CPU time of this script is not "
+		"added up over several messages from here on: "
+		"sieve_resource_usage_timeout counts as 1 second");
+}
+
+#endif
+
+#endif

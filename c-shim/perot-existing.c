@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "perot-shim.h"
+
+/*
+ * Existing mail
+ *
+ * A message in a mailbox is replaced by storing the encrypted one and expunging
+ * the original. Dovecot has no way to do both at once, and sieve-filter by
+ * itself expunges all originals when it is through with the mailbox: if it
+ * ended early, all of them would be there twice. So the original is expunged as
+ * soon as the run of the script for this message has ended: if the process ends
+ * in between, that one message is there twice. Nothing tries to find that out
+ * afterwards. It could only be guessed, and a wrong guess would lose a message.
+ */
+
+/* Returns TRUE for sieve-filter on a mailbox that it may change. Outside of a
+   delivery nothing but sieve-filter, sieve-test and IMAP sessions runs scripts,
+   and the message of sieve-test is a file, which is read-only. */
+static bool perot_is_existing(const struct sieve_execute_env *eenv)
+{
+	return !perot_is_delivery(eenv) && !perot_is_in_imap(eenv) &&
+		!mailbox_is_readonly(eenv->msgdata->mail->box);
+}
+
+/*
+ * Lock
+ *
+ * Two that go through one mailbox at the same time would both store each
+ * message.
+ */
+
+static struct file_lock *perot_mailbox_lock;
+/* The lock is asked for once in a run, since asking takes a second. */
+static bool perot_mailbox_locked_out = FALSE;
+
+int perot_existing_lock(const struct sieve_execute_env *eenv,
+			const char **error_r)
+{
+	int ret = 0;
+
+	/* The process goes through one mailbox only. */
+	if (perot_mailbox_lock != NULL || !perot_is_existing(eenv))
+		return 0;
+	if (!perot_mailbox_locked_out) {
+		ret = mailbox_lock_file_create(eenv->msgdata->mail->box,
+					       "dovecot.perot-encrypt.lock", 1,
+					       &perot_mailbox_lock, error_r);
+	}
+	if (ret > 0)
+		return 0;
+	if (ret == 0) {
+		perot_mailbox_locked_out = TRUE;
+		*error_r = "another sieve-filter is encrypting this mailbox: "
+			"wait until it has ended";
+	}
+	return -1;
+}
+
+void perot_existing_unlock(void)
+{
+	file_lock_free(&perot_mailbox_lock);
+}
+
+/*
+ * Action: expunge the original
+ */
+
+static int
+act_replace_check_duplicate(const struct sieve_runtime_env *renv ATTR_UNUSED,
+			    const struct sieve_action *act ATTR_UNUSED,
+			    const struct sieve_action *act_other ATTR_UNUSED)
+{
+	return 1;
+}
+
+/* Each expunge makes a new mail_index_map of the mailbox, and a view keeps each
+   map in which it has looked something up until it is synchronized, which
+   sieve-filter does not do before its end: memory would grow with the square of
+   the number of messages. Between two messages none of them is in use. */
+static void perot_forget_old_lists(struct mailbox *box)
+{
+	struct mail_index_view *view;
+
+	for (view = box->index->views; view != NULL; view = view->next)
+		mail_index_view_unref_maps(view);
+}
+
+/* Called when all else is done, also the implicit keep. */
+static void
+act_replace_finish(const struct sieve_action_exec_env *aenv,
+		   void *tr_context ATTR_UNUSED, int status)
+{
+	struct sieve_exec_status *estatus = aenv->exec_env->exec_status;
+	struct mail *original = aenv->exec_env->msgdata->mail;
+	struct mailbox *box = original->box;
+	struct mailbox_transaction_context *trans;
+	struct mail *mail;
+
+	if (status != SIEVE_EXEC_OK || estatus->keep_original ||
+	    !estatus->message_saved)
+		return;
+
+	trans = mailbox_transaction_begin(box, 0, __func__);
+	mail = mail_alloc(trans, 0, NULL);
+	if (mail_set_uid(mail, original->uid))
+		mail_expunge(mail);
+	mail_free(&mail);
+	if (mailbox_transaction_commit(&trans) < 0) {
+		/* sieve-filter tries it again at the end. */
+		e_error(aenv->event, "encrypt: the message is stored "
+			"encrypted, and cannot be removed as it was: %s",
+			mailbox_get_last_internal_error(box, NULL));
+		return;
+	}
+	/* Nothing is left for sieve-filter to do. */
+	estatus->keep_original = TRUE;
+	perot_forget_old_lists(box);
+}
+
+static const struct sieve_action_def act_replace = {
+	.name = "expunge the message as it was",
+	.check_duplicate = act_replace_check_duplicate,
+	.finish = act_replace_finish,
+};
+
+void perot_existing_replace(const struct sieve_runtime_env *renv,
+			    const struct sieve_extension *ext)
+{
+	if (perot_is_existing(renv->exec_env)) {
+		(void)sieve_result_add_action(renv, ext, NULL, &act_replace,
+					      NULL, NULL, 0, FALSE);
+	}
+}

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "perot-shim.h"
+
+/*
+ * Request
+ */
+
+/* User CPU time of the process when this run of the script began, as far as
+   that is known: when the first of our commands was run. Pigeonhole counts the
+   time of all commands together, those of included scripts, too. */
+static uint64_t perot_cpu_begin(const struct sieve_runtime_env *renv)
+{
+	const struct sieve_extension *ext = renv->oprtn->ext;
+	struct sieve_interpreter *interp = renv->interp, *parent;
+	uint64_t *begin;
+
+	while ((parent = sieve_interpreter_get_parent(interp)) != NULL)
+		interp = parent;
+	begin = sieve_interpreter_extension_get_context(interp, ext);
+	if (begin == NULL) {
+		begin = p_new(sieve_interpreter_pool(interp), uint64_t, 1);
+		*begin = perot_cpu_msecs();
+		sieve_interpreter_extension_set_context(interp, ext, begin);
+	}
+	return *begin;
+}
+
+void perot_request_init(struct perot_request *request_r, enum perot_form form,
+			const struct sieve_runtime_env *renv)
+{
+	const struct sieve_execute_env *eenv = renv->exec_env;
+	struct sieve_instance *svinst = eenv->svinst;
+	const struct smtp_address *rcpt = NULL;
+
+	i_zero(request_r);
+	request_r->place = PEROT_PLACE_MAILBOX;
+	if (perot_is_delivery(eenv)) {
+		/* Elsewhere there is no envelope: Pigeonhole makes one up from
+		   fields of the header, which the sender has written. */
+		request_r->place = PEROT_PLACE_DELIVERY;
+		rcpt = sieve_message_get_final_recipient(renv->msgctx);
+	}
+	request_r->form = form;
+	request_r->owner.user = perot_bytes(svinst->username);
+	request_r->owner.recipient = perot_bytes(rcpt == NULL ? NULL :
+		smtp_address_encode_raw(rcpt));
+	request_r->owner.home =
+		perot_bytes(sieve_environment_get_homedir(svinst));
+	request_r->temp_dir = perot_bytes(svinst->temp_dir == NULL ? "/tmp" :
+					  svinst->temp_dir);
+	request_r->cpu_limit = (uint64_t)perot_max_cpu_secs(svinst) * 1000;
+	request_r->cpu_begin = perot_cpu_begin(renv);
+}
+
+/*
+ * Message in
+ */
+
+void perot_message_open(const struct sieve_runtime_env *renv,
+			struct perot_request *request,
+			struct perot_mail_input *input_r)
+{
+	struct mail *mail = sieve_message_get_mail(renv->msgctx);
+	struct istream *stream;
+
+	/* The stream belongs to the mail. */
+	if (mail_get_stream(mail, NULL, NULL, &stream) == 0) {
+		perot_mail_input_init(input_r, stream);
+		return;
+	}
+	request->obstacle = PEROT_OBSTACLE_MESSAGE;
+	request->obstacle_text = perot_bytes(
+		mailbox_get_last_internal_error(mail->box, NULL));
+}
+
+/*
+ * Message out
+ */
+
+/* What stays with the message */
+struct perot_state {
+	enum mail_flags flags;
+	const char *const *keywords;
+	time_t received_date;
+};
+
+static int
+perot_state_get(struct mail *mail, struct perot_state *state_r,
+		const char **error_r)
+{
+	if (mail_get_received_date(mail, &state_r->received_date) < 0) {
+		*error_r = mailbox_get_last_internal_error(mail->box, NULL);
+		return -1;
+	}
+	state_r->flags = mail_get_flags(mail) & MAIL_FLAGS_NONRECENT;
+	state_r->keywords = p_strarray_dup(pool_datastack_create(),
+					   mail_get_keywords(mail));
+	return 0;
+}
+
+/* The mail is a substituted one, and so in a raw mailbox of its own. */
+static int
+perot_state_set(struct mail *mail, const struct perot_state *state,
+		const char **error_r)
+{
+	struct mailbox *box = mail->box;
+	struct raw_mailbox *raw_box = RAW_MAILBOX(box);
+	struct mail_keywords *keywords;
+	uoff_t size;
+
+	/* Dovecot overwrites the date when it is first asked for the size, so
+	   ask now: `size` is a test. */
+	if (mail_get_physical_size(mail, &size) < 0) {
+		*error_r = mailbox_get_last_internal_error(box, NULL);
+		return -1;
+	}
+	raw_box->mtime = state->received_date;
+	if (state->flags != 0)
+		mail_update_flags(mail, MODIFY_REPLACE, state->flags);
+	if (*state->keywords != NULL) {
+		keywords = mailbox_keywords_create_valid(box, state->keywords);
+		mail_update_keywords(mail, MODIFY_REPLACE, keywords);
+		mailbox_keywords_unref(&keywords);
+	}
+	return 0;
+}
+
+int perot_message_replace(const struct sieve_runtime_env *renv,
+			  struct perot_result *result, const char **error_r)
+{
+	struct perot_state state;
+	struct istream *stream;
+	int ret;
+
+	if (perot_state_get(sieve_message_get_mail(renv->msgctx), &state,
+			    error_r) < 0)
+		return -1;
+	stream = perot_result_stream(result, error_r);
+	if (stream == NULL)
+		return -1;
+	ret = sieve_message_substitute(renv->msgctx, stream);
+	i_stream_unref(&stream);
+	if (ret < 0) {
+		*error_r = "the mail server does not take the encrypted "
+			"message";
+		return -1;
+	}
+	return perot_state_set(sieve_message_get_mail(renv->msgctx), &state,
+			       error_r);
+}

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "perot-shim.h"
+
+/*
+ * Failing closed
+ *
+ * Whatever fails in Pigeonhole, it tries to store the message as it came. Two
+ * things are done about that:
+ *
+ * - The failure action of the result, which runs when the rest of a script (or
+ *   a later script) fails, is replaced by one that stores the current message,
+ *   or by one that defers.
+ *
+ * - When even that fails, or the script ran out of resources, Dovecot's
+ *   mail_deliver() falls back to its own delivery of the original: into the
+ *   default mailbox, and if that is not the INBOX, into the INBOX after it. It
+ *   does not if it believes that the first has been tried, and if it is told of
+ *   a temporary failure.
+ */
+
+/*
+ * Action: store the current message
+ */
+
+/* Returns TRUE if an action of the script has stored the message where this one
+   would. Pigeonhole looks for that itself if the failure action is its own, but
+   is content with a store that is rolled back later. */
+static bool
+act_store_current_is_done(const struct sieve_action_exec_env *aenv)
+{
+	const struct sieve_execute_env *eenv = aenv->exec_env;
+	struct sieve_result_iterate_context *iter;
+	const struct sieve_action *action;
+
+	if (!eenv->exec_status->message_saved)
+		return FALSE;
+	iter = sieve_result_iterate_init(aenv->result);
+	while ((action = sieve_result_iterate_next(iter, NULL)) != NULL) {
+		if (action->def == &act_store &&
+		    act_store.equals(eenv->scriptenv, NULL, action))
+			return TRUE;
+	}
+	return FALSE;
+}
+
+/* Begins no transaction if nothing is left to do. */
+static int
+act_store_current_start(const struct sieve_action_exec_env *aenv,
+			void **tr_context)
+{
+	if (act_store_current_is_done(aenv))
+		return SIEVE_EXEC_OK;
+	return act_store.start(aenv, tr_context);
+}
+
+static int
+act_store_current_execute(const struct sieve_action_exec_env *aenv,
+			  void *tr_context, bool *keep)
+{
+	struct sieve_action action = *aenv->action;
+	struct sieve_action_exec_env current = *aenv;
+
+	if (tr_context == NULL)
+		return SIEVE_EXEC_OK;
+	/* Without a mail of its own, the action would take the original. */
+	action.mail = sieve_message_get_mail(aenv->msgctx);
+	current.action = &action;
+	return act_store.execute(&current, tr_context, keep);
+}
+
+static int
+act_store_current_commit(const struct sieve_action_exec_env *aenv,
+			 void *tr_context)
+{
+	const struct sieve_execute_env *eenv = aenv->exec_env;
+	int ret = SIEVE_EXEC_OK;
+
+	if (tr_context == NULL) {
+		/* Nothing has begun. */
+	} else if (act_store_current_is_done(aenv)) {
+		/* An action of an earlier script has done it: it is committed
+		   after this one has begun. */
+		act_store.rollback(aenv, tr_context, TRUE);
+	} else {
+		ret = act_store.commit(aenv, tr_context);
+	}
+	if (ret == SIEVE_EXEC_OK && perot_is_saved(eenv) &&
+	    !eenv->exec_status->keep_original)
+		perot_saved_remove(eenv);
+	return ret;
+}
+
+static void
+act_store_current_rollback(const struct sieve_action_exec_env *aenv,
+			   void *tr_context, bool success)
+{
+	act_store.rollback(aenv, tr_context, success);
+}
+
+static const struct sieve_action_def act_store_current = {
+	.name = "store_encrypted",
+	.flags = SIEVE_ACTFLAG_TRIES_DELIVER | SIEVE_ACTFLAG_MAIL_STORAGE,
+	.start = act_store_current_start,
+	.execute = act_store_current_execute,
+	.commit = act_store_current_commit,
+	.rollback = act_store_current_rollback,
+};
+
+/*
+ * Action: defer
+ */
+
+static int
+act_defer_execute(const struct sieve_action_exec_env *aenv ATTR_UNUSED,
+		  void *tr_context ATTR_UNUSED, bool *keep ATTR_UNUSED)
+{
+	return SIEVE_EXEC_TEMP_FAILURE;
+}
+
+static const struct sieve_action_def act_defer = {
+	.name = "defer",
+	.execute = act_defer_execute,
+};
+
+/*
+ * mail_deliver()
+ */
+
+/* Returns the context of the delivery, or NULL if the message is in a mailbox
+   already (sieve-filter, imapsieve). */
+static struct mail_deliver_context *
+perot_deliver_context(const struct sieve_execute_env *eenv)
+{
+	if (!perot_is_delivery(eenv))
+		return NULL;
+	i_assert(eenv->exec_status != NULL);
+	return eenv->scriptenv->script_context;
+}
+
+/* A `keep` of an earlier script has been given the message as it was then, and
+   hands it on to the implicit keep at the end.
+
+   The result hands out its actions as constant, and offers no function to give
+   a keep another mail but sieve_result_add_keep(). That one would count as a
+   `keep` of this script, which does not go together with a `reject` in it. */
+static void perot_update_earlier_keeps(const struct sieve_runtime_env *renv)
+{
+	struct sieve_result_iterate_context *iter;
+	const struct sieve_action *const_action;
+	struct mail *mail = sieve_message_get_mail(renv->msgctx);
+	bool found = FALSE;
+
+	iter = sieve_result_iterate_init(renv->result);
+	while ((const_action = sieve_result_iterate_next(iter, NULL)) != NULL) {
+		struct sieve_action *action =
+			(struct sieve_action *)const_action;
+
+		if (!action->keep || action->def != NULL ||
+		    !sieve_action_is_executed(action, renv->result))
+			continue;
+		action->mail = mail;
+		found = TRUE;
+	}
+	/* The mail now belongs to an action, too: what changes the message next
+	   makes a new one. */
+	if (found)
+		sieve_message_snapshot(renv->msgctx);
+}
+
+/* Not all that Pigeonhole does asks for the current message: `report` sends,
+   the old `notify` quotes, and the implicit keep after a failure stores the
+   message that the delivery began with. From here on that is the encrypted one.
+
+   Scripts see it as constant, and nothing else leads to it. It is a variable of
+   the delivery, which does not read it after the scripts; an included script
+   has an exec_env of its own, but all of them share this. */
+static void perot_forget_original(const struct sieve_runtime_env *renv)
+{
+	struct sieve_message_data *msgdata =
+		(struct sieve_message_data *)renv->exec_env->msgdata;
+
+	msgdata->mail = sieve_message_get_mail(renv->msgctx);
+	/* That mail has to stay until the end: what changes the message next
+	   makes a new one. */
+	sieve_message_snapshot(renv->msgctx);
+}
+
+void perot_keep_encrypted(const struct sieve_runtime_env *renv,
+			  const struct sieve_extension *ext)
+{
+	const struct sieve_execute_env *eenv = renv->exec_env;
+	struct mail_deliver_context *mdctx = perot_deliver_context(eenv);
+
+	perot_update_earlier_keeps(renv);
+	/* What came encrypted may be stored as it came. */
+	if (sieve_message_get_mail(renv->msgctx) == eenv->msgdata->mail)
+		return;
+	if (perot_is_saved(eenv)) {
+		perot_saved_encrypted(renv);
+		sieve_result_set_failure_action(renv->result, ext,
+						&act_store_current);
+	}
+	/* Other existing mail (sieve-filter, FILTER=SIEVE) just stays as it is
+	   when something fails. */
+	if (mdctx == NULL) {
+		perot_existing_replace(renv, ext);
+		return;
+	}
+	perot_forget_original(renv);
+	sieve_result_set_failure_action(renv->result, ext, &act_store_current);
+	eenv->exec_status->tried_default_save = TRUE;
+	/* mail_deliver() is told of a temporary failure only where that alone
+	   keeps it from the INBOX: elsewhere the sender is still told when the
+	   mailbox is full. */
+	if (mdctx->tempfail_error == NULL &&
+	    strcasecmp(mdctx->rcpt_default_mailbox, "INBOX") != 0) {
+		mdctx->tempfail_error =
+			"Encrypted message could not be stored";
+	}
+}
+
+/* Pigeonhole rolls back what this script has asked for, though nothing of it
+   has begun: the process ends in the rollback of `pipe`. What is not there is
+   not rolled back. A keep may have begun in an earlier script. */
+static void perot_forget_actions(const struct sieve_runtime_env *renv)
+{
+	struct sieve_result_iterate_context *iter;
+	const struct sieve_action *action;
+
+	iter = sieve_result_iterate_init(renv->result);
+	while ((action = sieve_result_iterate_next(iter, NULL)) != NULL) {
+		if (!action->keep &&
+		    !sieve_action_is_executed(action, renv->result))
+			sieve_result_iterate_delete(iter);
+	}
+}
+
+int perot_defer(const struct sieve_runtime_env *renv,
+		const struct sieve_extension *ext, const char *answer)
+{
+	const struct sieve_execute_env *eenv = renv->exec_env;
+	struct mail_deliver_context *mdctx = perot_deliver_context(eenv);
+
+	perot_forget_actions(renv);
+	if (mdctx != NULL) {
+		sieve_result_set_failure_action(renv->result, ext, &act_defer);
+		eenv->exec_status->tried_default_save = TRUE;
+		mdctx->tempfail_error = p_strdup(mdctx->pool, answer);
+	}
+	if (!perot_is_in_imap(eenv))
+		return SIEVE_EXEC_TEMP_FAILURE;
+	/* FILTER=SIEVE: the user is at the other end, and is told. */
+	if (!perot_is_saved(eenv))
+		sieve_runtime_error(renv, NULL, "%s", answer);
+	/* A temporary failure would keep the script from the other messages of
+	   the IMAP command. */
+	return SIEVE_EXEC_FAILURE;
+}

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef SIEVE_PEROT_ENCRYPT_SETTINGS_H
+#define SIEVE_PEROT_ENCRYPT_SETTINGS_H
+
+/* Reads the settings of the user. The strings live as long as the pool. */
+void perot_settings_read(struct sieve_instance *svinst, pool_t pool,
+			 struct perot_settings *set_r);
+
+/* Returns TRUE if imapsieve expunges the messages that it replaces. */
+bool perot_imapsieve_expunges(struct sieve_instance *svinst);
+
+#endif

@@ -1,0 +1,428 @@
+//! From a recipient to the keys that its messages are encrypted to.
+
+use base64::Engine;
+use sequoia_openpgp::Cert;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::cache::Cache;
+use super::choose::{self, RecipientKeys};
+use super::query::Query;
+use super::raw::{self, RawCert, Refusal};
+use super::source;
+use crate::error::{Error, Place, Reason, Remedy, Result, Setting};
+use crate::log::{printable, Level, Log};
+use crate::recipient::Recipient;
+use crate::settings::{Settings, SourcePath};
+
+/// Most certificates that one recipient may stand for.
+const MAX_CERTIFICATES: usize = 16;
+/// How many bytes of parsed certificates are remembered.
+const MAX_REMEMBERED_BYTES: usize = 8 << 20;
+
+/// Whose mailbox it is, as far as the host knows.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Owner<'a> {
+    /// The user name in Dovecot.
+    pub user: &'a str,
+    /// The final envelope recipient, where there is an envelope: at delivery only.
+    pub recipient: Option<&'a str>,
+    /// The home directory, where there is one.
+    pub home: Option<&'a str>,
+}
+
+/// A certificate, and where it was found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The certificate, made of all its copies in that place.
+    pub cert: Arc<Cert>,
+    /// Where that was.
+    pub place: Place,
+    /// The files that it was in, printable; none if the place is no source.
+    pub files: Vec<String>,
+    /// Whether the secret key was with it.
+    pub has_secret: bool,
+}
+
+/// What came of the search in one source.
+enum Searched {
+    Found(Vec<Found>),
+    /// What to say of the source.
+    NotFound(String),
+}
+
+/// All that one source has.
+#[derive(Clone, Debug, Default)]
+pub struct Listing {
+    /// The source, printable.
+    pub place: String,
+    /// Its certificates.
+    pub certs: Vec<Found>,
+    /// What is wrong with single files or certificates.
+    pub problems: Vec<String>,
+}
+
+/// Finds keys in the configured sources, for one message.
+pub struct Finder<'a> {
+    /// The settings that name the sources.
+    pub settings: &'a Settings,
+    /// Whose mail it is.
+    pub owner: Owner<'a>,
+    /// The time at which certificates must be valid.
+    pub now: SystemTime,
+    /// Where to report what an administrator should look at, though encryption goes on.
+    pub log: &'a dyn Log,
+}
+
+impl Finder<'_> {
+    /// The keys of the mailbox owner: `sieve_perot_encrypt_cert`, else the certificate for the owner's
+    /// address, else, where there is no address, the only certificate below the owner's home.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or it cannot be used.
+    pub fn owner(&self) -> Result<Vec<RecipientKeys>> {
+        if self.settings.owner_cert.is_some() {
+            return self.usable(self.merged(&Place::FoundIn(Setting::Cert), self.owner_certs()?)?);
+        }
+        let recipient = self.owner.recipient.filter(|r| r.contains('@'));
+        match Some(self.owner.user).filter(|u| u.contains('@')).or(recipient) {
+            Some(address) => self.find(&Recipient::parse(address.as_bytes())?),
+            None => self.only_one_at_home(),
+        }
+    }
+
+    /// The keys of one recipient.
+    ///
+    /// # Errors
+    ///
+    /// There are none, or they cannot be used.
+    pub fn find(&self, recipient: &Recipient) -> Result<Vec<RecipientKeys>> {
+        self.usable(self.search(recipient)?)
+    }
+
+    /// The certificates of one recipient, at least one, whether they can be used or not.
+    ///
+    /// # Errors
+    ///
+    /// There are none, or it cannot be told.
+    pub fn search(&self, recipient: &Recipient) -> Result<Vec<Found>> {
+        match recipient {
+            Recipient::Literal(armored) => self.literal(armored),
+            Recipient::Fingerprint(hex) => self.look_up(recipient, &[Query::Fingerprint(hex)]),
+            Recipient::Address(address) => {
+                let whole = raw::normalise(address);
+                let plain = without_detail(&whole);
+                let queries = [Some(Query::Address(&whole)), plain.as_deref().map(Query::Address)];
+                self.look_up(recipient, &queries.into_iter().flatten().collect::<Vec<_>>())
+            }
+        }
+    }
+
+    /// All that one source has; nothing, if there is nothing at its path.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or must not be trusted.
+    pub fn list(&self, source: &SourcePath) -> Result<Listing> {
+        let Some(path) = self.expand(source) else {
+            return Ok(Listing { place: display(source), ..Listing::default() });
+        };
+        let place = printable(path.as_os_str().as_encoded_bytes());
+        let mut listing = Listing { place: place.clone(), ..Listing::default() };
+        let Some(answer) = source::list(&path).map_err(|why| bad_source(&place, &why))? else {
+            return Ok(listing);
+        };
+        listing.problems = answer.problems;
+        let mut copies: BTreeMap<String, Vec<RawCert>> = BTreeMap::new();
+        for raw in answer.certs {
+            let Ok(fingerprint) = raw.summary().map(|s| s.fingerprint.clone()) else { continue };
+            copies.entry(fingerprint).or_default().push(raw);
+        }
+        for (fingerprint, copies) in copies {
+            match self.merged(&Place::Found(place.clone()), copies) {
+                Ok(found) => listing.certs.extend(found),
+                Err(why) => {
+                    let why = why.in_words(&self.settings.words);
+                    listing.problems.push(format!("certificate {fingerprint}: {why}"));
+                }
+            }
+        }
+        Ok(listing)
+    }
+
+    fn literal(&self, armored: &[u8]) -> Result<Vec<Found>> {
+        let certs = raw::read(armored).map_err(|why| damaged_literal(&why))?;
+        if certs.iter().any(RawCert::has_secret) {
+            let text = "it holds the secret key, which must never be on a server";
+            let remedy = "export the public part (gpg --armor --export ADDRESS), and consider the secret key as known to others";
+            return Err(unusable_literal(text).helps(remedy));
+        }
+        self.merged(&Place::Literal, certs)
+    }
+
+    /// Tries one query after the other in all sources; the first source that answers wins.
+    fn look_up(&self, recipient: &Recipient, queries: &[Query<'_>]) -> Result<Vec<Found>> {
+        let mut searched = Vec::new();
+        for &query in queries {
+            searched.clear();
+            let inline = self.owner_certs()?;
+            let place = Place::FoundIn(Setting::Cert);
+            let certs = self.matching(&place, query, &inline, |_| Ok(inline.clone()))?;
+            if !certs.is_empty() {
+                return Ok(certs);
+            }
+            for path in &self.settings.sources {
+                match self.in_source(path, query)? {
+                    Searched::Found(certs) => return Ok(certs),
+                    Searched::NotFound(place) => searched.push(place),
+                }
+            }
+        }
+        Err(not_found(&recipient.name(&self.settings.words.literal), &searched))
+    }
+
+    fn in_source(&self, path: &SourcePath, query: Query<'_>) -> Result<Searched> {
+        let Some(path) = self.expand(path) else {
+            return Ok(Searched::NotFound(format!("{} (the user has no home directory)", display(path))));
+        };
+        let name = printable(path.as_os_str().as_encoded_bytes());
+        let ask = |query: Query<'_>| source::ask(&path, query).map_err(|why| bad_source(&name, &why));
+        let Some(answer) = ask(query)? else {
+            return Ok(Searched::NotFound(format!("{name} (not there)")));
+        };
+        let has_all = answer.complete || matches!(query, Query::Fingerprint(_));
+        let place = Place::Found(name.clone());
+        let certs = self.matching(&place, query, &answer.certs, |hex| match has_all {
+            true => Ok(answer.certs.clone()),
+            false => Ok(ask(Query::Fingerprint(hex))?.map(|a| a.certs).unwrap_or_default()),
+        })?;
+        if !certs.is_empty() {
+            return Ok(Searched::Found(certs));
+        }
+        for problem in &answer.problems {
+            self.log.log(Level::Warning, &format!("certificate source {name}: {problem}"));
+        }
+        Ok(Searched::NotFound(format!("{name} ({})", answer.holds)))
+    }
+
+    /// Of certificates in `place` that claim to match, those whose signatures say so, too. `copies` gives
+    /// all that the place has of a fingerprint: a copy without User IDs may hold the revocation.
+    fn matching(
+        &self,
+        place: &Place,
+        query: Query<'_>,
+        claiming: &[RawCert],
+        copies: impl Fn(&str) -> Result<Vec<RawCert>>,
+    ) -> Result<Vec<Found>> {
+        let summaries = claiming.iter().filter_map(|raw| raw.summary().ok()).filter(|s| query.matches(s));
+        let fingerprints: BTreeSet<String> = summaries.map(|s| s.fingerprint.clone()).collect();
+        few_enough(place, fingerprints.len())?;
+        let mut certs = Vec::new();
+        for hex in &fingerprints {
+            let mut all = copies(hex)?;
+            all.retain(|raw| raw.summary().is_ok_and(|s| s.fingerprint == *hex));
+            certs.extend(self.merged(place, all)?);
+        }
+        if let Query::Address(address) = query {
+            // A certificate that is not accepted as a whole is kept: it says why when it is used.
+            certs.retain(|found| {
+                !choose::is_accepted(&found.cert, self.now) || choose::carries(&found.cert, address, self.now)
+            });
+        }
+        Ok(certs)
+    }
+
+    /// Parses certificates, and makes one of the copies of each.
+    fn merged(&self, place: &Place, certs: Vec<RawCert>) -> Result<Vec<Found>> {
+        let mut merged: Vec<Found> = Vec::new();
+        for raw in certs {
+            let has_secret = raw.has_secret();
+            if has_secret {
+                let place = raw.file.clone().map_or_else(|| place.clone(), Place::Found);
+                let text = format!(
+                    "{}it holds a secret key, which must not be on a server: put there what `gpg --armor --export` prints. \
+                     Only its public part is used",
+                    self.settings.words.place(&place)
+                );
+                self.log.log(Level::Error, &text);
+            }
+            let cert = parse(&raw)
+                .map_err(|why| Error::new(Reason::UnusableCertificate, why).about(place.clone()))?;
+            let files = raw.file.into_iter().collect();
+            merge(&mut merged, Found { cert, place: place.clone(), files, has_secret });
+        }
+        Ok(merged)
+    }
+
+    /// The keys of those of `certs` that can be used; an error if none of them can.
+    fn usable(&self, certs: Vec<Found>) -> Result<Vec<RecipientKeys>> {
+        let place = certs.first().map_or(Place::None, |found| found.place.clone());
+        few_enough(&place, certs.len())?;
+        let mut usable: Vec<RecipientKeys> = Vec::new();
+        let mut refusals = Vec::new();
+        for found in &certs {
+            match choose::choose(&found.cert, self.now) {
+                Ok(keys) => usable.push(keys),
+                Err(why) => refusals.push(why),
+            }
+        }
+        if usable.is_empty() {
+            return Err(none_usable(refusals).about(place));
+        }
+        for keys in usable.iter().filter(|k| k.expired) {
+            let text = format!(
+                "certificate {} has expired; it is used all the same. Ask its owner for a renewed one",
+                keys.fingerprint
+            );
+            self.log.log(Level::Warning, &text);
+        }
+        Ok(usable)
+    }
+
+    /// The certificates in `sieve_perot_encrypt_cert`: armored, or base64 on one line.
+    fn owner_certs(&self) -> Result<Vec<RawCert>> {
+        let Some(text) = &self.settings.owner_cert else { return Ok(Vec::new()) };
+        let refuse = |why: String| {
+            let place = Place::SettingOf(Setting::Cert, printable(self.owner.user));
+            let remedy = "It should be what `gpg --export ADDRESS | base64 -w0` prints";
+            Error::new(Reason::UnusableCertificate, why).about(place).helps(remedy)
+        };
+        if text.trim_ascii_start().starts_with(b"-----BEGIN PGP ") {
+            return raw::read(text).map_err(refuse);
+        }
+        let base64: Vec<u8> = text.iter().copied().filter(|b| !b.is_ascii_whitespace()).collect();
+        let engine = base64::engine::general_purpose::GeneralPurpose::new(
+            &base64::alphabet::STANDARD,
+            base64::engine::general_purpose::PAD
+                .with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent),
+        );
+        let data = engine
+            .decode(base64)
+            .map_err(|_| refuse("it is neither armored nor base64, or it is cut off".into()))?;
+        raw::read(&data).map_err(refuse)
+    }
+
+    fn only_one_at_home(&self) -> Result<Vec<RecipientKeys>> {
+        let mut certs = Vec::new();
+        let mut searched = Vec::new();
+        for path in self.settings.sources.iter().filter(|p| matches!(p, SourcePath::Home(_))) {
+            let Some(path) = self.expand(path) else { continue };
+            let name = printable(path.as_os_str().as_encoded_bytes());
+            let answer = source::ask(&path, Query::All).map_err(|why| bad_source(&name, &why))?;
+            searched.push(format!("{name} ({})", answer.as_ref().map_or("not there", |a| a.holds.as_str())));
+            certs.extend(answer.map(|a| a.certs).unwrap_or_default());
+        }
+        let place = searched.join(", ");
+        let fingerprints: BTreeSet<String> =
+            certs.iter().filter_map(|raw| raw.summary().ok()).map(|s| s.fingerprint.clone()).collect();
+        match fingerprints.len() {
+            1 => self.usable(self.merged(&Place::Found(place), certs)?),
+            n => {
+                let text = format!(
+                    "the user name {} is no address, there is no envelope, and below the home directory there is not one \
+                     certificate but {n}: {place}",
+                    printable(self.owner.user)
+                );
+                Err(Error::new(Reason::NoCertificate, text).helps(Remedy::NameRecipient))
+            }
+        }
+    }
+
+    fn expand(&self, path: &SourcePath) -> Option<PathBuf> {
+        match path {
+            SourcePath::Absolute(path) => Some(PathBuf::from(path)),
+            SourcePath::Home(below) => {
+                self.owner.home.filter(|h| h.starts_with('/')).map(|home| PathBuf::from(home).join(below))
+            }
+        }
+    }
+}
+
+/// A source as it stands in the settings, printable.
+pub fn display(path: &SourcePath) -> String {
+    match path {
+        SourcePath::Absolute(path) => printable(path),
+        SourcePath::Home(below) => printable(format!("~/{below}")),
+    }
+}
+
+fn without_detail(address: &str) -> Option<String> {
+    let (local, domain) = address.rsplit_once('@')?;
+    let (user, _) = local.split_once('+')?;
+    (!user.is_empty()).then(|| format!("{user}@{domain}"))
+}
+
+/// To be asked before any signature is checked: that takes time.
+fn few_enough(place: &Place, count: usize) -> Result<()> {
+    if count <= MAX_CERTIFICATES {
+        return Ok(());
+    }
+    let text = format!("{count} certificates for one recipient, and {MAX_CERTIFICATES} is the most");
+    Err(Error::new(Reason::UnusableCertificate, text).about(place.clone()).helps("remove old ones"))
+}
+
+/// The error for certificates none of which can be used.
+fn none_usable(refusals: Vec<Error>) -> Error {
+    match <[Error; 1]>::try_from(refusals) {
+        Ok([only]) => only,
+        Err(several) => {
+            let several: Vec<String> = several.iter().map(Error::to_string).collect();
+            Error::new(Reason::UnusableCertificate, several.join("; "))
+        }
+    }
+}
+
+fn unusable_literal(why: &str) -> Error {
+    Error::new(Reason::UnusableCertificate, why).about(Place::Literal)
+}
+
+/// The error for a certificate in a script that did not get there as it was.
+pub fn damaged_literal(why: &str) -> Error {
+    unusable_literal(why).helps(
+        "Export it anew (gpg --armor --export ADDRESS), and paste all of it, from the BEGIN line to the END line",
+    )
+}
+
+fn bad_source(name: &str, why: &str) -> Error {
+    Error::new(Reason::BadSource, why).about(Place::Source(name.to_owned()))
+}
+
+fn not_found(recipient: &str, searched: &[String]) -> Error {
+    let none = format!("no certificate for {recipient}");
+    if searched.is_empty() {
+        return Error::new(Reason::NoCertificate, none).helps(Remedy::NameSources);
+    }
+    let text = format!("{none}. Searched: {}", searched.join(", "));
+    Error::new(Reason::NoCertificate, text).helps(Remedy::PutCertificate)
+}
+
+/// Adds a certificate to `merged`. Two copies of one certificate are made into one, so that what only
+/// one of them knows, a revocation for instance, holds for both.
+fn merge(merged: &mut Vec<Found>, found: Found) {
+    let fingerprint = found.cert.fingerprint();
+    let Some(known) = merged.iter_mut().find(|known| known.cert.fingerprint() == fingerprint) else {
+        return merged.push(found);
+    };
+    known.has_secret |= found.has_secret;
+    known.files.extend(found.files);
+    known.files.dedup();
+    if known.cert != found.cert {
+        // Fails only for certificates with different fingerprints.
+        if let Ok(both) = (*known.cert).clone().merge_public((*found.cert).clone()) {
+            known.cert = Arc::new(both);
+        }
+    }
+}
+
+/// The certificate made of `raw`; remembered by its bytes, so that parsing is paid once.
+fn parse(raw: &RawCert) -> std::result::Result<Arc<Cert>, Refusal> {
+    static PARSED: Cache<Vec<u8>, Cert> = Cache::new(MAX_REMEMBERED_BYTES);
+    match PARSED.get(raw.bytes()) {
+        Some(cert) => Ok(cert),
+        None => Ok(PARSED.put(raw.bytes().to_vec(), raw.certificate()?, raw.bytes().len())),
+    }
+}

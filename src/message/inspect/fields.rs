@@ -1,0 +1,91 @@
+//! The fields of a header that say what a body is.
+
+use crate::message::header::Field;
+use crate::message::lines::Piece;
+
+/// Longest Content-Type and similar field, in bytes. A longer one is not understood.
+const MAX_FIELD: usize = 4 << 10;
+
+/// The fields of a header that say what a body is.
+#[derive(Default)]
+pub struct Fields {
+    /// Content-Type
+    pub content_type: Option<Vec<u8>>,
+    /// Content-Transfer-Encoding
+    pub transfer_encoding: Option<Vec<u8>>,
+    /// Content-Disposition
+    pub disposition: Option<Vec<u8>>,
+    /// The field that a folded line goes on with.
+    current: Current,
+    /// A field of these stands there twice, is too long, or a line is no field: not understood.
+    pub odd: bool,
+    begun: bool,
+    /// The header of a part, where only fields about the content have a meaning (RFC 2045, section 9).
+    in_part: bool,
+}
+
+#[derive(Clone, Copy, Default)]
+enum Current {
+    #[default]
+    Other,
+    ContentType,
+    TransferEncoding,
+    Disposition,
+}
+
+impl Fields {
+    /// The fields of a part's header, of which there are none yet.
+    pub fn of_part() -> Self {
+        Self { in_part: true, ..Self::default() }
+    }
+
+    /// Takes the next piece of the header.
+    pub fn piece(&mut self, field: Field, piece: &Piece<'_>) {
+        let (content, _) = piece.split_end();
+        let has = |byte: u8| memchr::memchr(byte, content).is_some();
+        // A CR alone ends a line for some programs, and a NUL ends a text. In the header of the message a NUL does no harm,
+        // and the messages that we have encrypted keep it there.
+        self.odd |= has(b'\r') || self.in_part && has(0);
+        match field {
+            Field::Begins(name) => {
+                self.begun = true;
+                self.odd |= self.in_part && !name.starts_with("content-") && name != "mime-version";
+                self.current = match name.as_str() {
+                    "content-type" => Current::ContentType,
+                    "content-transfer-encoding" => Current::TransferEncoding,
+                    "content-disposition" => Current::Disposition,
+                    _ => Current::Other,
+                };
+                let colon = memchr::memchr(b':', piece.bytes).map_or(0, |n| n + 1);
+                self.add(&piece.bytes[colon..], true);
+            }
+            Field::Continues => {
+                self.odd |= !self.begun;
+                self.add(piece.bytes, false);
+            }
+            Field::NotAField => {
+                self.current = Current::Other;
+                self.odd = true;
+            }
+        }
+    }
+
+    fn add(&mut self, bytes: &[u8], begins: bool) {
+        let value = match self.current {
+            Current::Other => return,
+            Current::ContentType => &mut self.content_type,
+            Current::TransferEncoding => &mut self.transfer_encoding,
+            Current::Disposition => &mut self.disposition,
+        };
+        if begins && value.is_some() {
+            // The second one does not count.
+            self.odd = true;
+            self.current = Current::Other;
+            return;
+        }
+        let value = value.get_or_insert_default();
+        let (fits, rest) = bytes.split_at(bytes.len().min(MAX_FIELD - value.len()));
+        value.extend_from_slice(fits);
+        self.odd |= !rest.is_empty();
+    }
+}

@@ -1,0 +1,36 @@
+//! The fields about the body that a message lacks and its readers need.
+
+use super::charset::{Charset, Detector};
+use super::header::Header;
+use super::inspect::Inspection;
+use super::original::Original;
+use crate::error::Unreadable;
+
+/// The fields that the payload gets in front, if the original lacks them: mail programs take a part
+/// without a Content-Type for something to show as it is, header and all.
+///
+/// # Errors
+///
+/// The message cannot be read.
+pub fn missing_fields(message: &mut dyn Original, inspection: &Inspection) -> Result<String, Unreadable> {
+    if inspection.has_content_type {
+        return Ok(String::new());
+    }
+    let charset = charset(message)?;
+    let mut fields = format!("Content-Type: text/plain; charset={}\r\n", charset.name());
+    if charset != Charset::Ascii && !inspection.has_transfer_encoding {
+        fields.push_str("Content-Transfer-Encoding: 8bit\r\n");
+    }
+    Ok(fields)
+}
+
+fn charset(message: &mut dyn Original) -> Result<Charset, Unreadable> {
+    let mut header = Header::open(message)?;
+    header.skip()?;
+    let mut body = header.into_rest();
+    let mut detector = Detector::default();
+    while let Some(chunk) = body.next_chunk()? {
+        detector.update(chunk);
+    }
+    Ok(detector.finish())
+}

@@ -1,0 +1,125 @@
+//! The message around the ciphertext: its header, made of the original's, and the payload, which is the whole original.
+
+use std::io::Write;
+
+use super::crlf::CrlfWriter;
+use super::header::{self, Field, Header};
+use super::hide_subject;
+use super::original::Original;
+use crate::envelope::{Addressee, Envelope};
+use crate::error::Result;
+use crate::sink::Sink;
+
+/// The name of the field that says how a message came to be encrypted.
+pub const MARKER: &str = "Encrypted-On-Delivery";
+
+/// Fields of the original that do not go into the outer header: they describe the original body, or
+/// vouch for it. [`header::describes_the_body`] names more. All of them are in the payload.
+const LEFT_OUT: [&str; 7] = [
+    "lines",
+    "dkim-signature",
+    "domainkey-signature",
+    "arc-seal",
+    "arc-message-signature",
+    "arc-authentication-results",
+    "encrypted-on-delivery",
+];
+
+/// Writes the outer header, from the original's fields to the empty line. A subject that is to be hidden is
+/// replaced.
+///
+/// # Errors
+///
+/// The message cannot be read, its header is too large, or the result cannot be written.
+pub fn write_header(
+    message: &mut dyn Original,
+    envelope: &impl Envelope,
+    hide_subject: bool,
+    out: &mut dyn Write,
+) -> Result<()> {
+    copy_fields(message, hide_subject, out)?;
+    out.put(marker(envelope.format(), &envelope.addressees()).as_bytes())?;
+    out.put(envelope.content_fields().as_bytes())?;
+    Ok(out.put(b"\r\n")?)
+}
+
+fn copy_fields(message: &mut dyn Original, hide_subject: bool, out: &mut dyn Write) -> Result<()> {
+    let mut header = Header::open(message)?;
+    let mut out = CrlfWriter::new(out);
+    let mut keep = false;
+    let mut complete = true;
+    let mut replacement = Some(hide_subject::REPLACEMENT);
+    while let Some((field, piece)) = header.next_piece()? {
+        match field {
+            Field::Begins(name) if hide_subject && hide_subject::tells_the_subject(&name) => {
+                keep = false;
+                let replacement = replacement.take_if(|_| name == "subject").unwrap_or_default();
+                out.put(replacement.as_bytes())?;
+            }
+            Field::Begins(name) => keep = !is_left_out(&name),
+            Field::Continues => {}
+            // Some of the body, for all one knows: a text without an empty line in front.
+            Field::NotAField => keep = false,
+        }
+        if keep {
+            let (content, line_end) = piece.split_end();
+            // A bare CR ends a line for some programs: what follows may be the body of a message that
+            // has no other line ends.
+            let bare_cr = memchr::memchr(b'\r', content);
+            keep = bare_cr.is_none();
+            let line_end = if keep { line_end } else { b"\n" };
+            complete = !line_end.is_empty();
+            out.put(&content[..bare_cr.unwrap_or(content.len())])?;
+            out.put(line_end)?;
+        }
+    }
+    if !complete {
+        out.put(b"\n")?;
+    }
+    Ok(out.finish()?)
+}
+
+fn is_left_out(name: &str) -> bool {
+    header::describes_the_body(name) || LEFT_OUT.contains(&name)
+}
+
+/// The marker field. It is folded, for there may be 32 recipients, and a line has 998 bytes at most.
+fn marker(format: &str, addressees: &[Addressee<'_>]) -> String {
+    let list = |of: &mut dyn Iterator<Item = &Addressee<'_>>| {
+        of.map(|a| a.fingerprint).collect::<Vec<_>>().join(",\r\n ")
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    let to = list(&mut addressees.iter());
+    let mut field = format!("{MARKER}: {format}; agent=\"vnd.perot.encrypt/{version}\";\r\n to={to}");
+    let expired = list(&mut addressees.iter().filter(|a| a.expired));
+    if !expired.is_empty() {
+        field = format!("{field};\r\n expired={expired}");
+    }
+    field + "\r\n"
+}
+
+/// Writes the payload: `missing_fields`, then the whole original, with CR before each LF that lacks
+/// one, without a leading mbox line, and with the empty line that ends the header. Returns the size
+/// of the original in bytes.
+///
+/// # Errors
+///
+/// The message cannot be read, or the result cannot be written.
+pub fn write_payload(message: &mut dyn Original, missing_fields: &str, out: &mut dyn Write) -> Result<u64> {
+    out.put(missing_fields.as_bytes())?;
+    let mut header = Header::open(message)?;
+    let mut out = CrlfWriter::new(out);
+    while let Some((_, piece)) = header.next_piece()? {
+        out.put(piece.bytes)?;
+    }
+    if !header.last_line_is_whole() {
+        out.put(b"\r\n")?;
+    }
+    out.put(b"\r\n")?;
+    let mut body = header.into_rest();
+    while let Some(chunk) = body.next_chunk()? {
+        out.put(chunk)?;
+    }
+    out.finish()?;
+    Ok(body.position())
+}

@@ -1,0 +1,167 @@
+//! The OpenPGP message itself, written as it streams by. What goes into it is decided elsewhere.
+
+use sequoia_openpgp as openpgp;
+
+use openpgp::crypto::random;
+use openpgp::serialize::stream::{self, LiteralWriter, Message, Recipient};
+use openpgp::types::{AEADAlgorithm, Features, SymmetricAlgorithm};
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::armor::ArmorWriter;
+use super::seipd1::Seipd1;
+use crate::certs::choose::RecipientKeys;
+use crate::error::{Error, Reason, Result, Unwritable};
+use crate::log::printable;
+
+/// The container of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Container {
+    /// RFC 9580, section 5.13.1, with version 3 PKESKs: what all software reads.
+    Seipd1,
+    /// RFC 9580, section 5.13.2, with version 6 PKESKs and OCB.
+    Seipd2,
+}
+
+impl Container {
+    /// The container that all recipients read.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub fn that_all_read(recipients: &[RecipientKeys]) -> Result<Self> {
+        if recipients.iter().all(|r| r.reads_seipd2) {
+            return Ok(Self::Seipd2);
+        }
+        match recipients.iter().find(|r| !r.reads_seipd1) {
+            None => Ok(Self::Seipd1),
+            Some(new) => {
+                let text = format!(
+                    "certificate {} (version 6) reads only the new message format, which the other recipients do not read",
+                    new.fingerprint
+                );
+                let remedy = "encrypt to it alone, or to version 6 certificates only";
+                Err(Error::new(Reason::UnusableCertificate, text).helps(remedy))
+            }
+        }
+    }
+}
+
+/// Encrypts and armors what is written to it: AES-256; a binary literal without name and date (RFC 9580, section 5.9);
+/// not compressed, not signed.
+pub struct Encryptor<'w, W: Write + Send + 'w>(Inner<'w, W>);
+
+enum Inner<'w, W: Write + Send + 'w> {
+    /// Written here: three times as fast as sequoia's.
+    Seipd1(Box<Seipd1<ArmorWriter<W>>>),
+    /// Written by sequoia: it is fast there, and its buffers are few.
+    Seipd2 { literal: Message<'w>, armor: Shared<ArmorWriter<W>> },
+}
+
+impl<'w, W: Write + Send + 'w> Encryptor<'w, W> {
+    /// Begins a message to `recipients`.
+    ///
+    /// # Errors
+    ///
+    /// The crypto library fails, or `out` cannot be written.
+    pub fn new(recipients: &'w [RecipientKeys], container: Container, out: W) -> Result<Self> {
+        let armor = ArmorWriter::new(out);
+        Ok(Self(match container {
+            Container::Seipd1 => Inner::Seipd1(Box::new(Seipd1::new(recipients, armor)?)),
+            Container::Seipd2 => {
+                let armor = Shared(Arc::new(Mutex::new(armor)));
+                Inner::Seipd2 { literal: seipd2(recipients, armor.clone())?, armor }
+            }
+        }))
+    }
+
+    /// Ends the message, and gives back what it was written to.
+    ///
+    /// # Errors
+    ///
+    /// As [`Encryptor::new`].
+    pub fn finish(self) -> Result<W> {
+        let armor = match self.0 {
+            Inner::Seipd1(message) => message.finish()?,
+            Inner::Seipd2 { literal, armor } => {
+                literal.finalize().map_err(failed)?;
+                armor.into_inner()?
+            }
+        };
+        Ok(armor.finish()?)
+    }
+}
+
+impl<W: Write + Send> Write for Encryptor<'_, W> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Inner::Seipd1(message) => message.write(data),
+            Inner::Seipd2 { literal, .. } => literal.write(data),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn seipd2<'w>(recipients: &'w [RecipientKeys], out: impl Write + Send + Sync + 'w) -> Result<Message<'w>> {
+    let features = Features::empty().set_seipdv2();
+    let keys = recipients.iter().flat_map(|r| &r.keys);
+    let keys: Vec<_> = keys.map(|key| Recipient::new(features.clone(), key.key_handle(), key)).collect();
+    let encryptor = stream::Encryptor::for_recipients(Message::new(out), keys)
+        .symmetric_algo(SymmetricAlgorithm::AES256)
+        .aead_algo(AEADAlgorithm::OCB);
+    encryptor.build().and_then(|message| LiteralWriter::new(message).build()).map_err(failed)
+}
+
+/// A writer that sequoia takes and does not give back. It wants one that threads could share, though it starts none.
+struct Shared<W>(Arc<Mutex<W>>);
+
+impl<W> Clone for Shared<W> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<W> Shared<W> {
+    fn into_inner(self) -> Result<W> {
+        let writer = Arc::into_inner(self.0);
+        let writer =
+            writer.ok_or_else(|| Error::new(Reason::Internal, "the crypto library keeps a writer"))?;
+        Ok(writer.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl<W: Write> Write for Shared<W> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Errors of sequoia: of the writer at the bottom, if there is one in the chain.
+pub fn failed(error: openpgp::anyhow::Error) -> Error {
+    match error.downcast::<io::Error>() {
+        Ok(why) => Unwritable(why).into(),
+        Err(why) => {
+            let why = printable(why.to_string());
+            Error::new(Reason::CryptoFailed, format!("the crypto library failed: {why}"))
+        }
+    }
+}
+
+/// 128 random bits in hex, for a MIME boundary.
+///
+/// # Errors
+///
+/// The system's random number generator failed.
+pub fn random_hex() -> Result<String> {
+    let mut bytes = [0; 16];
+    random(&mut bytes).map_err(failed)?;
+    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+}

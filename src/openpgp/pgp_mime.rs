@@ -1,0 +1,95 @@
+//! PGP/MIME (RFC 3156): the two parts of an encrypted message.
+
+use std::io::{self, Write};
+
+use super::encryptor::{random_hex, Container, Encryptor};
+use crate::certs::choose::RecipientKeys;
+use crate::envelope::{Addressee, Envelope, Seal};
+use crate::error::Result;
+use crate::sink::Sink;
+
+/// An encrypted message for some recipients.
+pub struct PgpMime {
+    recipients: Vec<RecipientKeys>,
+    container: Container,
+    boundary: String,
+}
+
+impl PgpMime {
+    /// A message for `recipients`.
+    ///
+    /// # Errors
+    ///
+    /// The recipients read no common format; the system's random number generator failed.
+    pub fn new(recipients: Vec<RecipientKeys>) -> Result<Self> {
+        let container = Container::that_all_read(&recipients)?;
+        Ok(Self { recipients, container, boundary: random_hex()? })
+    }
+}
+
+impl Envelope for PgpMime {
+    type Seal<'w, W: Write + Send + 'w> = Body<'w, W>;
+
+    fn format(&self) -> &'static str {
+        "pgp-mime"
+    }
+
+    fn addressees(&self) -> Vec<Addressee<'_>> {
+        let addressees = self.recipients.iter();
+        addressees.map(|r| Addressee { fingerprint: &r.fingerprint, expired: r.expired }).collect()
+    }
+
+    fn content_fields(&self) -> String {
+        format!(
+            "MIME-Version: 1.0\r\nContent-Type: multipart/encrypted; protocol=\"application/pgp-encrypted\";\r\n \
+             boundary=\"{}\"\r\n",
+            self.boundary
+        )
+    }
+
+    /// Writes the control part, and the header of the other.
+    fn open<'w, W: Write + Send + 'w>(&'w self, mut out: W) -> Result<Body<'w, W>> {
+        let boundary = &self.boundary;
+        let begin = format!(
+            "--{boundary}\r\n\
+             Content-Type: application/pgp-encrypted\r\n\
+             Content-Description: PGP/MIME version identification\r\n\
+             \r\n\
+             Version: 1\r\n\
+             \r\n\
+             --{boundary}\r\n\
+             Content-Type: application/octet-stream; name=\"encrypted.asc\"\r\n\
+             Content-Description: OpenPGP encrypted message\r\n\
+             Content-Disposition: inline; filename=\"encrypted.asc\"\r\n\
+             \r\n"
+        );
+        out.put(begin.as_bytes())?;
+        let message = Encryptor::new(&self.recipients, self.container, out)?;
+        Ok(Body { message, end: format!("\r\n--{boundary}--\r\n") })
+    }
+}
+
+/// The body of the outer message.
+pub struct Body<'w, W: Write + Send + 'w> {
+    message: Encryptor<'w, W>,
+    /// What stands behind the ciphertext.
+    end: String,
+}
+
+impl<W: Write + Send> Write for Body<'_, W> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.message.write(data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.message.flush()
+    }
+}
+
+impl<W: Write + Send> Seal<W> for Body<'_, W> {
+    fn finish(self) -> Result<W> {
+        let mut out = self.message.finish()?;
+        out.put(self.end.as_bytes())?;
+        Ok(out)
+    }
+}

@@ -1,0 +1,327 @@
+//! What follows from an outcome: go on or defer, what the log says, what the event holds. Nothing of the host is needed to
+//! tell.
+
+use std::ffi::CStr;
+use std::time::Duration;
+
+use crate::encrypt::Outcome;
+use crate::error::{Error, Words};
+use crate::log::Level;
+use crate::settings::OnError;
+
+/// Where the message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// On its way into a mailbox: the MTA keeps it until it is stored.
+    Delivery,
+    /// In a mailbox already: what fails leaves it there as it is.
+    Mailbox,
+}
+
+/// How a script asks for encryption.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// As an action.
+    Action,
+    /// As a test: the script decides what a failure means.
+    Test,
+}
+
+/// What an outcome is judged by.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// Where the message is.
+    pub whereabouts: Whereabouts,
+    /// How the script asks; `None` if that cannot be told: then nobody has asked to go on.
+    pub form: Option<Form>,
+    /// Whether the script asks to go on with the message as it was (`:try`).
+    pub try_only: bool,
+    /// Whether the administrator does.
+    pub on_error: OnError,
+}
+
+/// The value of a field of the event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// A text.
+    Text(String),
+    /// A number.
+    Number(u64),
+}
+
+/// What is to be done and said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The message is not to be stored as it is: a temporary failure.
+    pub defer: bool,
+    /// All of the message is encrypted now.
+    pub encrypted: bool,
+    /// There is ciphertext to be put in the place of the message.
+    pub replaces: bool,
+    /// The line for the log.
+    pub line: Option<(Level, String)>,
+    /// What whoever delivers the message is told about a failure. It names no path, key or person.
+    pub answer: String,
+    /// The fields of the event; none: there is no event.
+    pub fields: Vec<(&'static CStr, Value)>,
+}
+
+/// What the line says of a message that has been encrypted, up to the figures.
+const ENCRYPTED: &str = "message encrypted: ";
+/// What the line says of a message that was encrypted before.
+const ALREADY_ENCRYPTED: &str = "message left as it is: it is encrypted already";
+/// What the line says of a message that could not be encrypted, up to what follows from that.
+const NOT_ENCRYPTED: &str = "message not encrypted, ";
+
+/// What a line of the log says of a message: what [`Verdict::line`] wrote, read back by those who have nothing but the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// It has been encrypted.
+    Encrypted,
+    /// It was encrypted before.
+    AlreadyEncrypted,
+    /// It could not be encrypted.
+    NotEncrypted,
+}
+
+impl Said {
+    /// Reads a line; `None` if it is about something else.
+    pub fn by(line: &str) -> Option<Self> {
+        let begins = |with| line.starts_with(with);
+        match () {
+            () if begins(ENCRYPTED) => Some(Self::Encrypted),
+            () if begins(ALREADY_ENCRYPTED) => Some(Self::AlreadyEncrypted),
+            () if begins(NOT_ENCRYPTED) => Some(Self::NotEncrypted),
+            () => None,
+        }
+    }
+}
+
+impl Terms {
+    /// Whether a failure defers the message.
+    fn defers(&self) -> bool {
+        match self.form {
+            None => true,
+            Some(Form::Test) => false,
+            Some(Form::Action) => !self.try_only && self.on_error == OnError::TempFail,
+        }
+    }
+
+    /// What a failure means for the message, for the log.
+    fn consequence(&self) -> &'static str {
+        match (self.defers(), self.form) {
+            (true, _) => self.deferred(),
+            (false, Some(Form::Test)) => "the test is false",
+            (false, _) => "the script goes on with it as it was",
+        }
+    }
+
+    fn deferred(&self) -> &'static str {
+        match self.whereabouts {
+            Whereabouts::Delivery => "deferred",
+            Whereabouts::Mailbox => "left as it is",
+        }
+    }
+}
+
+impl Verdict {
+    /// What follows from an attempt to encrypt that took `elapsed`.
+    pub fn of(outcome: &Result<Outcome, Error>, terms: &Terms, elapsed: Duration, words: &Words) -> Self {
+        match outcome {
+            Ok(Outcome::Encrypted { recipients, bytes_in, bytes_out }) => {
+                let recipients = recipients.join(",");
+                let micros = elapsed.as_micros();
+                let (milliseconds, fraction) = (micros / 1000, micros % 1000);
+                let line = format!(
+                    "{ENCRYPTED}{bytes_in} -> {bytes_out} bytes, {milliseconds}.{fraction:03} ms, to {recipients}"
+                );
+                Self {
+                    encrypted: true,
+                    replaces: true,
+                    line: Some((Level::Info, line)),
+                    fields: fields("encrypted", "", false, [*bytes_in, *bytes_out], recipients),
+                    ..Self::nothing()
+                }
+            }
+            Ok(Outcome::AlreadyEncrypted) => Self {
+                encrypted: true,
+                line: Some((Level::Info, ALREADY_ENCRYPTED.to_owned())),
+                fields: fields("already_encrypted", "", false, [0, 0], String::new()),
+                ..Self::nothing()
+            },
+            Err(error) => {
+                let reason = error.reason().token();
+                let deferred = terms.defers() && terms.whereabouts == Whereabouts::Delivery;
+                let line = format!("{NOT_ENCRYPTED}{}: {}", terms.consequence(), error.in_words(words));
+                Self {
+                    defer: terms.defers(),
+                    line: Some((Level::Error, line)),
+                    answer: answer(reason),
+                    fields: fields("failed", reason, deferred, [0, 0], String::new()),
+                    ..Self::nothing()
+                }
+            }
+        }
+    }
+
+    /// What follows for a message that its owner has not finished writing: it is left alone.
+    pub fn of_draft() -> Self {
+        let line = "the message is a draft: left as it is".to_owned();
+        Self { line: Some((Level::Debug, line)), ..Self::nothing() }
+    }
+
+    /// What follows from a look at a message: whether it is encrypted.
+    pub fn of_look(encrypted: &Result<bool, Error>, terms: &Terms, words: &Words) -> Self {
+        match encrypted {
+            Ok(encrypted) => Self { encrypted: *encrypted, ..Self::nothing() },
+            // There is no answer that would be right, whatever the script would do with it.
+            Err(error) => {
+                let line = format!("no answer, {}: {}", terms.deferred(), error.in_words(words));
+                let line = Some((Level::Error, line));
+                Self { defer: true, line, answer: answer(error.reason().token()), ..Self::nothing() }
+            }
+        }
+    }
+
+    /// Goes on, and says `text` to the author of a script.
+    pub fn of_advice(level: Level, text: String) -> Self {
+        Self { line: Some((level, text)), ..Self::nothing() }
+    }
+
+    /// Goes on, and has nothing to say.
+    pub fn nothing() -> Self {
+        Self {
+            defer: false,
+            encrypted: false,
+            replaces: false,
+            line: None,
+            answer: String::new(),
+            fields: Vec::new(),
+        }
+    }
+}
+
+fn answer(reason: &str) -> String {
+    format!("Message could not be encrypted for its owner ({reason}): the log of the mail server says more")
+}
+
+fn fields(
+    outcome: &str,
+    reason: &str,
+    deferred: bool,
+    [bytes_in, bytes_out]: [u64; 2],
+    recipients: String,
+) -> Vec<(&'static CStr, Value)> {
+    let text = |text: &str| Value::Text(text.to_owned());
+    vec![
+        (c"outcome", text(outcome)),
+        (c"reason", text(reason)),
+        (c"deferred", text(if deferred { "yes" } else { "no" })),
+        (c"bytes_in", Value::Number(bytes_in)),
+        (c"bytes_out", Value::Number(bytes_out)),
+        (c"recipients", Value::Text(recipients)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Reason;
+
+    fn all_terms() -> Vec<Terms> {
+        let mut all = Vec::new();
+        for whereabouts in [Whereabouts::Delivery, Whereabouts::Mailbox] {
+            for form in [None, Some(Form::Action), Some(Form::Test)] {
+                for try_only in [false, true] {
+                    for on_error in [OnError::TempFail, OnError::Keep] {
+                        all.push(Terms { whereabouts, form, try_only, on_error });
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    fn field<'a>(verdict: &'a Verdict, name: &CStr) -> &'a Value {
+        &verdict.fields.iter().find(|(n, _)| *n == name).unwrap().1
+    }
+
+    fn judge(outcome: Result<Outcome, Error>, terms: &Terms) -> Verdict {
+        Verdict::of(&outcome, terms, Duration::from_micros(1_234_005), &Words::default())
+    }
+
+    #[test]
+    fn success_is_the_same_on_all_terms() {
+        let recipients = vec!["AA".to_owned(), "BB".to_owned()];
+        let outcome = Outcome::Encrypted { recipients, bytes_in: 5, bytes_out: 99 };
+        for terms in all_terms() {
+            let verdict = judge(Ok(outcome.clone()), &terms);
+            assert!(verdict.encrypted && verdict.replaces && !verdict.defer && verdict.answer.is_empty());
+            let line = "message encrypted: 5 -> 99 bytes, 1234.005 ms, to AA,BB".to_owned();
+            assert_eq!(Said::by(&line), Some(Said::Encrypted));
+            assert_eq!(verdict.line, Some((Level::Info, line)));
+            assert_eq!(field(&verdict, c"outcome"), &Value::Text("encrypted".into()));
+            assert_eq!(field(&verdict, c"bytes_out"), &Value::Number(99));
+            assert_eq!(field(&verdict, c"recipients"), &Value::Text("AA,BB".into()));
+
+            let verdict = judge(Ok(Outcome::AlreadyEncrypted), &terms);
+            assert!(verdict.encrypted && !verdict.replaces && !verdict.defer);
+            let (level, line) = verdict.line.clone().unwrap();
+            assert_eq!((level, Said::by(&line)), (Level::Info, Some(Said::AlreadyEncrypted)));
+            assert_eq!(field(&verdict, c"outcome"), &Value::Text("already_encrypted".into()));
+        }
+    }
+
+    /// Every combination: only what somebody has asked for in writing lets a message pass that is not encrypted.
+    #[test]
+    fn failure_defers_unless_somebody_asked_otherwise() {
+        for terms in all_terms() {
+            let verdict = judge(Err(Error::new(Reason::BadSource, "it is gone")), &terms);
+            let (defer, consequence) = match (terms.form, terms.try_only, terms.on_error, terms.whereabouts) {
+                (Some(Form::Test), ..) => (false, "the test is false"),
+                (Some(Form::Action), true, ..) | (Some(Form::Action), _, OnError::Keep, _) => {
+                    (false, "the script goes on with it as it was")
+                }
+                (.., Whereabouts::Delivery) => (true, "deferred"),
+                (.., Whereabouts::Mailbox) => (true, "left as it is"),
+            };
+            assert_eq!(verdict.defer, defer, "{terms:?}");
+            assert!(!verdict.encrypted && !verdict.replaces);
+            let line = format!("message not encrypted, {consequence}: it is gone");
+            assert_eq!(Said::by(&line), Some(Said::NotEncrypted));
+            assert_eq!(verdict.line, Some((Level::Error, line)), "{terms:?}");
+            assert_eq!(field(&verdict, c"reason"), &Value::Text("bad_source".into()));
+            let deferred = defer && terms.whereabouts == Whereabouts::Delivery;
+            let text = if deferred { "yes" } else { "no" };
+            assert_eq!(field(&verdict, c"deferred"), &Value::Text(text.into()), "{terms:?}");
+            assert!(verdict.answer.contains("(bad_source)") && !verdict.answer.contains("gone"));
+        }
+    }
+
+    #[test]
+    fn a_look_has_an_answer_or_defers() {
+        for terms in all_terms() {
+            let look = |encrypted| Verdict::of_look(&encrypted, &terms, &Words::default());
+            assert_eq!(look(Ok(true)), Verdict { encrypted: true, ..Verdict::nothing() });
+            assert_eq!(look(Ok(false)), Verdict::nothing());
+            let verdict = look(Err(Error::new(Reason::UnreadableMessage, "no")));
+            assert!(verdict.defer && !verdict.encrypted && verdict.fields.is_empty());
+            let (level, line) = verdict.line.unwrap();
+            assert_eq!((level, Said::by(&line)), (Level::Error, None));
+        }
+    }
+
+    #[test]
+    fn a_draft_is_left_alone() {
+        let verdict = Verdict::of_draft();
+        assert!(!verdict.defer && !verdict.encrypted && !verdict.replaces && verdict.fields.is_empty());
+        assert_eq!(Said::by(&verdict.line.unwrap().1), None);
+    }
+
+    #[test]
+    fn other_lines_say_nothing_of_a_message() {
+        for line in ["", "certificate X has expired", "the message encrypted: x", " message encrypted: x"] {
+            assert_eq!(Said::by(line), None, "{line}");
+        }
+    }
+}

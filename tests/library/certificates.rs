@@ -1,0 +1,519 @@
+//! From sources to certificates: what is found where, what is refused, what is remembered.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use perot_encrypt::certs::{keys, raw, Finder, Owner};
+use perot_encrypt::encrypt::Outcome;
+use perot_encrypt::recipient::Recipient;
+use perot_encrypt::settings::{Settings, SourcePath};
+use perot_testing::{armored, armored_secret, builder, encrypt_to, expired, key_for, revoked, settings};
+use sequoia_openpgp::cert::CertBuilder;
+use sequoia_openpgp::policy::StandardPolicy;
+use sequoia_openpgp::serialize::SerializeInto;
+use sequoia_openpgp::types::KeyFlags;
+use sequoia_openpgp::{Cert, Packet};
+
+const ME: &str = "me@example.org";
+
+/// The fingerprints that a message for `recipient` is encrypted to, or why it is not.
+fn found(settings: &Settings, recipient: &str) -> Result<Vec<String>, String> {
+    match encrypt_to(settings, &[recipient.as_bytes()], b"Content-Type: x\r\n\r\n") {
+        Ok((Outcome::Encrypted { recipients, .. }, _)) => Ok(recipients),
+        Ok((Outcome::AlreadyEncrypted, _)) => panic!("left alone"),
+        Err(why) => Err(why.to_string()),
+    }
+}
+
+fn hex(key: &Cert) -> String {
+    key.fingerprint().to_hex()
+}
+
+fn binary(key: &Cert) -> Vec<u8> {
+    key.clone().strip_secret_key_material().to_vec().unwrap()
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+#[test]
+fn files_of_all_forms() {
+    let keys: Vec<Cert> = (0..8).map(|i| key_for(&format!("u{i}@t.org"))).collect();
+    let folder = folder();
+    let write = |name: &str, content: &[u8]| fs::write(folder.path().join(name), content).unwrap();
+    write("armored.asc", &armored(&keys[0]));
+    write("binary.pgp", &binary(&keys[1]));
+    write("several.gpg", &[binary(&keys[2]), binary(&keys[3])].concat());
+    write(
+        "blocks.pub",
+        &[b"Two of them:\n".to_vec(), armored(&keys[4]), b"\nand\n".to_vec(), armored(&keys[5])].concat(),
+    );
+    write("crlf.KEY", &perot_testing::with_crlf(&armored(&keys[6])));
+    write("other.txt", &armored(&keys[7]));
+    let settings = settings(&[folder.path()]);
+    for (i, key) in keys.iter().enumerate().take(7) {
+        assert_eq!(found(&settings, &format!("u{i}@t.org")), Ok(vec![hex(key)]), "u{i}");
+        assert_eq!(found(&settings, &hex(key)), Ok(vec![hex(key)]), "u{i} by fingerprint");
+    }
+    let error = found(&settings, "u7@t.org").unwrap_err();
+    let place = folder.path().display();
+    assert_eq!(
+        error,
+        format!("no certificate for u7@t.org. Searched: {place} (7 certificates). Put one there, or correct sieve_perot_encrypt_certs")
+    );
+    // The same as keyrings.
+    for (name, key) in [("armored.asc", &keys[0]), ("several.gpg", &keys[3]), ("blocks.pub", &keys[5])] {
+        let keyring = perot_testing::settings(&[&folder.path().join(name)]);
+        assert_eq!(found(&keyring, &hex(key)), Ok(vec![hex(key)]), "{name}");
+    }
+}
+
+#[test]
+fn addresses() {
+    let folder = folder();
+    let key = builder("Me@Example.org").add_userid("Bücher <info@bücher.example>").generate().unwrap().0;
+    let second = key_for(ME);
+    let detail = key_for("me+work@example.org");
+    for (name, key) in [("a.asc", &key), ("b.asc", &second), ("c.asc", &detail)] {
+        fs::write(folder.path().join(name), armored(key)).unwrap();
+    }
+    let settings = settings(&[folder.path()]);
+    let mut both = vec![hex(&key), hex(&second)];
+    both.sort();
+    let both = Ok(both);
+    assert_eq!(found(&settings, "ME@EXAMPLE.ORG"), both);
+    assert_eq!(found(&settings, "me+lists@example.org"), both);
+    assert_eq!(found(&settings, "me+work@example.org"), Ok(vec![hex(&detail)]));
+    assert_eq!(found(&settings, "info@xn--bcher-kva.example"), Ok(vec![hex(&key)]));
+    for other in ["me@example.com", "+x@example.org", "e@example.org", "\"a@b\"@example.org"] {
+        assert!(found(&settings, other).unwrap_err().contains("no certificate for"), "{other}");
+    }
+}
+
+#[test]
+fn addresses_in_user_ids() {
+    let long = format!("{}@example.org", "x".repeat(5000));
+    for (user_id, address) in [
+        ("Me <me@example.org>", Some("me@example.org")),
+        ("<Me@Example.ORG>", Some("me@example.org")),
+        ("me@example.org", Some("me@example.org")),
+        ("  Me (work) <me@example.org> ", Some("me@example.org")),
+        ("you@example.org <me@example.org>", Some("me@example.org")),
+        ("<you@example.org> <me@example.org>", Some("me@example.org")),
+        ("Bücher <info@bücher.example>", Some("info@xn--bcher-kva.example")),
+        ("Odd <\"a@b\"@example.org>", Some("\"a@b\"@example.org")),
+        (&long, Some(&long)),
+        ("Me", None),
+        ("Me <me>", None),
+        ("Me me@example.org>", None),
+        ("https://example.org/", None),
+        ("", None),
+    ] {
+        assert_eq!(raw::address_of(&user_id.into()).as_deref(), address, "{user_id}");
+    }
+    let latin = raw::address_of(&b"J\xfcrgen <me@example.org>"[..].into());
+    assert_eq!(latin.as_deref(), Some("me@example.org"));
+}
+
+#[test]
+fn the_first_source_wins() {
+    let (first, second) = (folder(), folder());
+    let (one, two) = (key_for(ME), key_for(ME));
+    fs::write(second.path().join("me.asc"), armored(&two)).unwrap();
+    let missing = Path::new("/nonexistent/certs");
+    let both = settings(&[missing, first.path(), second.path()]);
+    assert_eq!(found(&both, ME), Ok(vec![hex(&two)]));
+    fs::write(first.path().join("me.asc"), armored(&one)).unwrap();
+    assert_eq!(found(&both, ME), Ok(vec![hex(&one)]));
+    // A certificate that cannot be used is not replaced by another one behind its owner's back.
+    fs::write(first.path().join("me.asc"), armored(&revoked(ME))).unwrap();
+    assert!(found(&both, ME).unwrap_err().contains("is revoked"));
+    // Nor is a source that cannot be trusted passed over.
+    fs::set_permissions(first.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    assert!(found(&both, ME).unwrap_err().contains("everybody may write it"));
+}
+
+/// So that a new process does not read thousands of files for one of them.
+#[test]
+fn a_file_named_after_the_address_speaks_for_the_folder() {
+    let folder = folder();
+    let write = |name: &str, content: &[u8]| fs::write(folder.path().join(name), content).unwrap();
+    let settings = settings(&[folder.path()]);
+    let (named, second, other) = (key_for(ME), key_for(ME), key_for(ME));
+    write("other.asc", &armored(&other));
+    // Without the certificate in it, it is a file like any.
+    write("me@example.org.asc", &armored(&key_for("you@example.org")));
+    assert_eq!(found(&settings, ME), Ok(vec![hex(&other)]));
+    write("me@example.org.asc", &armored(&named));
+    assert_eq!(found(&settings, "Me@Example.ORG"), Ok(vec![hex(&named)]));
+    assert_eq!(found(&settings, "me+lists@example.org"), Ok(vec![hex(&named)]));
+    // Several of that name, and several certificates in one.
+    write("me@example.org.pgp", &binary(&second));
+    let mut both = vec![hex(&named), hex(&second)];
+    both.sort();
+    assert_eq!(found(&settings, ME), Ok(both));
+    fs::remove_file(folder.path().join("me@example.org.pgp")).unwrap();
+    // It is asked first for its address only.
+    assert_eq!(found(&settings, &hex(&other)), Ok(vec![hex(&other)]));
+    // A copy of the certificate in it counts, if only one of the copies has a User ID.
+    let key = revoked(ME);
+    let (user_ids, revocations): (Vec<Packet>, Vec<Packet>) = key.clone().into_packets().partition(
+        |p| !matches!(p, Packet::Signature(s) if key.primary_key().self_revocations().any(|r| r == s)),
+    );
+    let revoked = [binary(&Cert::from_packets(user_ids.into_iter()).unwrap()), {
+        let primary = Packet::from(key.primary_key().key().clone());
+        [primary].iter().chain(&revocations).flat_map(|p| p.to_vec().unwrap()).collect()
+    }];
+    write("me@example.org.asc", &revoked.concat());
+    assert!(found(&settings, ME).unwrap_err().contains("is revoked"));
+    // What cannot be trusted is not asked.
+    fs::remove_file(folder.path().join("me@example.org.asc")).unwrap();
+    std::os::unix::fs::symlink("other.asc", folder.path().join("me@example.org.asc")).unwrap();
+    assert_eq!(found(&settings, ME), Ok(vec![hex(&other)]));
+    // An address is no way out of the folder.
+    let below = folder.path().join("below");
+    fs::create_dir(&below).unwrap();
+    let odd = key_for("a/../../other@example.org");
+    fs::create_dir(below.join("a")).unwrap();
+    write("other@example.org.asc", &armored(&odd));
+    assert!(found(&perot_testing::settings(&[&below]), "a/../../other@example.org").is_err());
+}
+
+/// The address comes from a script, and with a variable from a message.
+#[test]
+fn what_is_said_of_a_file_named_after_the_address_is_printable() {
+    let folder = folder();
+    let address = "a\u{202e}%s@t.org";
+    // Nobody has signed it, and so the certificate is not taken.
+    let user_id = Packet::from(sequoia_openpgp::packet::UserID::from(format!("<{address}>")));
+    let claiming = [binary(&key_for("b@t.org")), user_id.to_vec().unwrap()].concat();
+    fs::write(folder.path().join(format!("{address}.pgp")), claiming).unwrap();
+    let error = found(&settings(&[folder.path()]), address).unwrap_err();
+    assert!(error.contains("(1 certificate in the file named a?%s@t.org)"), "{error}");
+}
+
+#[test]
+fn changes_are_seen_at_once() {
+    let folder = folder();
+    let file = folder.path().join("me.asc");
+    let settings = settings(&[folder.path()]);
+    let keyring = folder.path().join("ring.x");
+    let ring = perot_testing::settings(&[&keyring]);
+    assert!(found(&settings, ME).is_err() && found(&ring, ME).is_err());
+    for _ in 0..3 {
+        let key = key_for(ME);
+        fs::write(&file, armored(&key)).unwrap();
+        fs::write(&keyring, armored(&key)).unwrap();
+        assert_eq!(found(&settings, ME), Ok(vec![hex(&key)]));
+        assert_eq!(found(&ring, ME), Ok(vec![hex(&key)]));
+    }
+    // In place, with another address.
+    let other = key_for("other@example.org");
+    fs::write(&file, armored(&other)).unwrap();
+    assert_eq!(found(&settings, "other@example.org"), Ok(vec![hex(&other)]));
+    assert!(found(&settings, ME).is_err());
+    fs::remove_file(&file).unwrap();
+    assert!(found(&settings, "other@example.org").is_err());
+}
+
+#[test]
+fn a_shared_certificate_directory_answers_to_fingerprints_only() {
+    let folder = folder();
+    let key = key_for(ME);
+    let name = hex(&key).to_lowercase();
+    fs::create_dir(folder.path().join(&name[..2])).unwrap();
+    fs::write(folder.path().join(&name[..2]).join(&name[2..]), binary(&key)).unwrap();
+    let settings = settings(&[folder.path()]);
+    assert_eq!(found(&settings, &hex(&key)), Ok(vec![hex(&key)]));
+    assert!(found(&settings, ME).is_err());
+    // A file under the name of another certificate is not that certificate.
+    fs::write(folder.path().join(&name[..2]).join(&name[2..]), binary(&key_for(ME))).unwrap();
+    assert!(found(&settings, &hex(&key)).is_err());
+}
+
+#[test]
+fn a_revocation_holds_wherever_it_stands() {
+    let key = revoked(ME);
+    let revocation = key.primary_key().self_revocations().next().unwrap().clone();
+    let without = Cert::from_packets(
+        key.clone().into_packets().filter(|p| !matches!(p, Packet::Signature(s) if *s == revocation)),
+    )
+    .unwrap();
+    let folder = folder();
+    let settings = settings(&[folder.path()]);
+    fs::write(folder.path().join("old.asc"), armored(&without)).unwrap();
+    assert_eq!(found(&settings, ME), Ok(vec![hex(&key)]));
+    // In a second copy of the certificate.
+    fs::write(folder.path().join("revoked.asc"), armored(&key)).unwrap();
+    assert!(found(&settings, ME).unwrap_err().contains("is revoked"));
+    fs::remove_file(folder.path().join("revoked.asc")).unwrap();
+    // In a copy that a key server has stripped of its User IDs.
+    let stripped =
+        Cert::from_packets(key.clone().into_packets().filter(|p| !matches!(p, Packet::UserID(_)))).unwrap();
+    fs::write(folder.path().join("stripped.asc"), armored(&stripped)).unwrap();
+    assert!(found(&settings, ME).unwrap_err().contains("is revoked"));
+    fs::remove_file(folder.path().join("stripped.asc")).unwrap();
+    assert_eq!(found(&settings, ME), Ok(vec![hex(&key)]));
+    // Appended to the file.
+    let appended = [binary(&without), Packet::from(revocation).to_vec().unwrap()].concat();
+    fs::remove_file(folder.path().join("old.asc")).unwrap();
+    fs::write(folder.path().join("old.pgp"), appended).unwrap();
+    assert!(found(&settings, ME).unwrap_err().contains("is revoked"));
+}
+
+/// How many years a certificate and each of its encryption subkeys are valid, which of these subkeys are used, and
+/// whether it is expired and when it ends. It is 6.5 years old.
+#[test]
+fn subkeys_that_are_alive_are_used_or_the_last_that_were() {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    let now = SystemTime::now();
+    let created = now - YEAR * 13 / 2;
+    for (primary, subkeys, used, expired, ends) in [
+        (None, &[Some(7), None, Some(1)][..], &[0, 1][..], false, None),
+        (None, &[Some(7), Some(9)], &[0, 1], false, Some(9)),
+        (Some(8), &[Some(7), None], &[0, 1], false, Some(8)),
+        (None, &[Some(3), Some(5), Some(5)], &[1, 2], true, Some(5)),
+        // The certificate as a whole has expired.
+        (Some(2), &[Some(1), Some(9)], &[1], true, Some(2)),
+        (Some(2), &[Some(7), Some(1), Some(9)], &[0, 2], true, Some(2)),
+        (Some(2), &[Some(1)], &[0], true, Some(1)),
+    ] {
+        let years = |n: Option<u32>| n.map(|n| YEAR * n);
+        let mut builder = CertBuilder::new().add_userid(ME).set_creation_time(created);
+        builder = builder.set_validity_period(years(primary));
+        for &valid in subkeys {
+            // A certificate that ends would end those that do not say so.
+            let valid = years(valid.or(primary.map(|_| 99)));
+            builder = builder.add_subkey(KeyFlags::empty().set_transport_encryption(), valid, None);
+        }
+        let cert = builder.generate().unwrap().0;
+        let keys = keys::choose(&cert, now).unwrap();
+        // They come in an order of their own: told apart by when they end.
+        let years = |end: SystemTime| {
+            ((end.duration_since(created).unwrap() + YEAR / 2).as_secs() / YEAR.as_secs()) as u32
+        };
+        let end_of = |key: &keys::EncryptionKey| {
+            let policy = StandardPolicy::new();
+            let mut all = cert.keys().subkeys().with_policy(&policy, now);
+            let found = all.find(|k| k.key().fingerprint() == key.fingerprint()).unwrap();
+            found.key_expiration_time().map(years)
+        };
+        let mut chosen: Vec<Option<u32>> = keys.keys.iter().map(end_of).collect();
+        let mut expected: Vec<Option<u32>> =
+            used.iter().map(|&n: &usize| subkeys[n].or(primary.map(|_| 99))).collect();
+        chosen.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(chosen, expected, "{primary:?} {subkeys:?}");
+        assert_eq!(keys.expired, expired, "{primary:?} {subkeys:?}");
+        assert_eq!(keys.expires.map(years), ends, "{primary:?} {subkeys:?}");
+    }
+}
+
+#[test]
+fn expired_and_secret_ones_are_used() {
+    let folder = folder();
+    let settings = settings(&[folder.path()]);
+    let late = expired(ME);
+    fs::write(folder.path().join("me.asc"), armored(&late)).unwrap();
+    assert_eq!(found(&settings, ME), Ok(vec![hex(&late)]));
+    let secret = key_for("secret@example.org");
+    fs::write(folder.path().join("secret.asc"), armored_secret(&secret)).unwrap();
+    assert_eq!(found(&settings, "secret@example.org"), Ok(vec![hex(&secret)]));
+}
+
+/// Hostile files are refused or read within a time that no one notices.
+#[test]
+fn hostile_files() {
+    let key = key_for(ME);
+    let packets: Vec<Packet> = key.clone().strip_secret_key_material().into_packets().collect();
+    let (primary, rest) = packets.split_first().unwrap();
+    let signature = packets.iter().find(|p| matches!(p, Packet::Signature(_))).unwrap();
+    let bytes = |packets: &[&Packet]| packets.iter().flat_map(|p| p.to_vec().unwrap()).collect::<Vec<u8>>();
+    let flood = |count: usize| {
+        let mut data = bytes(&[primary]);
+        (0..count).for_each(|_| data.extend(signature.to_vec().unwrap()));
+        rest.iter().for_each(|p| data.extend(p.to_vec().unwrap()));
+        data
+    };
+    let user_ids: Vec<u8> = (0..2000)
+        .flat_map(|i| {
+            Packet::from(sequoia_openpgp::packet::UserID::from(format!("u{i}@t.org"))).to_vec().unwrap()
+        })
+        .collect();
+    let folder = folder();
+    let settings = settings(&[folder.path()]);
+    for (what, data, refused) in [
+        ("misplaced signatures", flood(1500), "more than 256 signatures of its own"),
+        ("a certificate of more than 1 MiB", flood(20_000), "a certificate in it is larger than 1024 KiB"),
+        (
+            "User IDs without end",
+            [bytes(&packets.iter().collect::<Vec<_>>()), user_ids].concat(),
+            "more than 256 User IDs",
+        ),
+        (
+            "random packets",
+            (0..100_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8 | 0x80).collect(),
+            "x.pgp: it ",
+        ),
+        ("no key", bytes(&[signature]), "it does not begin with a primary key"),
+        ("a message", [0xd2, 3, 1, 2, 3].to_vec(), "it does not begin with a primary key"),
+        ("a half", binary(&key)[..200].to_vec(), "its packets do not fit together"),
+    ] {
+        fs::write(folder.path().join("x.pgp"), &data).unwrap();
+        let begin = Instant::now();
+        let result = found(&settings, ME);
+        // Generous: this is about minutes, not about milliseconds.
+        assert!(begin.elapsed() < Duration::from_secs(60), "{what} took {:?}", begin.elapsed());
+        let why = result.expect_err(what);
+        assert!(why.contains(refused), "{what}: {why}");
+    }
+    fs::remove_file(folder.path().join("x.pgp")).unwrap();
+    for (what, name) in [("a folder", "d.asc"), ("a device", "l.asc")] {
+        match what {
+            "a folder" => fs::create_dir(folder.path().join(name)).unwrap(),
+            _ => std::os::unix::fs::symlink("/dev/zero", folder.path().join(name)).unwrap(),
+        }
+        assert!(found(&settings, ME).unwrap_err().contains("no certificate for me@example.org"), "{what}");
+    }
+    assert!(found(&perot_testing::settings(&[Path::new("/dev/zero")]), ME)
+        .unwrap_err()
+        .contains("/dev/zero: "));
+}
+
+/// RFC 9580 wants a wrong checksum to be overlooked, so it is when mail comes; it is told to who has
+/// written the script.
+#[test]
+fn a_wrong_checksum_is_noticed_and_overlooked() {
+    let key = key_for(ME);
+    let good = String::from_utf8(armored(&key)).unwrap().replace("\r\n", "\n");
+    let at = good.rfind("\n=").expect("a checksum") + 1;
+    let end = good.find("-----END").unwrap();
+    let wrong = [&good[..at], "=AAAA\n", &good[end..]].concat();
+    let without = [&good[..at], &good[end..]].concat();
+    for (what, text, is_wrong) in [
+        ("as exported", good.clone(), false),
+        ("with CR LF", good.replace('\n', "\r\n"), false),
+        ("another checksum", wrong.clone(), true),
+        ("behind one that fits", [good.as_str(), &wrong].concat(), true),
+        ("no checksum", without, false),
+    ] {
+        assert_eq!(raw::has_wrong_checksum(text.as_bytes()), is_wrong, "{what}");
+        assert_eq!(found(&settings(&[]), &text), Ok(vec![hex(&key)]), "{what}");
+    }
+}
+
+#[test]
+fn a_quoted_local_part_in_a_certificate_spoils_nothing() {
+    let folder = folder();
+    let odd = builder("x@t.org").add_userid("Odd <\"a@b\"@t.org>").generate().unwrap().0;
+    fs::write(folder.path().join("odd.asc"), armored(&odd)).unwrap();
+    let key = key_for(ME);
+    fs::write(folder.path().join("me.asc"), armored(&key)).unwrap();
+    assert_eq!(found(&settings(&[folder.path()]), ME), Ok(vec![hex(&key)]));
+}
+
+/// And does not keep those beside it from being found.
+#[test]
+fn a_file_with_a_key_of_another_kind_is_told() {
+    let (good, mut other) = (key_for("good@t.org"), binary(&key_for("other@t.org")));
+    // The version of the primary key, behind the packet's header (RFC 9580, section 4.2.1).
+    let at = if other[1] < 192 { 2 } else { 3 };
+    assert_eq!(other[at], 4);
+    other[at] = 99;
+    let home = folder();
+    fs::create_dir(home.path().join("pgp-certs")).unwrap();
+    fs::write(home.path().join("pgp-certs/both.pgp"), [binary(&good), other].concat()).unwrap();
+    let settings = Settings {
+        sources: vec![SourcePath::Home("pgp-certs".into())],
+        owner_cert: None,
+        hide_subject: false,
+    };
+    let owner = Owner { user: "good", recipient: None, home: home.path().to_str() };
+    let finder = Finder { settings: &settings, owner, now: SystemTime::now(), log: &() };
+    let problem =
+        "both.pgp: a certificate in it cannot be used: its primary key is of a version or algorithm that is \
+                   not supported";
+    let fingerprints =
+        |found: Vec<keys::RecipientKeys>| found.into_iter().map(|k| k.fingerprint).collect::<Vec<_>>();
+    assert_eq!(fingerprints(finder.owner().unwrap()), [hex(&good)]);
+    let address = |address: &str| finder.find(&Recipient::Address(address.into()));
+    assert_eq!(fingerprints(address("good@t.org").unwrap()), [hex(&good)]);
+    assert!(address("other@t.org").unwrap_err().to_string().contains(problem));
+    let listing = finder.list(&settings.sources[0]).unwrap();
+    assert_eq!(listing.certs.len(), 1);
+    assert_eq!(listing.problems, [problem]);
+}
+
+/// 500 signatures of such a key took seconds to check.
+#[test]
+#[allow(deprecated)] // DSA is
+fn a_key_of_huge_numbers_is_refused() {
+    use sequoia_openpgp::crypto::mpi::{PublicKey, MPI};
+    use sequoia_openpgp::packet::key::{Key4, PrimaryRole, PublicParts};
+    use sequoia_openpgp::types::PublicKeyAlgorithm;
+
+    let number = |bytes: usize| MPI::new(&vec![0xff; bytes]);
+    let dsa = |size| PublicKey::DSA { p: number(size), q: number(32), g: number(size), y: number(size) };
+    for (what, algorithm, numbers, refused) in [
+        ("RSA", PublicKeyAlgorithm::RSAEncryptSign, PublicKey::RSA { e: number(4), n: number(384) }, false),
+        (
+            "RSA exponent",
+            PublicKeyAlgorithm::RSAEncryptSign,
+            PublicKey::RSA { e: number(5), n: number(384) },
+            true,
+        ),
+        ("DSA", PublicKeyAlgorithm::DSA, dsa(384), false),
+        ("large DSA", PublicKeyAlgorithm::DSA, dsa(385), true),
+    ] {
+        let key: Key4<PublicParts, PrimaryRole> = Key4::new(SystemTime::now(), algorithm, numbers).unwrap();
+        let data = Packet::PublicKey(key.into()).to_vec().unwrap();
+        let why = raw::read(&data).unwrap()[0].summary().err().cloned();
+        let expected = "its primary key is made of larger numbers than any in use: make a new key";
+        assert_eq!(why, refused.then(|| expected.to_owned()), "{what}");
+    }
+}
+
+#[test]
+fn a_literal_stands_for_16_certificates_at_most() {
+    let literal = |count| (0..count).flat_map(|_| armored(&key_for(ME))).collect::<Vec<u8>>();
+    let settings = settings(&[]);
+    let text = |count| String::from_utf8(literal(count)).unwrap();
+    assert_eq!(found(&settings, &text(16)).unwrap().len(), 16);
+    assert_eq!(
+        found(&settings, &text(17)).unwrap_err(),
+        "the certificate in the script has 17 certificates for one recipient, and 16 is the most: remove old ones"
+    );
+}
+
+/// No address, no home: `sieve-filter` for a system user, or a userdb without homes.
+#[test]
+fn what_is_said_when_it_is_not_known_who_the_owner_is() {
+    let home = folder();
+    fs::create_dir(home.path().join("pgp-certs")).unwrap();
+    let sources = vec![SourcePath::Home("pgp-certs".into()), SourcePath::Home("none".into())];
+    let settings = Settings { sources, owner_cert: None, hide_subject: false };
+    let said = |home: Option<&str>, recipient: Option<&str>| {
+        let owner = Owner { user: "me", recipient, home };
+        Finder { settings: &settings, owner, now: SystemTime::now(), log: &() }
+            .owner()
+            .unwrap_err()
+            .to_string()
+    };
+    let path = home.path().display();
+    assert_eq!(
+        said(home.path().to_str(), None),
+        format!(
+            "the user name me is no address, there is no envelope, and below the home directory there is not one certificate \
+             but 0: {path}/pgp-certs (no certificate), {path}/none (not there). Name the recipient in the script, or set \
+             sieve_perot_encrypt_cert"
+        )
+    );
+    assert_eq!(
+        said(None, Some(ME)),
+        "no certificate for me@example.org. Searched: ~/pgp-certs (the user has no home directory), ~/none (the user has no \
+         home directory). Put one there, or correct sieve_perot_encrypt_certs"
+    );
+}
