@@ -49,6 +49,7 @@ const struct sieve_extension_def perot_extension = {
 static perot_load_t
 ext_encrypt_load(const struct sieve_extension *ext, void **context)
 {
+	struct perot_setting_source source = perot_sieve_settings(ext->svinst);
 	struct perot_settings set;
 	struct perot_log log;
 	pool_t pool;
@@ -57,7 +58,7 @@ ext_encrypt_load(const struct sieve_extension *ext, void **context)
 		ext_encrypt_unload(ext);
 
 	pool = pool_alloconly_create("perot settings", 1024);
-	perot_settings_read(ext->svinst, pool, &set);
+	perot_settings_read(&source, pool, &set);
 	perot_log_init(&log, ext->svinst->event);
 
 	*context = perot_core->open(&set, &log);

@@ -76,6 +76,8 @@ struct perot_words {
 	struct perot_bytes temp_dir;
 	/* What limits the CPU time of a script */
 	struct perot_bytes cpu_limit;
+	/* There are scripts, which may name recipients. */
+	bool scripted;
 };
 
 /* The settings of one user, as written in the configuration */

@@ -34,8 +34,8 @@ void perot_store_request_init(struct perot_store_request *request_r,
 	request_r->event = event_create(user->event);
 	request->place = sbox->place;
 	request->form = PEROT_FORM_STORE;
-	/* What is delivered is nobody's draft, whatever flags a script sets, and
-	   it is the user's, wherever it is filed. */
+	/* What is delivered is nobody's draft, whatever flags a script sets,
+	   and it is the user's, wherever it is filed. */
 	if (sbox->place == PEROT_PLACE_MAILBOX) {
 		request->draft = (ctx->data.flags & MAIL_DRAFT) != 0;
 		request->foreign = (box->list->ns->type &

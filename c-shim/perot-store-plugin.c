@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include "perot-store.h"
-#include "perot-settings.h"
+#include "sieve-perot-encrypt-settings.h"
 
 /*
  * Mail plugin interface
  *
  * The exported functions are in Rust (src/mail-plugin/lib.rs), and call these.
  */
-
-const struct perot_core *perot_core;
 
 void perot_store_init(struct module *module, const struct perot_core *core);
 void perot_store_deinit(void);
@@ -59,12 +57,21 @@ static bool perot_store_is_wanted(const struct mail_user *user)
 				      perot_store_is_in(user, "imap"));
 }
 
+static struct perot_instance *perot_store_open(struct mail_user *user)
+{
+	struct perot_setting_source source = perot_user_settings(user);
+	struct perot_settings set;
+	struct perot_log log;
+
+	perot_settings_read(&source, pool_datastack_create(), &set);
+	perot_log_init(&log, user->event);
+	return perot_core->open(&set, &log);
+}
+
 static void perot_store_user_created(struct mail_user *user)
 {
 	struct mail_user_vfuncs *v = user->vlast;
 	struct perot_store_user *suser;
-	struct perot_settings set;
-	struct perot_log log;
 
 	suser = p_new(user->pool, struct perot_store_user, 1);
 	suser->module_ctx.super = *v;
@@ -73,11 +80,8 @@ static void perot_store_user_created(struct mail_user *user)
 	suser->user = user;
 	MODULE_CONTEXT_SET(user, perot_store_user_module, suser);
 
-	if (perot_store_is_wanted(user)) {
-		perot_user_settings(user, pool_datastack_create(), &set);
-		perot_log_init(&log, user->event);
-		suser->instance = perot_core->open(&set, &log);
-	}
+	if (perot_store_is_wanted(user))
+		suser->instance = perot_store_open(user);
 }
 
 /*
@@ -139,8 +143,8 @@ static void perot_store_mailbox_allocated(struct mailbox *box)
  * Several recipients
  *
  * LMTP takes what it has stored for the first recipient as the message for the
- * next, who would get what only the first can read. LMTP asks for it by its UID,
- * and goes on with the message as it came if there is no such mail.
+ * next, who would get what only the first can read. LMTP asks for it by its
+ * UID, and goes on with the message as it came if there is no such mail.
  */
 
 static MODULE_CONTEXT_DEFINE_INIT(perot_store_mail_module,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include "perot-shim.h"
+#include "perot-dovecot.h"
+#include "sieve-perot-encrypt-settings.h"
 
 /*
  * Settings
@@ -26,6 +27,8 @@ struct perot_encrypt_settings {
 	const char *cert;
 	const char *on_error;
 	const char *hide_subject;
+	const char *deliveries;
+	const char *saved;
 
 	/* A setting of imapsieve, too: Dovecot gives it to all who define it
 	   (as the setting base_dir of many of its services). */
@@ -33,15 +36,17 @@ struct perot_encrypt_settings {
 };
 
 #undef DEF
-#define DEF(name) \
-	SETTING_DEFINE_STRUCT_STR("sieve_perot_encrypt_"#name, name, \
+#define DEF(prefix, name) \
+	SETTING_DEFINE_STRUCT_STR(prefix#name, name, \
 				  struct perot_encrypt_settings)
 
 static const struct setting_define perot_encrypt_setting_defines[] = {
-	DEF(certs),
-	DEF(cert),
-	DEF(on_error),
-	DEF(hide_subject),
+	DEF("sieve_perot_encrypt_", certs),
+	DEF("sieve_perot_encrypt_", cert),
+	DEF("sieve_perot_encrypt_", on_error),
+	DEF("sieve_perot_encrypt_", hide_subject),
+	DEF("perot_encrypt_", deliveries),
+	DEF("perot_encrypt_", saved),
 
 	SETTING_DEFINE_STRUCT_BOOL("imapsieve_expunge_discarded",
 				   expunge_discarded,
@@ -58,6 +63,8 @@ static const struct perot_encrypt_settings perot_encrypt_default_settings = {
 	.cert = "",
 	.on_error = "tempfail",
 	.hide_subject = "no",
+	.deliveries = "encrypt",
+	.saved = "",
 
 	.expunge_discarded = FALSE,
 };
@@ -105,6 +112,9 @@ static const struct perot_words perot_words = {
 	.setting_prefix = PEROT_BYTES("sieve_perot_encrypt_"),
 	.temp_dir = PEROT_BYTES("mail_temp_dir"),
 	.cpu_limit = PEROT_BYTES("sieve_max_cpu_time"),
+#ifdef PEROT_SIEVE
+	.scripted = TRUE,
+#endif
 };
 
 static struct perot_bytes perot_setting(pool_t pool, const char *value)
@@ -130,15 +140,15 @@ static struct perot_bytes perot_setting_cert(pool_t pool, const char *value)
 #if PEROT_SETTINGS_FROM_MODULE
 
 static int
-perot_settings_get(struct sieve_instance *svinst,
+perot_settings_get(const struct perot_setting_source *source,
 		   const struct perot_encrypt_settings **set_r,
 		   const char **error_r)
 {
-	return settings_get(svinst->event, &perot_encrypt_setting_parser_info,
+	return settings_get(source->event, &perot_encrypt_setting_parser_info,
 			    0, set_r, error_r);
 }
 
-void perot_settings_read(struct sieve_instance *svinst, pool_t pool,
+void perot_settings_read(const struct perot_setting_source *source, pool_t pool,
 			 struct perot_settings *set_r)
 {
 	const struct perot_encrypt_settings *set;
@@ -146,7 +156,7 @@ void perot_settings_read(struct sieve_instance *svinst, pool_t pool,
 
 	i_zero(set_r);
 	set_r->words = &perot_words;
-	if (perot_settings_get(svinst, &set, &error) < 0) {
+	if (perot_settings_get(source, &set, &error) < 0) {
 		set_r->unavailable = perot_bytes(p_strdup_printf(pool,
 			"the settings cannot be read: %s. "
 			"Is libsieve_perot_encrypt_settings.so in Dovecot's "
@@ -157,16 +167,18 @@ void perot_settings_read(struct sieve_instance *svinst, pool_t pool,
 	set_r->cert = perot_setting_cert(pool, set->cert);
 	set_r->on_error = perot_setting(pool, set->on_error);
 	set_r->hide_subject = perot_setting(pool, set->hide_subject);
+	set_r->deliveries = perot_setting(pool, set->deliveries);
+	set_r->saved = perot_setting(pool, set->saved);
 	settings_free(set);
 }
 
-bool perot_imapsieve_expunges(struct sieve_instance *svinst)
+bool perot_imapsieve_expunges(const struct perot_setting_source *source)
 {
 	const struct perot_encrypt_settings *set;
 	const char *error;
 	bool expunges;
 
-	if (perot_settings_get(svinst, &set, &error) < 0)
+	if (perot_settings_get(source, &set, &error) < 0)
 		return FALSE;
 	expunges = set->expunge_discarded;
 	settings_free(set);
@@ -175,30 +187,38 @@ bool perot_imapsieve_expunges(struct sieve_instance *svinst)
 
 #else
 
-void perot_settings_read(struct sieve_instance *svinst, pool_t pool,
+static struct perot_bytes
+perot_setting_get(const struct perot_setting_source *source, pool_t pool,
+		  const char *key)
+{
+	return perot_setting(pool, source->get(source->context, key));
+}
+
+void perot_settings_read(const struct perot_setting_source *source, pool_t pool,
 			 struct perot_settings *set_r)
 {
-	const char *certs, *cert, *on_error, *hide_subject;
-
-	certs = sieve_setting_get(svinst, "sieve_perot_encrypt_certs");
-	cert = sieve_setting_get(svinst, "sieve_perot_encrypt_cert");
-	on_error = sieve_setting_get(svinst, "sieve_perot_encrypt_on_error");
-	hide_subject = sieve_setting_get(svinst,
-					 "sieve_perot_encrypt_hide_subject");
+	const char *cert =
+		source->get(source->context, "sieve_perot_encrypt_cert");
 
 	i_zero(set_r);
 	set_r->words = &perot_words;
-	set_r->certs = perot_setting(pool, certs);
+	set_r->certs = perot_setting_get(source, pool,
+					 "sieve_perot_encrypt_certs");
 	set_r->cert = perot_setting_cert(pool, cert);
-	set_r->on_error = perot_setting(pool, on_error);
-	set_r->hide_subject = perot_setting(pool, hide_subject);
+	set_r->on_error = perot_setting_get(source, pool,
+					    "sieve_perot_encrypt_on_error");
+	set_r->hide_subject = perot_setting_get(source, pool,
+		"sieve_perot_encrypt_hide_subject");
+	set_r->deliveries = perot_setting_get(source, pool,
+					      "perot_encrypt_deliveries");
+	set_r->saved = perot_setting_get(source, pool, "perot_encrypt_saved");
 }
 
 /* imapsieve takes nothing but `yes` for a yes. */
-bool perot_imapsieve_expunges(struct sieve_instance *svinst)
+bool perot_imapsieve_expunges(const struct perot_setting_source *source)
 {
 	const char *value =
-		sieve_setting_get(svinst, "imapsieve_expunge_discarded");
+		source->get(source->context, "imapsieve_expunge_discarded");
 
 	return value != NULL && strcasecmp(value, "yes") == 0;
 }

@@ -2,11 +2,11 @@
 #ifndef SIEVE_PEROT_ENCRYPT_SETTINGS_H
 #define SIEVE_PEROT_ENCRYPT_SETTINGS_H
 
-/* Reads the settings of the user. The strings live as long as the pool. */
-void perot_settings_read(struct sieve_instance *svinst, pool_t pool,
+/* Reads the settings of a user. The strings live as long as the pool. */
+void perot_settings_read(const struct perot_setting_source *source, pool_t pool,
 			 struct perot_settings *set_r);
 
 /* Returns TRUE if imapsieve expunges the messages that it replaces. */
-bool perot_imapsieve_expunges(struct sieve_instance *svinst);
+bool perot_imapsieve_expunges(const struct perot_setting_source *source);
 
 #endif

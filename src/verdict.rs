@@ -5,9 +5,9 @@ use std::ffi::CStr;
 use std::time::Duration;
 
 use crate::encrypt::Outcome;
-use crate::error::{Error, Words};
+use crate::error::{Error, Place, Reason, Setting, Words};
 use crate::log::Level;
-use crate::settings::OnError;
+use crate::settings::{Deliveries, OnError};
 
 /// Where the message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,13 +18,15 @@ pub enum Whereabouts {
     Mailbox,
 }
 
-/// How a script asks for encryption.
+/// How encryption is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// As an action.
+    /// By a script, as an action.
     Action,
-    /// As a test: the script decides what a failure means.
+    /// By a script, as a test: it decides what a failure means.
     Test,
+    /// By the settings: the message is about to be stored.
+    Store,
 }
 
 /// What an outcome is judged by.
@@ -32,7 +34,7 @@ pub enum Form {
 pub struct Terms {
     /// Where the message is.
     pub whereabouts: Whereabouts,
-    /// How the script asks; `None` if that cannot be told: then nobody has asked to go on.
+    /// How it is asked for; `None` if that cannot be told: then nobody has asked to go on.
     pub form: Option<Form>,
     /// Whether the script asks to go on with the message as it was (`:try`).
     pub try_only: bool,
@@ -103,7 +105,7 @@ impl Terms {
         match self.form {
             None => true,
             Some(Form::Test) => false,
-            Some(Form::Action) => !self.try_only && self.on_error == OnError::TempFail,
+            Some(Form::Action | Form::Store) => !self.try_only && self.on_error == OnError::TempFail,
         }
     }
 
@@ -112,14 +114,16 @@ impl Terms {
         match (self.defers(), self.form) {
             (true, _) => self.deferred(),
             (false, Some(Form::Test)) => "the test is false",
+            (false, Some(Form::Store)) => "stored as it is",
             (false, _) => "the script goes on with it as it was",
         }
     }
 
     fn deferred(&self) -> &'static str {
-        match self.whereabouts {
-            Whereabouts::Delivery => "deferred",
-            Whereabouts::Mailbox => "left as it is",
+        match (self.whereabouts, self.form) {
+            (Whereabouts::Delivery, _) => "deferred",
+            (Whereabouts::Mailbox, Some(Form::Store)) => "not stored",
+            (Whereabouts::Mailbox, _) => "left as it is",
         }
     }
 }
@@ -168,6 +172,31 @@ impl Verdict {
     pub fn of_draft() -> Self {
         let line = "the message is a draft: left as it is".to_owned();
         Self { line: Some((Level::Debug, line)), ..Self::nothing() }
+    }
+
+    /// What follows for a message that is about to be stored in a mailbox of somebody else: it is left alone.
+    pub fn of_foreign() -> Self {
+        let line = "message left as it is: the mailbox is not the user's own".to_owned();
+        Self { line: Some((Level::Info, line)), ..Self::nothing() }
+    }
+
+    /// What follows for a message that is about to be stored, and that the settings do not have encrypted.
+    pub fn of_delivery(encrypted: Result<bool, Error>, deliveries: Deliveries, words: &Words) -> Self {
+        let on_error = if deliveries == Deliveries::Refuse { OnError::TempFail } else { OnError::Keep };
+        let terms =
+            Terms { whereabouts: Whereabouts::Delivery, form: Some(Form::Store), try_only: false, on_error };
+        let outcome = encrypted.and_then(|encrypted| match (encrypted, deliveries) {
+            (true, _) => Ok(Outcome::AlreadyEncrypted),
+            (false, Deliveries::Refuse) => Err(Error::new(Reason::NotEncrypted, "no script has encrypted it")
+                .about(Place::Value(Setting::Deliveries, "refuse".into()))
+                .helps(
+                    "Is there a script, does it compile, and does it come to `encrypt` before it or another one ends?",
+                )),
+            (false, _) => Err(Error::new(Reason::NotEncrypted, "nobody has encrypted it")
+                .about(Place::Value(Setting::Deliveries, "warn".into()))
+                .helps("write `encrypt` to have it encrypted")),
+        });
+        Self::of(&outcome, &terms, Duration::ZERO, words)
     }
 
     /// What follows from a look at a message: whether it is encrypted.

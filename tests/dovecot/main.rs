@@ -25,6 +25,7 @@ mod readers;
 mod saved;
 mod scripts;
 mod sieve;
+mod store;
 mod streaming;
 mod subject;
 mod users;
