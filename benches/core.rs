@@ -17,7 +17,7 @@ use ossl::cipher::{AeadParams, AesSize, EncAlg, OsslCipher};
 use ossl::digest::{DigestAlg, OsslDigest};
 use ossl::{OsslContext, OsslSecret};
 
-use perot_encrypt::certs::Owner;
+use perot_encrypt::certs::finder::Owner;
 use perot_encrypt::encrypt::{encrypt, Job};
 use perot_testing::{armored, key_for, settings, version6};
 

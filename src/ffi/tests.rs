@@ -2,25 +2,23 @@
 //! It cannot go into OpenSSL: what needs a certificate is left to the tests with Dovecot.
 
 use std::cell::RefCell;
-use std::ffi::c_void;
-use std::io::{Read, Write};
-use std::ptr::null;
+use std::ffi::{c_void, CStr};
+use std::io::Read;
+use std::ptr::{null, null_mut};
 
+use super::outcome::{core_free, core_refuse, core_report, core_take};
 use super::*;
-use crate::message::Source;
+use crate::encrypt::Outcome;
+use crate::message::original::Original;
 
 /// What the core has said, and what it was given.
 #[derive(Default)]
 struct Host {
     lines: RefCell<Vec<(perot_level, String)>>,
-    reports: RefCell<Vec<(perot_outcome, String, String)>>,
-    findings: RefCell<Vec<String>>,
     mail: Vec<u8>,
     at: RefCell<usize>,
     /// What `read` returns once all of the mail has been read.
     end: isize,
-    written: RefCell<Vec<u8>>,
-    errno: i32,
 }
 
 /// # Safety
@@ -69,34 +67,72 @@ unsafe extern "C" fn no_rewind(_: *mut c_void) -> i32 {
     -1
 }
 
-unsafe extern "C" fn write(context: *mut c_void, bytes: perot_bytes) -> i32 {
-    // SAFETY: the core hands back what it was given, and lends the bytes.
-    let (host, bytes) = unsafe { (host(context), bytes.get()) };
-    host.written.borrow_mut().extend(bytes.expect("not NULL"));
-    host.errno
-}
-
-unsafe extern "C" fn done(context: *mut c_void, report: *const perot_report) {
-    // SAFETY: the core hands back what it was given, and lends the report.
-    unsafe {
-        let report = &*report;
-        assert!(report.recipients.get().is_some());
-        let row = (report.outcome, string(report.reason), string(report.text));
-        host(context).reports.borrow_mut().push(row);
-    }
-}
-
-unsafe extern "C" fn explain(context: *mut c_void, text: perot_bytes) {
-    // SAFETY: the core hands back what it was given, and lends the text.
-    unsafe { host(context).findings.borrow_mut().push(string(text)) }
-}
-
 /// Not an address: looking at one takes minutes in Miri.
 const FINGERPRINT: &str = "0123456789ABCDEF0123456789ABCDEF01234567";
-const NOTHING: perot_bytes = perot_bytes { data: null(), size: 0 };
+const NOTHING: perot_bytes = perot_bytes::NONE;
 
 fn lend(text: &str) -> perot_bytes {
     perot_bytes::lend(text.as_bytes())
+}
+
+/// A report, copied out of a result.
+#[derive(Debug, PartialEq, Eq)]
+struct Report {
+    defer: bool,
+    encrypted: bool,
+    replaces: bool,
+    line: Option<(perot_level, String)>,
+    answer: String,
+    fields: Vec<(String, String)>,
+}
+
+impl Report {
+    /// # Safety
+    ///
+    /// `result` came from the core, and has not been freed.
+    unsafe fn of(result: *mut perot_result) -> Self {
+        // SAFETY: as promised by the caller; what the report points to lives as long as the result.
+        unsafe {
+            let report = &*core_report(result);
+            let fields = match report.field_count {
+                0 => &[],
+                n => std::slice::from_raw_parts(report.fields, n),
+            };
+            let value = |field: &perot_field| match field.text.text() {
+                Some(text) => text.to_owned(),
+                None => field.number.to_string(),
+            };
+            Self {
+                defer: report.defer,
+                encrypted: report.encrypted,
+                replaces: report.replaces,
+                line: report.has_line.then(|| (report.level, string(report.line))),
+                answer: report.answer.text().unwrap_or_default().to_owned(),
+                fields: fields
+                    .iter()
+                    .map(|f| (CStr::from_ptr(f.name).to_str().unwrap().into(), value(f)))
+                    .collect(),
+            }
+        }
+    }
+
+    fn field(&self, name: &str) -> &str {
+        &self.fields.iter().find(|(n, _)| n == name).expect(name).1
+    }
+
+    fn said(&self) -> &str {
+        self.line.as_ref().map_or("", |(_, line)| line)
+    }
+}
+
+/// The report of a result that is then freed.
+fn report(result: *mut perot_result) -> Report {
+    // SAFETY: each result comes from the core, and is freed once.
+    unsafe {
+        let report = Report::of(result);
+        core_free(result);
+        report
+    }
 }
 
 impl Host {
@@ -116,45 +152,60 @@ impl Host {
         perot_input { context: self.context(), read: Some(read), rewind: Some(rewind) }
     }
 
-    fn output(&self) -> perot_output {
-        perot_output { context: self.context(), write: Some(write) }
-    }
-
-    fn is_encrypted(&self) -> i32 {
-        // SAFETY: both are valid for the call.
-        unsafe { core_is_encrypted(&self.input(), &self.log()) }
+    fn inspect(&self) -> Report {
+        let instance = self.instance(NOTHING, NOTHING);
+        // SAFETY: all are valid for the call.
+        report(unsafe { core_inspect(instance.0, &request(&[]), &self.input()) })
     }
 
     fn instance(&self, certs: perot_bytes, on_error: perot_bytes) -> Instance {
-        let settings =
-            perot_settings { certs, cert: NOTHING, on_error, hide_subject: NOTHING, unavailable: NOTHING };
+        let words =
+            perot_words { setting_prefix: lend("set_"), temp_dir: lend("tmp"), cpu_limit: lend("cpu") };
+        let settings = perot_settings {
+            words: &words,
+            certs,
+            cert: NOTHING,
+            on_error,
+            hide_subject: NOTHING,
+            unavailable: NOTHING,
+        };
         // SAFETY: both are valid for the call.
         Instance(unsafe { core_open(&settings, &self.log()) })
     }
 
-    fn encrypt(&self, instance: *const perot_instance, recipients: &[perot_bytes]) -> perot_outcome {
-        let request = perot_request {
-            owner: OWNER,
-            recipients: if recipients.is_empty() { null() } else { recipients.as_ptr() },
-            recipient_count: recipients.len(),
-            force: true,
-            hide_subject: false,
-        };
-        let sink = perot_report_sink { context: self.context(), done: Some(done) };
+    fn encrypt(&self, instance: *const perot_instance, request: &perot_request) -> Report {
         // SAFETY: all are valid for the call.
-        unsafe { core_encrypt(instance, &request, &self.input(), &self.output(), &self.log(), &sink) }
+        report(unsafe { core_encrypt(instance, request, &self.input(), &self.log()) })
     }
 
-    fn check(&self, instance: *const perot_instance, recipient: perot_bytes) -> perot_finding {
-        let sink = perot_finding_sink { context: self.context(), explain: Some(explain) };
+    fn check(&self, instance: *const perot_instance, recipient: perot_bytes, author: perot_author) -> Report {
         // SAFETY: all are valid for the call.
-        unsafe { core_check(instance, &OWNER, recipient, &self.log(), &sink) }
+        report(unsafe { core_check(instance, &OWNER, recipient, author, &self.log()) })
     }
 }
 
 /// Nobody: no name, no home, and a recipient that is not UTF-8.
 const OWNER: perot_owner =
     perot_owner { user: NOTHING, recipient: perot_bytes { data: [0xff].as_ptr(), size: 1 }, home: NOTHING };
+
+fn request(recipients: &[perot_bytes]) -> perot_request {
+    perot_request {
+        place: PEROT_PLACE_DELIVERY,
+        form: PEROT_FORM_ACTION,
+        try_only: false,
+        force: true,
+        hide_subject: false,
+        draft: false,
+        owner: OWNER,
+        recipients: if recipients.is_empty() { null() } else { recipients.as_ptr() },
+        recipient_count: recipients.len(),
+        temp_dir: lend("/tmp"),
+        cpu_limit: 0,
+        cpu_begin: 0,
+        obstacle: PEROT_OBSTACLE_NONE,
+        obstacle_text: NOTHING,
+    }
+}
 
 struct Instance(*mut perot_instance);
 
@@ -165,14 +216,9 @@ impl Drop for Instance {
     }
 }
 
-fn keeps_on_error(instance: *const perot_instance) -> bool {
-    // SAFETY: an instance, or NULL.
-    unsafe { core_keep_on_error(instance) }
-}
-
 #[test]
 fn settings_and_instances() {
-    let host = Host::default();
+    let host = Host::new("Subject: x\n\nplain\n");
     let certs = "~/certs".to_owned();
     let (good, keeps) = (host.instance(lend(&certs), NOTHING), host.instance(NOTHING, lend("keep")));
     drop(certs); // only borrowed for the call
@@ -180,12 +226,33 @@ fn settings_and_instances() {
     let wrong = host.instance(NOTHING, perot_bytes::lend(b"\xff\nx"));
     let line = host.lines.borrow()[0].clone();
     assert!(
-        line.0 == PEROT_LEVEL_ERROR && line.1.contains("on_error = \u{fffd}?x: not understood"),
+        line.0 == PEROT_LEVEL_ERROR && line.1.contains("set_on_error = \u{fffd}?x: not understood"),
         "{line:?}"
     );
-    let settings = [good.0, keeps.0, wrong.0, std::ptr::null_mut()];
-    assert_eq!(settings.map(|s| keeps_on_error(s)), [false, true, false, false]);
-    drop(Instance(std::ptr::null_mut()));
+    let nobody = [lend(FINGERPRINT)];
+    let defers = |instance: *const perot_instance| host.encrypt(instance, &request(&nobody)).defer;
+    assert_eq!([good.0, keeps.0, wrong.0, null_mut()].map(|s| defers(s)), [true, false, true, true]);
+    drop(Instance(null_mut()));
+}
+
+#[test]
+fn settings_that_cannot_be_had() {
+    let host = Host::default();
+    let settings = perot_settings {
+        words: null(),
+        certs: NOTHING,
+        cert: NOTHING,
+        on_error: lend("keep"),
+        hide_subject: NOTHING,
+        unavailable: lend("no settings today"),
+    };
+    // SAFETY: all are valid for the call, or NULL.
+    let instances = unsafe { [core_open(&settings, &host.log()), core_open(null(), null())] }.map(Instance);
+    assert_eq!(host.lines.borrow()[0].1, "no settings today");
+    for (instance, why) in instances.iter().zip(["no settings today", "got no pointer"]) {
+        let report = host.encrypt(instance.0, &request(&[lend(FINGERPRINT)]));
+        assert!(report.defer && report.said().contains(why), "{report:?}");
+    }
 }
 
 #[test]
@@ -193,83 +260,176 @@ fn a_mail_is_read_piece_by_piece() {
     let encrypted = "Content-Type: multipart/encrypted; protocol=\"application/pgp-encrypted\"; boundary=b\n\n--b\n\
         Content-Type: application/pgp-encrypted\n\nVersion: 1\n\n--b\nContent-Type: application/octet-stream\n\n\
         -----BEGIN PGP MESSAGE-----\n\nwV4DAAAAAAAAAAA=\n-----END PGP MESSAGE-----\n\n--b--\n";
-    assert_eq!(Host::new("Subject: x\n\nplain\n").is_encrypted(), 0);
-    assert_eq!(Host::new("").is_encrypted(), 0);
-    assert_eq!(Host::new(encrypted).is_encrypted(), 0, "no ciphertext behind the session key");
-    for (end, why) in [
-        (-1, "the mail server cannot read it"),
-        (PEROT_READ_TOO_SLOW as isize, "the message takes more CPU time than a script may take"),
-        (isize::MIN, "the mail server cannot read it"),
-        // More than there was room for.
-        (isize::MAX, "the mail server cannot read it"),
-    ] {
+    for mail in ["Subject: x\n\nplain\n", "", encrypted] {
+        let report = Host::new(mail).inspect();
+        assert!(!report.encrypted && !report.defer && report.line.is_none(), "{report:?}");
+    }
+    // A failure, and more than there was room for.
+    for end in [-1, -2, isize::MIN, isize::MAX] {
         let host = Host { end, ..Host::new("Subject: x\n") };
-        assert_eq!(host.is_encrypted(), -1);
-        assert!(host.lines.borrow()[0].1.contains(why), "{end}: {:?}", host.lines.borrow());
+        let report = host.inspect();
+        assert!(
+            report.defer && report.said().contains("the mail server cannot read it"),
+            "{end}: {report:?}"
+        );
     }
 }
 
 #[test]
-fn reader_and_writer() {
-    let host = Host { errno: 28, ..Host::new("0123456789") };
+fn a_mail_that_takes_too_long() {
+    let host = Host::new("Subject: x\n\nplain\n");
+    let instance = host.instance(NOTHING, NOTHING);
+    let nobody = [lend(FINGERPRINT)];
+    let slow = perot_request { cpu_limit: 1, ..request(&nobody) };
+    // Miri has no getrusage(), and so no CPU time.
+    if cfg!(miri) {
+        return;
+    }
+    while cpu_milliseconds() < 3 {}
+    let report = host.encrypt(instance.0, &slow);
+    assert_eq!(report.field("reason"), "message_too_large", "{report:?}");
+    assert!(report.said().contains("raise cpu, or lower"), "{report:?}");
+}
+
+#[test]
+fn reader() {
+    let host = Host::new("0123456789");
     let mut text = String::new();
-    HostInput(&host.input()).read_to_string(&mut text).unwrap();
-    assert_eq!(text, "0123456789");
-    HostInput(&host.input()).rewind().unwrap();
-    assert_eq!(*host.at.borrow(), 0);
-    let stuck = perot_input { rewind: Some(no_rewind), ..host.input() };
-    assert!(HostInput(&stuck).rewind().is_err());
-    let error = HostOutput(&host.output()).write(b"abc").unwrap_err();
-    assert_eq!(error.raw_os_error(), Some(28));
-    let host = Host::default();
-    HostOutput(&host.output()).write_all(b"").unwrap();
-    std::io::copy(&mut &b"abc"[..], &mut HostOutput(&host.output())).unwrap();
-    HostOutput(&host.output()).flush().unwrap();
-    assert_eq!(*host.written.borrow(), b"abc");
+    let (input, stuck) = (host.input(), perot_input { rewind: Some(no_rewind), ..host.input() });
     // A host without functions.
-    let (input, output) = (
-        perot_input { context: host.context(), read: None, rewind: None },
-        perot_output { context: host.context(), write: None },
-    );
-    assert!(HostInput(&input).read(&mut [0]).is_err() && HostInput(&input).rewind().is_err());
-    assert!(HostOutput(&output).write(b"x").is_err());
+    let none = perot_input { context: host.context(), read: None, rewind: None };
+    // SAFETY: the functions are those of the host, which lives.
+    let [mut input, mut stuck, mut none] = unsafe { [&input, &stuck, &none].map(|i| HostInput::new(i)) };
+    input.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "0123456789");
+    input.rewind().unwrap();
+    assert_eq!(*host.at.borrow(), 0);
+    assert!(stuck.rewind().is_err());
+    assert!(none.read(&mut [0]).is_err() && none.rewind().is_err());
 }
 
 #[test]
 fn recipients_are_checked() {
     let host = Host::default();
     let instance = host.instance(lend("~/certs"), NOTHING);
+    let (error, warning) = (PEROT_LEVEL_ERROR, PEROT_LEVEL_WARNING);
     let too_short = "DEADBEEFDEADBEEF";
-    for (instance, recipient, code, text) in [
-        (instance.0, NOTHING, PEROT_RECIPIENT_WRONG, "'': a recipient in the script is not one"),
-        (instance.0, lend(too_short), PEROT_RECIPIENT_WRONG, "is a key ID"),
-        (instance.0, lend(FINGERPRINT), PEROT_RECIPIENT_NOT_FOUND, "Searched: ~/certs (the user has no home"),
-        (std::ptr::null_mut(), lend(FINGERPRINT), PEROT_RECIPIENT_NOT_FOUND, "there are no settings"),
+    for (instance, recipient, uploads, compiles, text) in [
+        (instance.0, NOTHING, error, error, "'': a recipient in the script is not one"),
+        (instance.0, lend(too_short), error, error, "is a key ID"),
+        (instance.0, lend(FINGERPRINT), error, warning, "Searched: ~/certs (the user has no home"),
+        (null_mut(), lend(FINGERPRINT), error, error, "got no pointer"),
     ] {
-        assert_eq!(host.check(instance, recipient), code, "{text}");
-        let said = host.findings.borrow_mut().pop().expect("an explanation");
-        assert!(said.contains(text), "{said}");
+        for (author, level) in [(PEROT_AUTHOR_UPLOADS, uploads), (PEROT_AUTHOR_COMPILES, compiles)] {
+            let report = host.check(instance, recipient, author);
+            let (at, line) = report.line.expect("an explanation");
+            assert!(at == level && line.contains(text), "{at} {line}");
+        }
+        assert_eq!(host.check(instance, recipient, PEROT_AUTHOR_AWAY).line, None);
     }
 }
 
 #[test]
-fn each_failure_is_reported_once() {
+fn each_failure_has_its_reason() {
     let host = Host::new("Subject: x\n\nplain\n");
     let (good, wrong) = (host.instance(lend("~/certs"), NOTHING), host.instance(lend("x"), NOTHING));
     let (fingerprint, panic) = (lend(FINGERPRINT), lend("panic@test.invalid"));
     let panics = if cfg!(feature = "inject-panic") { "internal" } else { "no_certificate" };
-    for (instance, recipients, reason) in [
-        (good.0, &[][..], "no_certificate"),
-        (good.0, &[fingerprint, panic][..], panics),
-        (good.0, &[fingerprint; 33][..], "bad_recipient"),
-        (good.0, &[NOTHING][..], "bad_recipient"),
-        (wrong.0, &[fingerprint][..], "bad_setting"),
-        (std::ptr::null_mut(), &[fingerprint][..], "internal"),
+    let one = [fingerprint];
+    let found = |obstacle| perot_request { obstacle, ..request(&one) };
+    let lost = perot_request { recipient_count: 3, ..request(&[]) };
+    for (instance, request, reason) in [
+        (good.0, request(&[]), "no_certificate"),
+        (good.0, request(&[fingerprint, panic]), panics),
+        (good.0, request(&[fingerprint; 33]), "bad_recipient"),
+        (good.0, request(&[NOTHING]), "bad_recipient"),
+        (good.0, lost, "internal"),
+        (wrong.0, request(&one), "bad_setting"),
+        (null_mut(), request(&one), "internal"),
+        (good.0, found(PEROT_OBSTACLE_MESSAGE), "unreadable_message"),
+        (good.0, found(PEROT_OBSTACLE_LOOP), "bad_script"),
+        (good.0, found(PEROT_OBSTACLE_SCRIPT), "internal"),
+        (good.0, found(PEROT_OBSTACLE_STORE), "write_failed"),
     ] {
-        assert_eq!(host.encrypt(instance, recipients), PEROT_FAILED, "{reason}");
-        let reports = host.reports.take();
-        assert!(reports.len() == 1 && reports[0].0 == PEROT_FAILED, "{reports:?}");
-        assert_eq!(reports[0].1, reason, "{reports:?}");
+        let report = host.encrypt(instance, &request);
+        assert!(report.defer && !report.encrypted && !report.replaces, "{report:?}");
+        assert_eq!(report.field("outcome"), "failed");
+        assert_eq!(report.field("reason"), reason, "{report:?}");
+        assert!(report.answer.contains(reason), "{report:?}");
+        // Only what the script or the administrator has asked for goes on.
+        let tried = host.encrypt(instance, &perot_request { try_only: true, ..request });
+        let unknown = instance.is_null() || request.obstacle == PEROT_OBSTACLE_SCRIPT;
+        assert_eq!(tried.defer, unknown, "{reason}");
     }
-    assert!(host.written.borrow().is_empty());
+}
+
+#[test]
+fn null_is_a_failure() {
+    let host = Host::new("Subject: x\n\nplain\n");
+    let instance = host.instance(lend("~/certs"), NOTHING);
+    // SAFETY: NULL is what this is about; what is not NULL is valid for the call.
+    unsafe {
+        for result in [
+            core_encrypt(null(), null(), null(), null()),
+            core_encrypt(instance.0, null(), &host.input(), &host.log()),
+            core_encrypt(instance.0, &request(&[]), null(), null()),
+            core_inspect(null(), null(), null()),
+            core_inspect(instance.0, &request(&[]), null()),
+        ] {
+            let report = report(result);
+            assert!(report.defer && report.said().contains("got no pointer"), "{report:?}");
+        }
+        assert!((*core_report(null_mut())).defer);
+        let mut bytes = NOTHING;
+        assert_eq!(core_take(null_mut(), &mut bytes), -1);
+        core_refuse(null_mut(), NOTHING);
+        core_free(null_mut());
+    }
+}
+
+#[test]
+fn a_draft_is_left_alone() {
+    let host = Host::new("Subject: x\n\nplain\n");
+    let instance = host.instance(lend("~/certs"), NOTHING);
+    let report = host.encrypt(instance.0, &perot_request { draft: true, ..request(&[]) });
+    assert!(!report.defer && !report.encrypted && report.fields.is_empty(), "{report:?}");
+    assert!(report.said().contains("draft"), "{report:?}");
+}
+
+fn encrypted(ciphertext: Waiting) -> *mut perot_result {
+    let outcome = Outcome::Encrypted { recipients: vec!["AB".into()], bytes_in: 1, bytes_out: 3 };
+    let terms = terms(&request(&[]), OnError::TempFail);
+    CallResult::from_encryption(Ok((outcome, ciphertext)), terms, Duration::ZERO, &Words::default())
+}
+
+#[test]
+fn ciphertext_is_taken() {
+    let result = encrypted(Waiting::Memory(b"abc".to_vec()));
+    let mut bytes = NOTHING;
+    // SAFETY: the result is the core's, and is freed once; the bytes live as long as it.
+    unsafe {
+        let report = Report::of(result);
+        assert!(report.replaces && report.encrypted && !report.defer, "{report:?}");
+        assert_eq!((report.field("bytes_out"), report.field("recipients")), ("3", "AB"));
+        assert_eq!(core_take(result, &mut bytes), -1);
+        assert_eq!(string(bytes), "abc");
+        core_free(result);
+    }
+}
+
+#[test]
+fn ciphertext_that_is_refused_is_a_failure() {
+    let result = encrypted(Waiting::Memory(b"abc".to_vec()));
+    // SAFETY: the result is the core's, and is freed once.
+    unsafe {
+        assert!(Report::of(result).replaces);
+        core_refuse(result, lend("no room\n"));
+        let report = Report::of(result);
+        assert!(report.defer && !report.encrypted && !report.replaces, "{report:?}");
+        assert_eq!(report.said(), "message not encrypted, deferred: no room?");
+        assert_eq!(report.field("reason"), "write_failed");
+        let mut bytes = NOTHING;
+        assert!(core_take(result, &mut bytes) == -1 && bytes.data.is_null());
+        core_free(result);
+    }
 }

@@ -5,7 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use perot_encrypt::certs::{keys, raw, Finder, Owner};
+use perot_encrypt::certs::choose;
+use perot_encrypt::certs::finder::{Finder, Owner};
+use perot_encrypt::certs::raw;
 use perot_encrypt::encrypt::Outcome;
 use perot_encrypt::recipient::Recipient;
 use perot_encrypt::settings::{Settings, SourcePath};
@@ -290,12 +292,12 @@ fn subkeys_that_are_alive_are_used_or_the_last_that_were() {
             builder = builder.add_subkey(KeyFlags::empty().set_transport_encryption(), valid, None);
         }
         let cert = builder.generate().unwrap().0;
-        let keys = keys::choose(&cert, now).unwrap();
+        let keys = choose::choose(&cert, now).unwrap();
         // They come in an order of their own: told apart by when they end.
         let years = |end: SystemTime| {
             ((end.duration_since(created).unwrap() + YEAR / 2).as_secs() / YEAR.as_secs()) as u32
         };
-        let end_of = |key: &keys::EncryptionKey| {
+        let end_of = |key: &choose::EncryptionKey| {
             let policy = StandardPolicy::new();
             let mut all = cert.keys().subkeys().with_policy(&policy, now);
             let found = all.find(|k| k.key().fingerprint() == key.fingerprint()).unwrap();
@@ -426,18 +428,14 @@ fn a_file_with_a_key_of_another_kind_is_told() {
     let home = folder();
     fs::create_dir(home.path().join("pgp-certs")).unwrap();
     fs::write(home.path().join("pgp-certs/both.pgp"), [binary(&good), other].concat()).unwrap();
-    let settings = Settings {
-        sources: vec![SourcePath::Home("pgp-certs".into())],
-        owner_cert: None,
-        hide_subject: false,
-    };
+    let settings = Settings { sources: vec![SourcePath::Home("pgp-certs".into())], ..settings(&[]) };
     let owner = Owner { user: "good", recipient: None, home: home.path().to_str() };
     let finder = Finder { settings: &settings, owner, now: SystemTime::now(), log: &() };
     let problem =
         "both.pgp: a certificate in it cannot be used: its primary key is of a version or algorithm that is \
                    not supported";
     let fingerprints =
-        |found: Vec<keys::RecipientKeys>| found.into_iter().map(|k| k.fingerprint).collect::<Vec<_>>();
+        |found: Vec<choose::RecipientKeys>| found.into_iter().map(|k| k.fingerprint).collect::<Vec<_>>();
     assert_eq!(fingerprints(finder.owner().unwrap()), [hex(&good)]);
     let address = |address: &str| finder.find(&Recipient::Address(address.into()));
     assert_eq!(fingerprints(address("good@t.org").unwrap()), [hex(&good)]);
@@ -494,7 +492,7 @@ fn what_is_said_when_it_is_not_known_who_the_owner_is() {
     let home = folder();
     fs::create_dir(home.path().join("pgp-certs")).unwrap();
     let sources = vec![SourcePath::Home("pgp-certs".into()), SourcePath::Home("none".into())];
-    let settings = Settings { sources, owner_cert: None, hide_subject: false };
+    let settings = Settings { sources, ..settings(&[]) };
     let said = |home: Option<&str>, recipient: Option<&str>| {
         let owner = Owner { user: "me", recipient, home };
         Finder { settings: &settings, owner, now: SystemTime::now(), log: &() }

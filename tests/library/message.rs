@@ -207,10 +207,10 @@ fn packets(encrypted: &[u8]) -> Vec<(u8, u8)> {
     sequoia_openpgp::armor::Reader::from_bytes(ciphertext(encrypted), mode).read_to_end(&mut data).unwrap();
     let mut found = Vec::new();
     let mut rest = &data[..];
-    while let Some(header) = perot_encrypt::packet::Header::parse(rest).unwrap() {
+    while let Some(header) = perot_encrypt::openpgp::packet::Header::parse(rest).unwrap() {
         found.push((header.tag, rest[header.size]));
         match header.length {
-            perot_encrypt::packet::BodyLength::Full(n) => rest = &rest[header.size + n as usize..],
+            perot_encrypt::openpgp::packet::BodyLength::Full(n) => rest = &rest[header.size + n as usize..],
             _ => break,
         }
     }
@@ -254,12 +254,13 @@ fn several_recipients_each_read_it() {
 
 #[test]
 fn a_message_that_cannot_be_read_or_written_is_an_error() {
-    use perot_encrypt::certs::Owner;
+    use perot_encrypt::certs::finder::Owner;
     use perot_encrypt::encrypt::{encrypt, Job};
     use perot_encrypt::error::Reason;
     use std::io::{Read, Write};
 
     /// Gives some of a message, then an error; or takes some, then an error.
+    #[derive(Debug)]
     struct Broken(u64);
     impl Read for Broken {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -271,7 +272,7 @@ fn a_message_that_cannot_be_read_or_written_is_an_error() {
             Ok(buffer.len())
         }
     }
-    impl perot_encrypt::message::Source for Broken {
+    impl perot_encrypt::message::original::Original for Broken {
         fn rewind(&mut self) -> io::Result<()> {
             self.0 = 2;
             Ok(())

@@ -11,9 +11,10 @@ use sequoia_openpgp::armor;
 use sequoia_openpgp::serialize::SerializeInto;
 use sequoia_openpgp::Cert;
 
-use perot_encrypt::armor::ArmorWriter;
-use perot_encrypt::certs::keys;
-use perot_encrypt::openpgp::write_message;
+use perot_encrypt::certs::choose::choose;
+use perot_encrypt::envelope::{Envelope, Seal};
+use perot_encrypt::openpgp::armor::ArmorWriter;
+use perot_encrypt::openpgp::pgp_mime::PgpMime;
 use perot_testing::oracle::{self, Options};
 use perot_testing::{armored, armored_secret, decrypt, expired, key_for, messages, revoked, version6};
 
@@ -190,12 +191,11 @@ proptest! {
     #[test]
     fn containers_of_any_size(pieces in vec(prop_oneof![0..200_usize, 8000..9000_usize, 65_400..65_600_usize], 0..4), key in select(vec![0, 1])) {
         let key = &KEYS[key];
-        let recipient = keys::choose(key, std::time::SystemTime::now()).unwrap();
-        let mut out = Vec::new();
-        write_message(&[recipient], &mut out, |payload| {
-            pieces.iter().for_each(|&size| payload.write_all(&vec![b'x'; size]).unwrap());
-            Ok(())
-        }).unwrap();
+        let recipient = choose(key, std::time::SystemTime::now()).unwrap();
+        let envelope = PgpMime::new(vec![recipient]).unwrap();
+        let mut payload = envelope.open(Vec::new()).unwrap();
+        pieces.iter().for_each(|&size| payload.write_all(&vec![b'x'; size]).unwrap());
+        let out = payload.finish().unwrap();
         prop_assert!(decrypt(&out, key) == vec![b'x'; pieces.iter().sum()]);
     }
 }

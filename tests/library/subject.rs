@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use mail_parser::{MessageParser, MimeHeaders};
-use perot_encrypt::certs::Owner;
+use perot_encrypt::certs::finder::Owner;
 use perot_encrypt::encrypt::{encrypt, Job, Outcome};
 use perot_encrypt::log::{Level, Log};
 use perot_testing::{armored, corpus, decrypt, encrypt_to, find, key_for, settings, with_crlf};

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::{GeneralPurpose, PAD};
 use base64::engine::DecodePaddingMode;
 use base64::Engine;
 use mail_parser::{Message, MessageParser, MessagePart, MimeHeaders, PartType};
-use perot_encrypt::packet::{new_format_length, tag, BodyLength, Header};
+use perot_encrypt::openpgp::packet::{new_format_length, tag, BodyLength, Header};
 
 use super::find;
 

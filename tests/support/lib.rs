@@ -18,9 +18,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use perot_encrypt::certs::Owner;
+use perot_encrypt::certs::finder::Owner;
 use perot_encrypt::encrypt::{encrypt, Job, Outcome};
-use perot_encrypt::error::Error;
+use perot_encrypt::error::{Error, Words};
 use perot_encrypt::settings::{Settings, SourcePath};
 
 use sequoia_openpgp as openpgp;
@@ -110,6 +110,7 @@ pub fn settings(sources: &[&Path]) -> Settings {
         sources: sources.iter().map(|p| SourcePath::Absolute(p.to_str().unwrap().into())).collect(),
         owner_cert: None,
         hide_subject: false,
+        words: Words::default(),
     }
 }
 
@@ -121,9 +122,7 @@ pub fn encrypt_to(
 ) -> Result<(Outcome, Vec<u8>), Error> {
     let owner = Owner { user: "tester", ..Owner::default() };
     let job = Job { settings, owner, recipients, force: false, hide_subject: false, now: SystemTime::now() };
-    let mut out = Vec::new();
-    let outcome = encrypt(&job, &mut std::io::Cursor::new(message), &mut out, &())?;
-    Ok((outcome, out))
+    encrypt(&job, &mut std::io::Cursor::new(message), Vec::new(), &())
 }
 
 /// The ciphertext in a PGP/MIME message.

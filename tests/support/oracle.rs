@@ -6,19 +6,23 @@ use std::io::{self, Cursor, Read, Write};
 use std::sync::LazyLock;
 use std::time::SystemTime;
 
-use perot_encrypt::certs::keys::{self, RecipientKeys};
+use perot_encrypt::certs::advice::{self, Finding};
+use perot_encrypt::certs::choose::{choose, RecipientKeys};
+use perot_encrypt::certs::finder::{display, Finder, Owner};
 use perot_encrypt::certs::raw::{self, RawCert};
-use perot_encrypt::certs::{Finder, Owner};
-use perot_encrypt::check;
 use perot_encrypt::encrypt::{encrypt, Job, Outcome};
-use perot_encrypt::error::{Error, Reason};
+use perot_encrypt::envelope::{Addressee, Envelope, Seal};
+use perot_encrypt::error::{Error, Reason, Words};
 use perot_encrypt::log::{Level, Log};
 use perot_encrypt::message::inspect::{inspect, Inspection};
 use perot_encrypt::message::lines::Lines;
-use perot_encrypt::message::{assemble, protect, Source};
-use perot_encrypt::openpgp::write_message;
+use perot_encrypt::message::missing_fields::missing_fields;
+use perot_encrypt::message::original::Original;
+use perot_encrypt::message::{hide_subject, wrap};
+use perot_encrypt::openpgp::pgp_mime::PgpMime;
 use perot_encrypt::recipient::Recipient;
 use perot_encrypt::settings::{Loaded, OnError, RawSettings, Settings, SourcePath};
+use perot_encrypt::sink::Sink;
 
 use sequoia_openpgp as openpgp;
 
@@ -87,7 +91,7 @@ impl Read for Delivered<'_> {
     }
 }
 
-impl Source for Delivered<'_> {
+impl Original for Delivered<'_> {
     fn rewind(&mut self) -> io::Result<()> {
         self.rest = self.message;
         Ok(())
@@ -133,33 +137,62 @@ pub fn header(message: &[u8], cut: u8) {
     for hide_subject in [false, true] {
         let mut source = Delivered::new(message, cut);
         let mut outer = Vec::new();
-        assemble::write_header(&mut source, &mut outer, &[recipient()], "BOUNDARY", hide_subject).unwrap();
+        wrap::write_header(&mut source, &Fixed, hide_subject, &mut outer).unwrap();
         let rest = outer.strip_prefix(reference.outer_header(hide_subject).as_slice());
         let own = std::str::from_utf8(rest.expect("the fields of the original")).unwrap();
         assert!(own.starts_with(AGENT) && own.ends_with(OWN_FIELDS) && own.len() < 300, "{own}");
     }
     let mut source = Delivered::new(message, cut);
-    let missing = assemble::missing_fields(&mut source, &inspection).unwrap();
+    let missing = missing_fields(&mut source, &inspection).unwrap();
     let mut payload = Vec::new();
-    let size = assemble::write_payload(&mut source, &missing, &mut payload).unwrap();
+    let size = wrap::write_payload(&mut source, &missing, &mut payload).unwrap();
     assert!((size, &payload) == (message.len() as u64, &reference.payload()));
     payload.clear();
-    let size = protect::write_payload(&mut source, &missing, "BOUNDARY", &mut payload).unwrap();
+    let size = hide_subject::write_payload(&mut source, &missing, "BOUNDARY", &mut payload).unwrap();
     assert!((size, &payload) == (message.len() as u64, &reference.payload_with_subject("BOUNDARY")));
 }
 
 const AGENT: &str = "Encrypted-On-Delivery: pgp-mime; agent=\"vnd.perot.encrypt/";
-const OWN_FIELDS: &str = "\";\r\n to=FINGERPRINT\r\nMIME-Version: 1.0\r\nContent-Type: multipart/encrypted; \
-     protocol=\"application/pgp-encrypted\";\r\n boundary=\"BOUNDARY\"\r\n\r\n";
+const OWN_FIELDS: &str = "\";\r\n to=FINGERPRINT\r\nContent-Type: x\r\n\r\n";
 
-fn recipient() -> RecipientKeys {
-    RecipientKeys {
-        fingerprint: "FINGERPRINT".into(),
-        keys: Vec::new(),
-        reads_seipd1: true,
-        reads_seipd2: false,
-        expired: false,
-        expires: None,
+/// An envelope that is always the same, and encrypts nothing.
+struct Fixed;
+
+impl Envelope for Fixed {
+    type Seal<'w, W: Write + Send + 'w> = Open<W>;
+
+    fn format(&self) -> &'static str {
+        "pgp-mime"
+    }
+
+    fn addressees(&self) -> Vec<Addressee<'_>> {
+        vec![Addressee { fingerprint: "FINGERPRINT", expired: false }]
+    }
+
+    fn content_fields(&self) -> String {
+        "Content-Type: x\r\n".into()
+    }
+
+    fn open<'w, W: Write + Send + 'w>(&'w self, out: W) -> Result<Open<W>, Error> {
+        Ok(Open(out))
+    }
+}
+
+struct Open<W>(W);
+
+impl<W: Write> Write for Open<W> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.0.write(data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl<W: Write> Seal<W> for Open<W> {
+    fn finish(self) -> Result<W, Error> {
+        Ok(self.0)
     }
 }
 
@@ -223,7 +256,7 @@ fn certificate(raw: &RawCert) {
     };
     assert_eq!(cert.fingerprint().to_hex(), raw.summary().unwrap().fingerprint);
     assert!(!cert.is_tsk() && cert.keys().count() <= 129 && cert.userids().count() <= 256);
-    match keys::choose(&cert, SystemTime::now()) {
+    match choose(&cert, SystemTime::now()) {
         Ok(keys) => usable(&[keys]),
         Err(why) => harmless(why),
     }
@@ -232,9 +265,10 @@ fn certificate(raw: &RawCert) {
 /// Something can be encrypted to these keys, or there is a reason why not.
 fn usable(recipients: &[RecipientKeys]) {
     assert!(!recipients.is_empty() && recipients.iter().all(|r| !r.keys.is_empty() && r.keys.len() <= 128));
-    let mut out = Vec::new();
-    let written = write_message(recipients, &mut out, |payload| {
-        payload.write_all(b"x").map_err(|e| assemble::unwritable(&e))
+    let written = PgpMime::new(recipients.to_vec()).and_then(|envelope| {
+        let mut payload = envelope.open(Vec::new())?;
+        payload.put(b"x")?;
+        payload.finish()
     });
     let _ = written.map_err(harmless);
 }
@@ -275,9 +309,10 @@ fn by_setting_and_in_script(data: &[u8], certs: &[RawCert]) {
     let literal = Recipient::Literal(data.to_vec());
     assert!(answer(finder.find(&literal)).iter().all(known));
     if data.starts_with(b"-----BEGIN PGP ") {
-        let loaded = Loaded { on_error: OnError::TempFail, settings: Ok(settings.clone()) };
-        if let check::Finding::Wrong(why) =
-            check::recipient(&loaded, Owner::default(), data, SystemTime::now(), &Harmless)
+        let loaded =
+            Loaded { words: Words::default(), on_error: OnError::TempFail, settings: Ok(settings.clone()) };
+        if let Finding::Wrong(why) =
+            advice::recipient(&loaded, Owner::default(), data, SystemTime::now(), &Harmless)
         {
             harmless(why);
         }
@@ -327,7 +362,7 @@ pub fn configuration(data: &[u8]) {
     let mut values = data.split(|&b| b == 0).map(|v| Some(v).filter(|v| *v != b"-"));
     let mut next = || values.next().flatten();
     let raw = RawSettings { certs: next(), cert: next(), on_error: next(), hide_subject: next() };
-    let mut loaded = Loaded::new(&raw);
+    let mut loaded = Loaded::new(&raw, Words::default());
     assert_eq!(
         loaded.on_error == OnError::Keep,
         raw.on_error.is_some_and(|v| v.trim_ascii() == b"keep"),
@@ -338,7 +373,7 @@ pub fn configuration(data: &[u8]) {
             let certs = raw.certs.map_or_else(|| "".into(), String::from_utf8_lossy);
             assert!(raw.certs.is_none() || settings.sources.len() == certs.split_whitespace().count());
             for source in &settings.sources {
-                harmless(perot_encrypt::certs::display(source));
+                harmless(display(source));
                 assert!(!matches!(source, SourcePath::Absolute(path) if !path.starts_with('/')));
             }
             assert_eq!(settings.hide_subject, raw.hide_subject.is_some_and(|v| v.trim_ascii() == b"yes"));
@@ -352,16 +387,14 @@ pub fn configuration(data: &[u8]) {
     }
     let text = next().unwrap_or_default();
     if let Ok(recipient) = Recipient::parse(text) {
-        harmless(&recipient);
+        harmless(recipient.name("x"));
     }
     let user = String::from_utf8_lossy(next().unwrap_or_default());
     let owner =
         Owner { user: &user, recipient: next().and_then(|r| std::str::from_utf8(r).ok()), home: None };
-    match check::recipient(&loaded, owner, text, SystemTime::now(), &Harmless) {
-        check::Finding::Good => assert!(loaded.settings.is_ok()),
-        check::Finding::Warning(why) | check::Finding::Wrong(why) | check::Finding::NotFound(why) => {
-            harmless(why)
-        }
+    match advice::recipient(&loaded, owner, text, SystemTime::now(), &Harmless) {
+        Finding::Good => assert!(loaded.settings.is_ok()),
+        Finding::Warning(why) | Finding::Wrong(why) | Finding::NotFound(why) => harmless(why),
     }
     if let Ok(settings) = &loaded.settings {
         let _ = Finder { settings, owner, now: SystemTime::now(), log: &Harmless }.owner().map_err(harmless);
@@ -456,7 +489,7 @@ impl Options {
         source.reads = self.reads.unwrap_or(usize::MAX);
         let mut disk = Disk { out: &mut out, writes: self.writes.unwrap_or(usize::MAX), failed: false };
         let mut result = None;
-        measured(&mut || result = Some(encrypt(&job, &mut source, &mut disk, &Harmless)));
+        measured(&mut || result = Some(encrypt(&job, &mut source, &mut disk, &Harmless).map(|done| done.0)));
         let failed = match (source.failed, disk.failed) {
             (true, _) => Some(Reason::UnreadableMessage),
             (_, true) => Some(Reason::WriteFailed),
