@@ -6,6 +6,16 @@
  * Asking the core what is to become of a message that is about to be stored
  */
 
+struct event *perot_store_event_create(struct mail_user *user)
+{
+	struct event *event = event_create(user->event);
+
+	/* LMTP's name connection and recipient, and are not meant to be in
+	   front of what concerns the user. So many there are not. */
+	event_drop_parent_log_prefixes(event, 100);
+	return event;
+}
+
 static void
 perot_store_owner(struct mail_user *user, struct perot_owner *owner_r)
 {
@@ -31,7 +41,7 @@ void perot_store_request_init(struct perot_store_request *request_r,
 	i_zero(request_r);
 	request_r->box = box;
 	/* Its age becomes the field "duration". */
-	request_r->event = event_create(user->event);
+	request_r->event = perot_store_event_create(user);
 	request->place = sbox->place;
 	request->form = PEROT_FORM_STORE;
 	/* What is delivered is nobody's draft, whatever flags a script sets,

@@ -60,12 +60,16 @@ static bool perot_store_is_wanted(const struct mail_user *user)
 static struct perot_instance *perot_store_open(struct mail_user *user)
 {
 	struct perot_setting_source source = perot_user_settings(user);
+	struct event *event = perot_store_event_create(user);
+	struct perot_instance *instance;
 	struct perot_settings set;
 	struct perot_log log;
 
 	perot_settings_read(&source, pool_datastack_create(), &set);
-	perot_log_init(&log, user->event);
-	return perot_core->open(&set, &log);
+	perot_log_init(&log, event);
+	instance = perot_core->open(&set, &log);
+	event_unref(&event);
+	return instance;
 }
 
 static void perot_store_user_created(struct mail_user *user)

@@ -58,6 +58,9 @@ struct perot_store_mailbox *perot_store_mailbox(struct mailbox *box);
  * Encryption (perot-store-encrypt.c)
  */
 
+/* An event for lines about what is stored for the user */
+struct event *perot_store_event_create(struct mail_user *user);
+
 /* A message on its way into a mailbox */
 struct perot_store_request {
 	struct perot_request request;

@@ -167,8 +167,10 @@ void perot_settings_read(const struct perot_setting_source *source, pool_t pool,
 	set_r->cert = perot_setting_cert(pool, set->cert);
 	set_r->on_error = perot_setting(pool, set->on_error);
 	set_r->hide_subject = perot_setting(pool, set->hide_subject);
+#ifndef PEROT_SIEVE
 	set_r->deliveries = perot_setting(pool, set->deliveries);
 	set_r->saved = perot_setting(pool, set->saved);
+#endif
 	settings_free(set);
 }
 
@@ -209,9 +211,11 @@ void perot_settings_read(const struct perot_setting_source *source, pool_t pool,
 					    "sieve_perot_encrypt_on_error");
 	set_r->hide_subject = perot_setting_get(source, pool,
 		"sieve_perot_encrypt_hide_subject");
+#ifndef PEROT_SIEVE
 	set_r->deliveries = perot_setting_get(source, pool,
 					      "perot_encrypt_deliveries");
 	set_r->saved = perot_setting_get(source, pool, "perot_encrypt_saved");
+#endif
 }
 
 /* imapsieve takes nothing but `yes` for a yes. */

@@ -160,7 +160,7 @@ impl Verdict {
                 Self {
                     defer: terms.defers(),
                     line: Some((Level::Error, line)),
-                    answer: answer(reason),
+                    answer: answer(error.reason()),
                     fields: fields("failed", reason, deferred, [0, 0], String::new()),
                     ..Self::nothing()
                 }
@@ -207,7 +207,7 @@ impl Verdict {
             Err(error) => {
                 let line = format!("no answer, {}: {}", terms.deferred(), error.in_words(words));
                 let line = Some((Level::Error, line));
-                Self { defer: true, line, answer: answer(error.reason().token()), ..Self::nothing() }
+                Self { defer: true, line, answer: answer(error.reason()), ..Self::nothing() }
             }
         }
     }
@@ -230,8 +230,12 @@ impl Verdict {
     }
 }
 
-fn answer(reason: &str) -> String {
-    format!("Message could not be encrypted for its owner ({reason}): the log of the mail server says more")
+fn answer(reason: Reason) -> String {
+    if reason == Reason::NotEncrypted {
+        return "Message is not encrypted: no script has encrypted it".to_owned();
+    }
+    let token = reason.token();
+    format!("Message could not be encrypted for its owner ({token}): the log of the mail server says more")
 }
 
 fn fields(

@@ -15,14 +15,14 @@ pub(super) unsafe extern "C" fn core_spool_open(temp_dir: perot_bytes) -> *mut p
 
 /// # Safety
 ///
-/// Promise 6.
+/// Promise 7.
 unsafe fn spool<'a>(spool: *mut perot_spool) -> Option<&'a mut SealedSpool> {
-    // SAFETY: promise 6: NULL, or a spool that is the host's, and no other reference to it is alive.
+    // SAFETY: promise 7: NULL, or a spool that is the host's, and no other reference to it is alive.
     unsafe { spool.cast::<SealedSpool>().as_mut() }
 }
 
 pub(super) unsafe extern "C" fn core_spool_write(to: *mut perot_spool, bytes: perot_bytes) -> i32 {
-    // SAFETY: promise 6, and promise 1 for the bytes.
+    // SAFETY: promise 7, and promise 1 for the bytes.
     let (Some(spool), bytes) = (unsafe { spool(to) }, unsafe { bytes.get() }.unwrap_or_default()) else {
         return libc::EINVAL;
     };
@@ -38,12 +38,12 @@ pub(super) unsafe extern "C" fn core_spool_read(
     buffer: *mut u8,
     size: usize,
 ) -> isize {
-    // SAFETY: promise 6.
+    // SAFETY: promise 7.
     let Some(spool) = (unsafe { spool(from) }) else { return -1 };
     let read = guard(|| -> io::Result<usize> {
         let bytes = spool.fill_buf()?;
         let n = bytes.len().min(size);
-        // SAFETY: the host has room for `size` bytes there (promise 1), which are none of the spool's.
+        // SAFETY: the host has room for `size` bytes there (promise 7), which are none of the spool's.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), buffer, n) };
         spool.consume(n);
         Ok(n)
@@ -55,7 +55,7 @@ pub(super) unsafe extern "C" fn core_spool_read(
 }
 
 pub(super) unsafe extern "C" fn core_spool_rewind(of: *mut perot_spool) -> i32 {
-    // SAFETY: promise 6.
+    // SAFETY: promise 7.
     let Some(spool) = (unsafe { spool(of) }) else { return -1 };
     match guard(|| spool.rewind()) {
         Ok(Ok(())) => 0,
@@ -67,7 +67,7 @@ pub(super) unsafe extern "C" fn core_spool_close(spool: *mut perot_spool) {
     if spool.is_null() {
         return;
     }
-    // SAFETY: promise 6: it came out of `Box::into_raw` in `core_spool_open`, and is given back once.
+    // SAFETY: promise 7: it came out of `Box::into_raw` in `core_spool_open`, and is given back once.
     let spool = unsafe { Box::from_raw(spool.cast::<SealedSpool>()) };
     let _ = guard(|| drop(spool));
 }
