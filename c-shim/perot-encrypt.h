@@ -151,6 +151,9 @@ struct perot_request {
 	bool draft;
 	/* Its mailbox is not the user's own: then it is not read either. */
 	bool foreign;
+	/* A script has just encrypted it, and said so: that all of it is
+	   encrypted is looked at, and is not said again. */
+	bool by_script;
 
 	struct perot_owner owner;
 	/* None: encrypt for the owner. */

@@ -105,6 +105,8 @@ perot_store_encrypt_mail(struct perot_store_user *suser,
 	struct istream *stream;
 
 	perot_store_request_init(&request, ctx);
+	request.request.by_script =
+		strcmp(mailbox_get_vname(mail->box), PEROT_CIPHERTEXT_NAME) == 0;
 	/* The stream belongs to the mail. */
 	if (mail_get_stream(mail, NULL, NULL, &stream) < 0) {
 		request.request.obstacle = PEROT_OBSTACLE_MESSAGE;
@@ -123,7 +125,15 @@ perot_store_see(struct perot_store_user *suser,
 		const struct mail_save_context *ctx, struct mail *mail)
 {
 	struct perot_store_last *last = &suser->last;
+	struct mail_private *pmail =
+		container_of(mail, struct mail_private, mail);
 	uoff_t size;
+
+	/* As mail_storage_copy() does: it is read whole, so there is nothing
+	   to be gained. Besides, Dovecot answers a COPY that fails with freed
+	   memory (as of 2.4.4) if the source has changed meanwhile, be it its
+	   cache only. */
+	pmail->v.set_uid_cache_updates(mail, TRUE);
 
 	/* What has no size cannot be read either: the core will say so. */
 	if (mail_get_physical_size(mail, &size) < 0)

@@ -174,6 +174,11 @@ impl Verdict {
         Self { line: Some((Level::Debug, line)), ..Self::nothing() }
     }
 
+    /// What follows for a message of which is known, and has been said, that all of it is encrypted.
+    pub fn of_known() -> Self {
+        Self { encrypted: true, ..Self::nothing() }
+    }
+
     /// What follows for a message that is about to be stored in a mailbox of somebody else: it is left alone.
     pub fn of_foreign() -> Self {
         let line = "message left as it is: the mailbox is not the user's own".to_owned();

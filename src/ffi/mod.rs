@@ -27,7 +27,7 @@ use outcome::CallResult;
 use crate::certs::advice::{self, Author};
 use crate::certs::finder::Owner;
 use crate::deadline::{Deadline, Timed};
-use crate::encrypt::{encrypt, Job};
+use crate::encrypt::{encrypt, Job, Outcome};
 use crate::error::{Error, Reason, Remedy, Result, Words};
 use crate::guard::{guard, Panicked};
 use crate::log::{printable, Level, Log};
@@ -188,6 +188,9 @@ unsafe extern "C" fn core_encrypt(
     // SAFETY: promise 1 for what the request points to.
     let outcome = guard(|| unsafe { run(loaded, request, input, &log) });
     let outcome = outcome.unwrap_or_else(|why| Err(panicked(why)));
+    if request.by_script && matches!(outcome, Ok((Outcome::AlreadyEncrypted, _))) {
+        return CallResult::from_verdict(Verdict::of_known());
+    }
     CallResult::from_encryption(outcome, terms, begin.elapsed(), &loaded.words)
 }
 
@@ -230,6 +233,9 @@ unsafe fn settled(loaded: &Loaded, request: &perot_request, input: Option<&perot
         deliveries @ (Deliveries::Refuse | Deliveries::Warn) => {
             // SAFETY: as promised by the caller.
             let encrypted = unsafe { look(request, input) };
+            if request.by_script && matches!(encrypted, Ok(true)) {
+                return Some(Verdict::of_known());
+            }
             Some(Verdict::of_delivery(encrypted, deliveries, &loaded.words))
         }
     }
@@ -243,7 +249,7 @@ unsafe fn run(
     request: &perot_request,
     input: Option<&perot_input>,
     log: &dyn Log,
-) -> Result<(crate::encrypt::Outcome, Waiting)> {
+) -> Result<(Outcome, Waiting)> {
     // SAFETY: as promised by the caller.
     let (recipients, owner, mut message, spool) = unsafe {
         let message = open(request, input)?;

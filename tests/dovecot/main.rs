@@ -26,6 +26,8 @@ mod saved;
 mod scripts;
 mod sieve;
 mod store;
+mod store_beside;
+mod store_saved;
 mod streaming;
 mod subject;
 mod users;

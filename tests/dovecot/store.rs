@@ -295,3 +295,21 @@ fn the_lda() {
         dovecot.assert_nowhere(SECRET);
     }
 }
+
+/// What a script has encrypted, and said so, is not said again; what has come encrypted is.
+#[test]
+fn one_line_for_each_message() {
+    for mode in ["encrypt", "refuse"] {
+        let (dovecot, key) = start(&deliveries(mode));
+        dovecot.script(ME, &script("", "encrypt;"));
+        assert_stored_encrypted("script", &dovecot, &key, &[""]);
+        assert_lines(&dovecot, "encrypt: message ", 1);
+
+        let stored = dovecot.only_message(ME);
+        let (dovecot, _) = start(&deliveries(mode));
+        let answer = dovecot.deliver(ME, &with_crlf(&stored));
+        assert!(answer.starts_with("250 "), "{answer}\n{}", dovecot.log());
+        assert!(is_clear(&dovecot.only_message(ME), &with_crlf(&stored)));
+        assert_lines(&dovecot, "Info: encrypt: message left as it is: it is encrypted already", 1);
+    }
+}
