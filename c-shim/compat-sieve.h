@@ -83,6 +83,7 @@ static inline struct perot_setting_source
 perot_sieve_settings(struct sieve_instance *svinst)
 {
 	return (struct perot_setting_source) {
+		.event = svinst->event,
 		.context = svinst,
 		.get = perot_sieve_setting,
 	};

@@ -18,15 +18,17 @@
 /* Dovecot has to know each setting, by a module of ours. */
 #define PEROT_SETTINGS_FROM_MODULE 1
 
-/* Where the settings of a user are found */
+/* Where the settings of a user are found, and where is said what is wrong with
+   them */
 struct perot_setting_source {
 	struct event *event;
 };
 
+/* `event` is a child of the user's. */
 static inline struct perot_setting_source
-perot_user_settings(struct mail_user *user)
+perot_user_settings(struct mail_user *user ATTR_UNUSED, struct event *event)
 {
-	return (struct perot_setting_source) { .event = user->event };
+	return (struct perot_setting_source) { .event = event };
 }
 
 /* What the mailbox is used for, separated by spaces; NULL if nobody says */
@@ -53,6 +55,7 @@ static inline struct mail_user *perot_raw_user_create(struct mail_user *user)
 #define PEROT_SETTINGS_FROM_MODULE 0
 
 struct perot_setting_source {
+	struct event *event;
 	void *context;
 	const char *(*get)(void *context, const char *key);
 };
@@ -63,9 +66,10 @@ static inline const char *perot_user_setting(void *context, const char *key)
 }
 
 static inline struct perot_setting_source
-perot_user_settings(struct mail_user *user)
+perot_user_settings(struct mail_user *user, struct event *event)
 {
 	return (struct perot_setting_source) {
+		.event = event,
 		.context = user,
 		.get = perot_user_setting,
 	};

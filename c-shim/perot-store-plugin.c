@@ -59,15 +59,10 @@ static bool perot_store_is_wanted(const struct mail_user *user)
 
 static struct perot_instance *perot_store_open(struct mail_user *user)
 {
-	struct perot_setting_source source = perot_user_settings(user);
 	struct event *event = perot_store_event_create(user);
-	struct perot_instance *instance;
-	struct perot_settings set;
-	struct perot_log log;
+	struct perot_setting_source source = perot_user_settings(user, event);
+	struct perot_instance *instance = perot_settings_open(&source);
 
-	perot_settings_read(&source, pool_datastack_create(), &set);
-	perot_log_init(&log, event);
-	instance = perot_core->open(&set, &log);
 	event_unref(&event);
 	return instance;
 }

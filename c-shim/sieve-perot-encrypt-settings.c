@@ -10,16 +10,6 @@
  * looked into are those that Dovecot has changed on their way.
  */
 
-#if PEROT_SETTINGS_FROM_MODULE
-
-/*
- * Definition
- *
- * Dovecot 2.4 wants to know each setting. This file is compiled twice: for the
- * plugin, which reads the settings, and with PEROT_SETTINGS_MODULE for the
- * module in <moduledir>/settings, by which doveconf knows that they exist.
- */
-
 struct perot_encrypt_settings {
 	pool_t pool;
 
@@ -30,10 +20,20 @@ struct perot_encrypt_settings {
 	const char *deliveries;
 	const char *saved;
 
-	/* A setting of imapsieve, too: Dovecot gives it to all who define it
-	   (as the setting base_dir of many of its services). */
+	/* imapsieve_expunge_discarded, a setting of imapsieve: does it expunge
+	   the messages that it replaces? */
 	bool expunge_discarded;
 };
+
+#if PEROT_SETTINGS_FROM_MODULE
+
+/*
+ * Dovecot 2.4
+ *
+ * It wants to know each setting. This file is compiled twice: for the plugin,
+ * which reads the settings, and with PEROT_SETTINGS_MODULE for the module in
+ * <moduledir>/settings, by which doveconf knows that they exist.
+ */
 
 #undef DEF
 #define DEF(prefix, name) \
@@ -48,6 +48,8 @@ static const struct setting_define perot_encrypt_setting_defines[] = {
 	DEF("perot_encrypt_", deliveries),
 	DEF("perot_encrypt_", saved),
 
+	/* Dovecot gives a setting to all who define it, with one type: as
+	   base_dir, which many of its services define. */
 	SETTING_DEFINE_STRUCT_BOOL("imapsieve_expunge_discarded",
 				   expunge_discarded,
 				   struct perot_encrypt_settings),
@@ -81,15 +83,9 @@ const struct setting_parser_info perot_encrypt_setting_parser_info = {
 	.pool_offset1 = 1 + offsetof(struct perot_encrypt_settings, pool),
 };
 
-#endif
-
 #ifdef PEROT_SETTINGS_MODULE
 
-/*
- * Module
- *
- * The name of its file, without lib and .so, is in front of its symbols.
- */
+/* The name of the module, without lib and .so, is in front of its symbols. */
 
 extern const char *sieve_perot_encrypt_settings_version;
 extern const struct setting_parser_info *
@@ -104,8 +100,72 @@ const struct setting_parser_info *sieve_perot_encrypt_settings_set_infos[] = {
 
 #else
 
+static int
+perot_settings_get(const struct perot_setting_source *source,
+		   const struct perot_encrypt_settings **set_r,
+		   const char **error_r)
+{
+	return settings_get(source->event, &perot_encrypt_setting_parser_info,
+			    0, set_r, error_r);
+}
+
+static void perot_settings_free(const struct perot_encrypt_settings *set)
+{
+	settings_free(set);
+}
+
+#endif
+
+#else
+
 /*
- * Reading
+ * Dovecot 2.3
+ *
+ * Any key may stand in plugin { }. What is not set is NULL.
+ */
+
+static const char *
+perot_setting(const struct perot_setting_source *source, const char *key)
+{
+	return source->get(source->context, key);
+}
+
+static int
+perot_settings_get(const struct perot_setting_source *source,
+		   const struct perot_encrypt_settings **set_r,
+		   const char **error_r)
+{
+	struct perot_encrypt_settings *set =
+		t_new(struct perot_encrypt_settings, 1);
+	const char *expunge =
+		perot_setting(source, "imapsieve_expunge_discarded");
+
+	set->certs = perot_setting(source, "sieve_perot_encrypt_certs");
+	set->cert = perot_setting(source, "sieve_perot_encrypt_cert");
+	set->on_error = perot_setting(source, "sieve_perot_encrypt_on_error");
+	set->hide_subject =
+		perot_setting(source, "sieve_perot_encrypt_hide_subject");
+	set->deliveries = perot_setting(source, "perot_encrypt_deliveries");
+	set->saved = perot_setting(source, "perot_encrypt_saved");
+	/* imapsieve takes nothing but `yes` for a yes. */
+	set->expunge_discarded = (expunge != NULL &&
+				  strcasecmp(expunge, "yes") == 0);
+	*set_r = set;
+	*error_r = NULL;
+	return 0;
+}
+
+static void
+perot_settings_free(const struct perot_encrypt_settings *set ATTR_UNUSED)
+{
+}
+
+#endif
+
+#ifndef PEROT_SETTINGS_MODULE
+
+/*
+ * Both
  */
 
 static const struct perot_words perot_words = {
@@ -117,11 +177,6 @@ static const struct perot_words perot_words = {
 #endif
 };
 
-static struct perot_bytes perot_setting(pool_t pool, const char *value)
-{
-	return perot_bytes(p_strdup(pool, value));
-}
-
 /* The certificate, which comes from a userdb field:
 
    - Dovecot 2.3 makes `yes` of a field that is empty.
@@ -130,48 +185,41 @@ static struct perot_bytes perot_setting(pool_t pool, const char *value)
      still escaped as by str_tabescape(): 2.3.19 and 2.4.1 forget to undo that
      in auth_request_userdb_import(). Neither armor nor base64 has the byte that
      begins an escape. */
-static struct perot_bytes perot_setting_cert(pool_t pool, const char *value)
+static struct perot_bytes perot_setting_cert(const char *value)
 {
 	if (value == NULL || strcmp(value, "yes") == 0)
 		return perot_bytes(NULL);
-	return perot_setting(pool, t_str_tabunescape(value));
+	return perot_bytes(t_str_tabunescape(value));
 }
 
-#if PEROT_SETTINGS_FROM_MODULE
-
-static int
-perot_settings_get(const struct perot_setting_source *source,
-		   const struct perot_encrypt_settings **set_r,
-		   const char **error_r)
+struct perot_instance *
+perot_settings_open(const struct perot_setting_source *source)
 {
-	return settings_get(source->event, &perot_encrypt_setting_parser_info,
-			    0, set_r, error_r);
-}
-
-void perot_settings_read(const struct perot_setting_source *source, pool_t pool,
-			 struct perot_settings *set_r)
-{
+	struct perot_settings settings = { .words = &perot_words };
 	const struct perot_encrypt_settings *set;
+	struct perot_instance *instance;
+	struct perot_log log;
 	const char *error;
 
-	i_zero(set_r);
-	set_r->words = &perot_words;
+	perot_log_init(&log, source->event);
 	if (perot_settings_get(source, &set, &error) < 0) {
-		set_r->unavailable = perot_bytes(p_strdup_printf(pool,
+		settings.unavailable = perot_bytes(t_strdup_printf(
 			"the settings cannot be read: %s. "
 			"Is libsieve_perot_encrypt_settings.so in Dovecot's "
 			"folder of settings modules (make install)?", error));
-		return;
+		return perot_core->open(&settings, &log);
 	}
-	set_r->certs = perot_setting(pool, set->certs);
-	set_r->cert = perot_setting_cert(pool, set->cert);
-	set_r->on_error = perot_setting(pool, set->on_error);
-	set_r->hide_subject = perot_setting(pool, set->hide_subject);
+	settings.certs = perot_bytes(set->certs);
+	settings.cert = perot_setting_cert(set->cert);
+	settings.on_error = perot_bytes(set->on_error);
+	settings.hide_subject = perot_bytes(set->hide_subject);
 #ifndef PEROT_SIEVE
-	set_r->deliveries = perot_setting(pool, set->deliveries);
-	set_r->saved = perot_setting(pool, set->saved);
+	settings.deliveries = perot_bytes(set->deliveries);
+	settings.saved = perot_bytes(set->saved);
 #endif
-	settings_free(set);
+	instance = perot_core->open(&settings, &log);
+	perot_settings_free(set);
+	return instance;
 }
 
 bool perot_imapsieve_expunges(const struct perot_setting_source *source)
@@ -183,49 +231,8 @@ bool perot_imapsieve_expunges(const struct perot_setting_source *source)
 	if (perot_settings_get(source, &set, &error) < 0)
 		return FALSE;
 	expunges = set->expunge_discarded;
-	settings_free(set);
+	perot_settings_free(set);
 	return expunges;
 }
 
-#else
-
-static struct perot_bytes
-perot_setting_get(const struct perot_setting_source *source, pool_t pool,
-		  const char *key)
-{
-	return perot_setting(pool, source->get(source->context, key));
-}
-
-void perot_settings_read(const struct perot_setting_source *source, pool_t pool,
-			 struct perot_settings *set_r)
-{
-	const char *cert =
-		source->get(source->context, "sieve_perot_encrypt_cert");
-
-	i_zero(set_r);
-	set_r->words = &perot_words;
-	set_r->certs = perot_setting_get(source, pool,
-					 "sieve_perot_encrypt_certs");
-	set_r->cert = perot_setting_cert(pool, cert);
-	set_r->on_error = perot_setting_get(source, pool,
-					    "sieve_perot_encrypt_on_error");
-	set_r->hide_subject = perot_setting_get(source, pool,
-		"sieve_perot_encrypt_hide_subject");
-#ifndef PEROT_SIEVE
-	set_r->deliveries = perot_setting_get(source, pool,
-					      "perot_encrypt_deliveries");
-	set_r->saved = perot_setting_get(source, pool, "perot_encrypt_saved");
-#endif
-}
-
-/* imapsieve takes nothing but `yes` for a yes. */
-bool perot_imapsieve_expunges(const struct perot_setting_source *source)
-{
-	const char *value =
-		source->get(source->context, "imapsieve_expunge_discarded");
-
-	return value != NULL && strcasecmp(value, "yes") == 0;
-}
-
-#endif
 #endif

@@ -2,9 +2,9 @@
 #ifndef SIEVE_PEROT_ENCRYPT_SETTINGS_H
 #define SIEVE_PEROT_ENCRYPT_SETTINGS_H
 
-/* Reads the settings of a user. The strings live as long as the pool. */
-void perot_settings_read(const struct perot_setting_source *source, pool_t pool,
-			 struct perot_settings *set_r);
+/* Has the core read the settings of the user. */
+struct perot_instance *
+perot_settings_open(const struct perot_setting_source *source);
 
 /* Returns TRUE if imapsieve expunges the messages that it replaces. */
 bool perot_imapsieve_expunges(const struct perot_setting_source *source);

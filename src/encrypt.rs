@@ -12,7 +12,7 @@ use crate::message::inspect::{inspect, Inspection};
 use crate::message::missing_fields::missing_fields;
 use crate::message::original::Original;
 use crate::message::{hide_subject, wrap};
-use crate::openpgp::encryptor::random_hex;
+use crate::openpgp::crypto::random_hex;
 use crate::openpgp::pgp_mime::PgpMime;
 use crate::recipient::{Recipient, MAX_RECIPIENTS};
 use crate::settings::Settings;

@@ -269,7 +269,7 @@ mod tests {
     fn all_terms() -> Vec<Terms> {
         let mut all = Vec::new();
         for whereabouts in [Whereabouts::Delivery, Whereabouts::Mailbox] {
-            for form in [None, Some(Form::Action), Some(Form::Test)] {
+            for form in [None, Some(Form::Action), Some(Form::Test), Some(Form::Store)] {
                 for try_only in [false, true] {
                     for on_error in [OnError::TempFail, OnError::Keep] {
                         all.push(Terms { whereabouts, form, try_only, on_error });
@@ -320,7 +320,11 @@ mod tests {
                 (Some(Form::Action), true, ..) | (Some(Form::Action), _, OnError::Keep, _) => {
                     (false, "the script goes on with it as it was")
                 }
+                (Some(Form::Store), true, ..) | (Some(Form::Store), _, OnError::Keep, _) => {
+                    (false, "stored as it is")
+                }
                 (.., Whereabouts::Delivery) => (true, "deferred"),
+                (Some(Form::Store), ..) => (true, "not stored"),
                 (.., Whereabouts::Mailbox) => (true, "left as it is"),
             };
             assert_eq!(verdict.defer, defer, "{terms:?}");
@@ -350,10 +354,49 @@ mod tests {
     }
 
     #[test]
-    fn a_draft_is_left_alone() {
-        let verdict = Verdict::of_draft();
-        assert!(!verdict.defer && !verdict.encrypted && !verdict.replaces && verdict.fields.is_empty());
-        assert_eq!(Said::by(&verdict.line.unwrap().1), None);
+    fn what_is_left_alone_is_stored_as_it_is() {
+        for verdict in [Verdict::of_draft(), Verdict::of_foreign()] {
+            assert!(!verdict.defer && !verdict.encrypted && !verdict.replaces && verdict.fields.is_empty());
+            assert_eq!(Said::by(&verdict.line.unwrap().1), None);
+        }
+        assert_eq!(Verdict::of_known(), Verdict { encrypted: true, ..Verdict::nothing() });
+    }
+
+    #[test]
+    fn what_the_administrator_wants_of_deliveries() {
+        let unreadable = || Err(Error::new(Reason::UnreadableMessage, "it is gone"));
+        for (encrypted, deliveries, defer, said, answer) in [
+            (Ok(true), Deliveries::Refuse, false, "left as it is: it is encrypted already", ""),
+            (Ok(true), Deliveries::Warn, false, "left as it is: it is encrypted already", ""),
+            (
+                Ok(false),
+                Deliveries::Refuse,
+                true,
+                "not encrypted, deferred: perot_encrypt_deliveries = refuse: ",
+                "no script",
+            ),
+            (
+                Ok(false),
+                Deliveries::Warn,
+                false,
+                "not encrypted, stored as it is: perot_encrypt_deliveries = warn: ",
+                "",
+            ),
+            (
+                unreadable(),
+                Deliveries::Refuse,
+                true,
+                "not encrypted, deferred: it is gone",
+                "(unreadable_message)",
+            ),
+            (unreadable(), Deliveries::Warn, false, "not encrypted, stored as it is: it is gone", ""),
+        ] {
+            let verdict = Verdict::of_delivery(encrypted, deliveries, &Words::default());
+            assert_eq!((verdict.defer, verdict.replaces), (defer, false), "{said}");
+            let (_, line) = verdict.line.unwrap();
+            assert!(line.starts_with(&format!("message {said}")), "{line}");
+            assert!(!defer || verdict.answer.contains(answer), "{}", verdict.answer);
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use crate::log::printable;
 use crate::openpgp::armor::checksum;
-use crate::openpgp::packet::{packets, tag};
+use crate::openpgp::packet::{packets, tag, Header};
 
 /// Largest certificate, in bytes. The largest in use, with tens of thousands of signatures of
 /// others, are a few hundred kilobytes.
@@ -166,14 +166,17 @@ fn summarise(cert: &[u8]) -> Result<Summary, Refusal> {
                 fingerprint = Some(primary_key(bytes)?.fingerprint().to_hex())
             }
             tag::USER_ID if addresses.len() < MAX_USER_IDS => {
-                if let Ok(Packet::UserID(user_id)) = Packet::from_bytes(bytes) {
-                    addresses.extend(address_of(&user_id));
-                }
+                addresses.extend(body(bytes).and_then(|body| address_of(&body.into())));
             }
             _ => {}
         }
     }
     Ok(Summary { fingerprint: fingerprint.ok_or("it has no primary key")?, addresses })
+}
+
+/// What is in a packet. Without sequoia's parser, which takes two microseconds for each of half a million packets.
+fn body(packet: &[u8]) -> Option<&[u8]> {
+    packet.get(Header::parse(packet).ok()??.size..)
 }
 
 impl RawCert {

@@ -2,7 +2,6 @@
 
 use sequoia_openpgp as openpgp;
 
-use openpgp::crypto::random;
 use openpgp::serialize::stream::{self, LiteralWriter, Message, Recipient};
 use openpgp::types::{AEADAlgorithm, Features, SymmetricAlgorithm};
 
@@ -10,10 +9,10 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::armor::ArmorWriter;
+use super::crypto::failed;
 use super::seipd1::Seipd1;
 use crate::certs::choose::RecipientKeys;
-use crate::error::{Error, Reason, Result, Unwritable};
-use crate::log::printable;
+use crate::error::{Error, Reason, Result};
 
 /// The container of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,26 +141,4 @@ impl<W: Write> Write for Shared<W> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// Errors of sequoia: of the writer at the bottom, if there is one in the chain.
-pub fn failed(error: openpgp::anyhow::Error) -> Error {
-    match error.downcast::<io::Error>() {
-        Ok(why) => Unwritable(why).into(),
-        Err(why) => {
-            let why = printable(why.to_string());
-            Error::new(Reason::CryptoFailed, format!("the crypto library failed: {why}"))
-        }
-    }
-}
-
-/// 128 random bits in hex, for a MIME boundary.
-///
-/// # Errors
-///
-/// The system's random number generator failed.
-pub fn random_hex() -> Result<String> {
-    let mut bytes = [0; 16];
-    random(&mut bytes).map_err(failed)?;
-    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
 }

@@ -2,7 +2,8 @@
 
 use std::io::{self, Write};
 
-use super::encryptor::{random_hex, Container, Encryptor};
+use super::crypto::random_hex;
+use super::encryptor::{Container, Encryptor};
 use crate::certs::choose::RecipientKeys;
 use crate::envelope::{Addressee, Envelope, Seal};
 use crate::error::Result;

@@ -20,7 +20,7 @@ use sha1::{Digest, Sha1};
 
 use std::io::{self, Write};
 
-use super::encryptor::failed;
+use super::crypto::failed;
 use super::packet::tag;
 use crate::certs::choose::RecipientKeys;
 use crate::error::{Result, Unwritable};

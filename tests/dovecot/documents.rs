@@ -180,7 +180,7 @@ fn every_setting_is_documented_with_its_default() {
     let places = places.iter().map(String::as_str).chain(["doc/admin/vnd.perot.encrypt.txt"]);
     let places: Vec<String> = places.map(read).collect();
     // The module of 2.4 says it a second time: doveconf shows it.
-    let module = read("c-shim/sieve-perot-encrypt-set.c");
+    let module = read("c-shim/sieve-perot-encrypt-settings.c");
     for (name, default) in [
         ("certs", perot_encrypt::settings::DEFAULT_CERTS),
         ("cert", ""),
@@ -205,6 +205,7 @@ fn make_install_puts_things_in_their_places() {
     fs::create_dir_all(release.join("man")).unwrap();
     for name in [
         "libperot_encrypt.so",
+        "libperot_encrypt_mail_plugin.so",
         "perot-encrypt",
         "libsieve_perot_encrypt_settings.so",
         "man/perot-encrypt.1",
@@ -220,6 +221,7 @@ fn make_install_puts_things_in_their_places() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     for (place, content) in [
         ("usr/lib/dovecot/modules/sieve/lib90_sieve_perot_encrypt_plugin.so", "libperot_encrypt.so"),
+        ("usr/lib/dovecot/modules/lib00_perot_encrypt_plugin.so", "libperot_encrypt_mail_plugin.so"),
         (
             "usr/lib/dovecot/modules/settings/libsieve_perot_encrypt_settings.so",
             "libsieve_perot_encrypt_settings.so",

@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use sequoia_openpgp::Cert;
 
-use crate::{message, script, SECRET};
+use crate::{compile_library, message, script, SECRET};
 use perot_testing::dovecot::{files, run, wait_until, Config, Dovecot, Lmtp};
 use perot_testing::{armored, decrypt, key_for, with_crlf};
 
@@ -79,12 +79,7 @@ impl Faulty {
             ..Config::default()
         };
         let mut dovecot = Dovecot::prepare(&config);
-        let mut compile = Command::new("cc");
-        compile
-            .args(["-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-o"])
-            .arg(dovecot.path("faults.so"));
-        let output = run(compile.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/dovecot/faults.c")));
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        compile_library("faults.c", &dovecot.path("faults.so"));
         let plan =
             File::options().read(true).write(true).create_new(true).open(dovecot.path("plan")).unwrap();
         plan.write_all_at(&Plan::default().bytes(), 0).unwrap();

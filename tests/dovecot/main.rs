@@ -32,7 +32,10 @@ mod streaming;
 mod subject;
 mod users;
 
-use perot_testing::dovecot::{Config, Dovecot};
+use std::path::Path;
+use std::process::Command;
+
+use perot_testing::dovecot::{run, Config, Dovecot};
 
 /// Stands in the body of every message here, and must not be found in any file.
 const SECRET: &str = "nightingale";
@@ -61,6 +64,14 @@ fn assert_nothing_stored(dovecot: &Dovecot, user: &str) {
     let stored = dovecot.stored(user);
     assert!(stored.is_empty(), "{user} has {} messages; the log:\n{}", stored.len(), dovecot.log());
     dovecot.assert_nowhere(SECRET);
+}
+
+/// Compiles a file of this folder into a library that processes of Dovecot can be made to load first.
+fn compile_library(source: &str, library: &Path) {
+    let mut compile = Command::new("cc");
+    compile.args(["-g", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-o"]).arg(library);
+    let output = run(compile.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dovecot").join(source)));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// A Dovecot with the defaults.

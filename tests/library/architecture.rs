@@ -28,7 +28,9 @@ impl Modules {
         for file in sources("src") {
             let name = file.strip_prefix(project("src")).unwrap().with_extension("");
             let mut path: Path = name.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
-            path.pop_if(|last| *last == "mod" || *last == "lib");
+            if path.last().is_some_and(|last| last == "mod" || last == "lib") {
+                path.pop();
+            }
             if path.last().is_none_or(|last| last != "tests") {
                 files.insert(path, fs::read_to_string(file).unwrap());
             }

@@ -64,7 +64,7 @@ fn files_of_all_forms() {
     let place = folder.path().display();
     assert_eq!(
         error,
-        format!("no certificate for u7@t.org. Searched: {place} (7 certificates). Put one there, or correct sieve_perot_encrypt_certs")
+        format!("no certificate for u7@t.org. Searched: {place} (7 certificates). Put one there, or correct certs")
     );
     // The same as keyrings.
     for (name, key) in [("armored.asc", &keys[0]), ("several.gpg", &keys[3]), ("blocks.pub", &keys[5])] {
@@ -482,7 +482,7 @@ fn a_literal_stands_for_16_certificates_at_most() {
     assert_eq!(found(&settings, &text(16)).unwrap().len(), 16);
     assert_eq!(
         found(&settings, &text(17)).unwrap_err(),
-        "the certificate in the script has 17 certificates for one recipient, and 16 is the most: remove old ones"
+        "the certificate given cannot be used: 17 certificates for one recipient, and 16 is the most: remove old ones"
     );
 }
 
@@ -505,13 +505,12 @@ fn what_is_said_when_it_is_not_known_who_the_owner_is() {
         said(home.path().to_str(), None),
         format!(
             "the user name me is no address, there is no envelope, and below the home directory there is not one certificate \
-             but 0: {path}/pgp-certs (no certificate), {path}/none (not there). Name the recipient in the script, or set \
-             sieve_perot_encrypt_cert"
+             but 0: {path}/pgp-certs (no certificate), {path}/none (not there). Name the recipient, or set cert"
         )
     );
     assert_eq!(
         said(None, Some(ME)),
         "no certificate for me@example.org. Searched: ~/pgp-certs (the user has no home directory), ~/none (the user has no \
-         home directory). Put one there, or correct sieve_perot_encrypt_certs"
+         home directory). Put one there, or correct certs"
     );
 }

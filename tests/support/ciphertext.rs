@@ -105,7 +105,9 @@ fn is_encrypted_armor(text: &[u8]) -> bool {
     let headers: usize = lines.by_ref().take_while(|line| !line.is_empty()).map(<[u8]>::len).sum();
     let mut digits: Vec<u8> = lines.take_while(|line| !line.starts_with(b"=")).flatten().copied().collect();
     // Whatever padding there is says nothing.
-    while digits.pop_if(|digit| *digit == b'=').is_some() {}
+    while digits.last() == Some(&b'=') {
+        digits.pop();
+    }
     // Six bits are no byte: some programs leave such a digit behind.
     digits.truncate(digits.len() - usize::from(digits.len() % 4 == 1));
     let padding = PAD.with_decode_padding_mode(DecodePaddingMode::Indifferent);

@@ -81,6 +81,7 @@ fn settings(matches: &mut ArgMatches) -> Result<Settings, CoreError> {
 }
 
 /// The home directory for sources below `~`: `$HOME`, or what the system knows of the user.
+#[allow(deprecated)] // by Rust before 1.87, for what it once did on Windows
 fn home() -> Option<String> {
     std::env::home_dir()?.into_os_string().into_string().ok()
 }
