@@ -1,4 +1,4 @@
-# make            builds the plugin, the settings module (Dovecot 2.4), the tool and its man pages
+# make            builds the plugins, the settings module (Dovecot 2.4), the tool and its man pages
 # make install    installs them; DESTDIR is honoured
 # make try        shows it at work in a private Dovecot; MAIL=file.eml takes a message of yours
 # make test       runs all tests
@@ -33,6 +33,7 @@ DOVECOT_CONFIG ?= $(firstword $(wildcard /usr/lib/dovecot/dovecot-config /usr/li
 PREFIX ?= /usr/local
 MODULEDIR ?= $(shell . $(DOVECOT_CONFIG) && echo $$dovecot_moduledir)
 PLUGIN = lib90_sieve_perot_encrypt_plugin.so
+MAIL_PLUGIN = lib00_perot_encrypt_plugin.so
 SETTINGS = libsieve_perot_encrypt_settings.so
 
 .PHONY: all rust deps test-deps openpgpjs try test test-library test-dovecot test-hosts test-install deb fuzz soak memcheck miri bench install \
@@ -45,6 +46,7 @@ all: rust
 	@mkdir -p $(TARGET)
 	@echo "$(HEADERS)" | cmp -s - $(TARGET)/headers || { touch build.rs; echo "$(HEADERS)" >$(TARGET)/headers; }
 	$(CARGO) build --locked --release --features $(FEATURES),man
+	$(CARGO) build --locked --release --package perot-encrypt-mail-plugin
 	$(RELEASE)/perot-encrypt-man $(RELEASE)/man
 
 rust:
@@ -131,6 +133,7 @@ lint: rust
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --all-targets --features $(TEST_FEATURES) -- -D warnings
+	$(CARGO) clippy --locked --package perot-encrypt-mail-plugin -- -D warnings
 
 deny: rust $(DENY_ROOT)/bin/cargo-deny
 	$(DENY) licenses bans sources
@@ -146,6 +149,7 @@ install:
 	@test -e $(RELEASE)/libperot_encrypt.so || { echo "Build it first: make" >&2; exit 1; }
 	@test -n "$(MODULEDIR)" || { echo "Where are Dovecot's modules? apt install dovecot-dev, or say MODULEDIR=..." >&2; exit 1; }
 	install -D -m 0644 $(RELEASE)/libperot_encrypt.so $(DESTDIR)$(MODULEDIR)/sieve/$(PLUGIN)
+	install -D -m 0644 $(RELEASE)/libperot_encrypt_mail_plugin.so $(DESTDIR)$(MODULEDIR)/$(MAIL_PLUGIN)
 	if test -e $(RELEASE)/$(SETTINGS); then \
 		install -D -m 0644 $(RELEASE)/$(SETTINGS) $(DESTDIR)$(MODULEDIR)/settings/$(SETTINGS); fi
 	install -D -m 0755 $(RELEASE)/perot-encrypt $(DESTDIR)$(PREFIX)/bin/perot-encrypt

@@ -1,20 +1,25 @@
-//! Makes Rust's side of the contract with the C shim, and, with the feature `plugin`, compiles the
-//! shim against the Dovecot headers that are installed.
+//! Makes Rust's side of the contract with the C shim, and, with the features `plugin` and `mail-plugin`, compiles the shim
+//! of that plugin against the Dovecot headers that are installed.
 
 use std::path::{Path, PathBuf};
 
 fn main() {
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    contract(&out);
-    #[cfg(feature = "plugin")]
-    plugin::build(&out);
+    // That of the package, which may be the mail plugin's.
+    let folder =
+        PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"));
+    let project = folder.ancestors().find(|folder| folder.join("c-shim").exists());
+    let project = project.expect("the folder c-shim is part of the project");
+    contract(project, &out);
+    #[cfg(any(feature = "plugin", feature = "mail-plugin"))]
+    shim::build(project, &out);
 }
 
-fn contract(out: &Path) {
-    const HEADER: &str = "c-shim/perot-encrypt.h";
-    println!("cargo::rerun-if-changed={HEADER}");
+fn contract(project: &Path, out: &Path) {
+    let header = project.join("c-shim/perot-encrypt.h");
+    println!("cargo::rerun-if-changed={}", header.display());
     let bindings = bindgen::Builder::default()
-        .header(HEADER)
+        .header(header.to_str().expect("the path of the project is UTF-8"))
         .allowlist_file(".*perot-encrypt.h")
         .prepend_enum_name(false)
         .generate()
@@ -22,14 +27,16 @@ fn contract(out: &Path) {
     bindings.write_to_file(out.join("contract.rs")).expect("OUT_DIR can be written");
 }
 
-#[cfg(feature = "plugin")]
-mod plugin {
+#[cfg(any(feature = "plugin", feature = "mail-plugin"))]
+mod shim {
     use std::path::{Path, PathBuf};
 
     /// Everything that goes wrong here ends the build with one sentence.
     type Result<T> = std::result::Result<T, String>;
 
-    const SHIM: [&str; 10] = [
+    /// The one plugin needs Pigeonhole, the other does without.
+    const IS_SIEVE: bool = cfg!(feature = "plugin");
+    const SIEVE: [&str; 10] = [
         "sieve-perot-encrypt-plugin.c",
         SETTINGS,
         "ext-encrypt.c",
@@ -41,35 +48,128 @@ mod plugin {
         "perot-existing.c",
         "perot-saved.c",
     ];
-    /// Part of the plugin, which reads the settings, and the whole of the settings module of Dovecot 2.4.
+    const MAIL: [&str; 6] = [
+        "perot-store-plugin.c",
+        SETTINGS,
+        "perot-dovecot.c",
+        "perot-store-encrypt.c",
+        "perot-store-copy.c",
+        "perot-store-save.c",
+    ];
+    /// Part of the plugins, which read the settings, and the whole of the settings module of Dovecot 2.4.
     const SETTINGS: &str = "sieve-perot-encrypt-settings.c";
 
-    pub fn build(out: &Path) {
+    pub fn build(project: &Path, out: &Path) {
         for watched in ["c-shim", "dovecot-headers"] {
-            println!("cargo::rerun-if-changed={watched}");
+            println!("cargo::rerun-if-changed={}", project.join(watched).display());
         }
-        if let Err(why) = try_build(out) {
+        if let Err(why) = try_build(project, out) {
             println!("cargo::error={why}");
         }
     }
 
-    fn try_build(out: &Path) -> Result<()> {
-        let include = include_dir()?;
-        let host = probe(&include)?;
-        println!("cargo::rustc-env=PEROT_PIGEONHOLE_ABI={}", host.pigeonhole_abi);
+    fn try_build(project: &Path, out: &Path) -> Result<()> {
+        let headers = Headers::find(project)?;
+        println!("cargo::rustc-env=PEROT_DOVECOT_ABI={}", headers.dovecot_abi);
+        println!("cargo::rustc-env=PEROT_PIGEONHOLE_ABI={}", headers.pigeonhole_abi);
 
-        let mut shim = compiler(&include, host.era);
-        shim.files(SHIM.map(|name| Path::new("c-shim").join(name)));
+        let mut shim = headers.compiler();
+        let files: &[&str] = if IS_SIEVE { &SIEVE } else { &MAIL };
+        shim.files(files.iter().map(|name| project.join("c-shim").join(name)));
         // Not `rustc-link-lib`: the tests of the library must link without Dovecot.
         shim.cargo_metadata(false).out_dir(out).try_compile("perot_shim").map_err(|e| e.to_string())?;
         println!("cargo::rustc-link-arg-cdylib={}", out.join("libperot_shim.a").display());
         // OpenSSL's library context and Rust's thread locals do not survive a dlclose().
         println!("cargo::rustc-link-arg-cdylib=-Wl,-z,nodelete,-z,relro,-z,now");
 
-        if host.era == 24 {
-            settings_module(&include, out)?;
+        if headers.era == 24 && IS_SIEVE {
+            settings_module(&headers, out)?;
         }
         Ok(())
+    }
+
+    /// The installed headers.
+    struct Headers<'a> {
+        project: &'a Path,
+        include: PathBuf,
+        /// 23 or 24
+        era: u32,
+        dovecot_abi: String,
+        /// Empty for the mail plugin.
+        pigeonhole_abi: String,
+    }
+
+    impl<'a> Headers<'a> {
+        fn find(project: &'a Path) -> Result<Self> {
+            let mut headers = Self {
+                project,
+                include: include_dir()?,
+                era: 0,
+                dovecot_abi: String::new(),
+                pigeonhole_abi: String::new(),
+            };
+            headers.probe()?;
+            Ok(headers)
+        }
+
+        fn probe(&mut self) -> Result<()> {
+            let mut compiler = self.base_compiler();
+            let output =
+                compiler.file(self.project.join("dovecot-headers/probe.h")).try_expand().map_err(|_| {
+                    let pigeonhole =
+                        if IS_SIEVE { " (with Pigeonhole's headers in the folder sieve)" } else { "" };
+                    let include = self.include.display();
+                    format!(
+                        "Dovecot's headers in {include} cannot be used: apt install dovecot-dev{pigeonhole}"
+                    )
+                })?;
+            // Line markers stand between the words.
+            let lines = String::from_utf8_lossy(&output);
+            let words: Vec<&str> =
+                lines.lines().filter(|line| !line.starts_with('#')).flat_map(str::split_whitespace).collect();
+            let abi = |name: &str| {
+                let version = words.windows(3).find(|w| w[..2] == ["PEROT_PROBE", name]).map(|w| w[2]);
+                let version = version.and_then(|v| v.strip_prefix('"')?.strip_suffix('"'));
+                version.map(str::to_owned).ok_or(format!("no ABI version of {name} in the headers"))
+            };
+            self.dovecot_abi = abi("dovecot")?;
+            self.era = match &self.dovecot_abi[..self.dovecot_abi.len().min(4)] {
+                "2.3." => 23,
+                "2.4." => 24,
+                _ => {
+                    return Err(format!(
+                        "the headers are of Dovecot {}: this version of perot-encrypt knows 2.3 and 2.4",
+                        self.dovecot_abi
+                    ))
+                }
+            };
+            if IS_SIEVE {
+                self.pigeonhole_abi = abi("pigeonhole")?;
+            }
+            Ok(())
+        }
+
+        fn base_compiler(&self) -> cc::Build {
+            let mut build = cc::Build::new();
+            // The build script reads what the compiler prints; cargo should not.
+            build.cargo_metadata(false).warnings(false);
+            build.define("HAVE_CONFIG_H", None).define("_GNU_SOURCE", None);
+            build.flag(format!("-isystem{}", self.include.display()));
+            if IS_SIEVE {
+                build.define("PEROT_SIEVE", None);
+                build.flag(format!("-isystem{}", self.include.join("sieve").display()));
+            }
+            build
+        }
+
+        fn compiler(&self) -> cc::Build {
+            let mut build = self.base_compiler();
+            build.include(self.project.join("c-shim")).include(self.project.join("dovecot-headers"));
+            build.define("PEROT_DOVECOT_ERA", self.era.to_string().as_str());
+            build.std("gnu11").pic(true).warnings(true).extra_warnings(true).warnings_into_errors(true);
+            build.flag("-fvisibility=hidden").flag("-Wmissing-prototypes").flag("-fstack-protector-strong");
+            build
+        }
     }
 
     /// Where Dovecot's headers are: asks `dovecot-config`, a file of shell variables that Dovecot
@@ -90,68 +190,14 @@ mod plugin {
         Ok(PathBuf::from(value.unwrap_or("/usr/include/dovecot").trim_matches(['"', '\''])))
     }
 
-    struct Host {
-        /// 23 or 24
-        era: u32,
-        pigeonhole_abi: String,
-    }
-
-    fn probe(include: &Path) -> Result<Host> {
-        let output = base_compiler(include).file("dovecot-headers/probe.h").try_expand().map_err(|_| {
-            format!(
-                "Dovecot's headers in {} cannot be used: apt install dovecot-dev (with Pigeonhole's headers in \
-                 the folder sieve)",
-                include.display()
-            )
-        })?;
-        // Line markers stand between the words.
-        let lines = String::from_utf8_lossy(&output);
-        let words: Vec<&str> =
-            lines.lines().filter(|line| !line.starts_with('#')).flat_map(str::split_whitespace).collect();
-        let abi = |name: &str| {
-            let version = words.windows(3).find(|w| w[..2] == ["PEROT_PROBE", name]).map(|w| w[2]);
-            let version = version.and_then(|v| v.strip_prefix('"')?.strip_suffix('"'));
-            version.map(str::to_owned).ok_or(format!("no ABI version of {name} in the headers"))
-        };
-        let dovecot = abi("dovecot")?;
-        let era = match &dovecot[..dovecot.len().min(4)] {
-            "2.3." => 23,
-            "2.4." => 24,
-            _ => {
-                return Err(format!(
-                    "the headers are of Dovecot {dovecot}: this version of perot-encrypt knows 2.3 and 2.4"
-                ))
-            }
-        };
-        Ok(Host { era, pigeonhole_abi: abi("pigeonhole")? })
-    }
-
-    fn base_compiler(include: &Path) -> cc::Build {
-        let mut build = cc::Build::new();
-        // The build script reads what the compiler prints; cargo should not.
-        build.cargo_metadata(false).warnings(false).define("HAVE_CONFIG_H", None).define("_GNU_SOURCE", None);
-        build.flag(format!("-isystem{}", include.display()));
-        build.flag(format!("-isystem{}", include.join("sieve").display()));
-        build
-    }
-
-    fn compiler(include: &Path, era: u32) -> cc::Build {
-        let mut build = base_compiler(include);
-        build.include("c-shim").include("dovecot-headers");
-        build.define("PEROT_DOVECOT_ERA", era.to_string().as_str());
-        build.std("gnu11").pic(true).warnings(true).extra_warnings(true).warnings_into_errors(true);
-        build.flag("-fvisibility=hidden").flag("-Wmissing-prototypes").flag("-fstack-protector-strong");
-        build
-    }
-
     /// The module by which `doveconf` of Dovecot 2.4 knows the settings, put beside the plugin.
-    fn settings_module(include: &Path, out: &Path) -> Result<()> {
+    fn settings_module(headers: &Headers<'_>, out: &Path) -> Result<()> {
         let name = "libsieve_perot_encrypt_settings.so";
-        let mut compiler = compiler(include, 24);
+        let mut compiler = headers.compiler();
         compiler.define("PEROT_SETTINGS_MODULE", None);
         let mut command = compiler.get_compiler().to_command();
         command.args(["-shared", "-fvisibility=default", "-Wl,-z,relro,-z,now", "-o"]).arg(out.join(name));
-        command.arg(Path::new("c-shim").join(SETTINGS));
+        command.arg(headers.project.join("c-shim").join(SETTINGS));
         let status = command.status().map_err(|e| e.to_string())?;
         if !status.success() {
             return Err("the settings module does not compile".into());

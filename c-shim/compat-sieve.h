@@ -5,6 +5,7 @@
 /* What differs between the eras in Pigeonhole (see compat.h) */
 
 #include "pigeonhole.h"
+#include "compat.h"
 
 #if PEROT_DOVECOT_ERA == 24
 
@@ -32,6 +33,12 @@ static inline unsigned int perot_max_cpu_secs(struct sieve_instance *svinst)
 static inline void
 perot_forget_cpu_time(struct sieve_instance *svinst ATTR_UNUSED)
 {
+}
+
+static inline struct perot_setting_source
+perot_sieve_settings(struct sieve_instance *svinst)
+{
+	return (struct perot_setting_source) { .event = svinst->event };
 }
 
 #else
@@ -65,6 +72,21 @@ static inline void perot_forget_cpu_time(struct sieve_instance *svinst)
 	e_debug(svinst->event, "encrypt: the CPU time of this script is not "
 		"added up over several messages from here on: "
 		"sieve_resource_usage_timeout counts as 1 second");
+}
+
+static inline const char *perot_sieve_setting(void *context, const char *key)
+{
+	return sieve_setting_get(context, key);
+}
+
+static inline struct perot_setting_source
+perot_sieve_settings(struct sieve_instance *svinst)
+{
+	return (struct perot_setting_source) {
+		.event = svinst->event,
+		.context = svinst,
+		.get = perot_sieve_setting,
+	};
 }
 
 #endif

@@ -11,16 +11,80 @@
 
 #if PEROT_DOVECOT_ERA == 24
 
+#include "mail-storage-service.h"
 #include "settings.h"
 #include "settings-parser.h"
 
 /* Dovecot has to know each setting, by a module of ours. */
 #define PEROT_SETTINGS_FROM_MODULE 1
 
+/* Where the settings of a user are found, and where is said what is wrong with
+   them */
+struct perot_setting_source {
+	struct event *event;
+};
+
+/* `event` is a child of the user's. */
+static inline struct perot_setting_source
+perot_user_settings(struct mail_user *user ATTR_UNUSED, struct event *event)
+{
+	return (struct perot_setting_source) { .event = event };
+}
+
+/* What the mailbox is used for, separated by spaces; NULL if nobody says */
+static inline const char *perot_special_use(const struct mailbox *box)
+{
+	if (box->set == NULL || !array_is_created(&box->set->special_use))
+		return NULL;
+	return t_array_const_string_join(&box->set->special_use, " ");
+}
+
+/* A user for raw storage, with the settings of another */
+static inline struct mail_user *perot_raw_user_create(struct mail_user *user)
+{
+	struct mail_storage_service_user *service_user = user->service_user;
+
+	return raw_storage_create_from_set(
+		mail_storage_service_user_get_service_ctx(service_user),
+		mail_storage_service_user_get_settings_instance(service_user));
+}
+
 #else
 
 /* Any key may stand in plugin { }. */
 #define PEROT_SETTINGS_FROM_MODULE 0
+
+struct perot_setting_source {
+	struct event *event;
+	void *context;
+	const char *(*get)(void *context, const char *key);
+};
+
+static inline const char *perot_user_setting(void *context, const char *key)
+{
+	return mail_user_plugin_getenv(context, key);
+}
+
+static inline struct perot_setting_source
+perot_user_settings(struct mail_user *user, struct event *event)
+{
+	return (struct perot_setting_source) {
+		.event = event,
+		.context = user,
+		.get = perot_user_setting,
+	};
+}
+
+static inline const char *perot_special_use(const struct mailbox *box)
+{
+	return (box->set == NULL ? NULL : box->set->special_use);
+}
+
+static inline struct mail_user *perot_raw_user_create(struct mail_user *user)
+{
+	return raw_storage_create_from_set(user->set_info,
+					   user->unexpanded_set);
+}
 
 #endif
 

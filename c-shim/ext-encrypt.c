@@ -49,9 +49,11 @@ const struct sieve_extension_def perot_extension = {
 static perot_load_t
 ext_encrypt_load(const struct sieve_extension *ext, void **context)
 {
+	struct perot_setting_source source = perot_sieve_settings(ext->svinst);
+
 	if (*context != NULL)
 		ext_encrypt_unload(ext);
-	*context = perot_settings_open(ext->svinst);
+	*context = perot_settings_open(&source);
 	return PEROT_LOAD_OK;
 }
 

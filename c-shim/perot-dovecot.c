@@ -142,7 +142,7 @@ perot_result_stream(struct perot_result *result, const char **error_r)
 		*error_r = "there is no encrypted message";
 		return NULL;
 	}
-	i_stream_set_name(stream, "(encrypted message)");
+	i_stream_set_name(stream, PEROT_CIPHERTEXT_NAME);
 	if (!stream->seekable) {
 		/* Dovecot takes the file for a pipe if it cannot find out what
 		   it is, would go on from where it was written last, and store

@@ -58,6 +58,9 @@ struct perot_mail_input {
 void perot_mail_input_init(struct perot_mail_input *input_r,
 			   struct istream *stream);
 
+/* The name of that stream, and of the mailbox of a mail that is made of it */
+#define PEROT_CIPHERTEXT_NAME "(encrypted message)"
+
 /* Takes the ciphertext out of a result. Returns a seekable, blocking stream
    that may outlive the result, or NULL with the reason. */
 struct istream *

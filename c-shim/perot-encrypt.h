@@ -76,6 +76,8 @@ struct perot_words {
 	struct perot_bytes temp_dir;
 	/* What limits the CPU time of a script */
 	struct perot_bytes cpu_limit;
+	/* There are scripts, which may name recipients. */
+	bool scripted;
 };
 
 /* The settings of one user, as written in the configuration */
@@ -85,6 +87,10 @@ struct perot_settings {
 	struct perot_bytes cert;
 	struct perot_bytes on_error;
 	struct perot_bytes hide_subject;
+	/* Of the mail plugin: what is done with deliveries, and where saved
+	   mail is encrypted */
+	struct perot_bytes deliveries;
+	struct perot_bytes saved;
 	/* If non-NULL: why the settings cannot be had at all, and what
 	   helps */
 	struct perot_bytes unavailable;
@@ -105,10 +111,13 @@ enum perot_place {
 	PEROT_PLACE_MAILBOX,
 };
 
-/* How a script asks */
+/* How it is asked for */
 enum perot_form {
 	PEROT_FORM_ACTION = 0,
 	PEROT_FORM_TEST,
+	/* By no script: the mail server is about to store the message. The
+	   settings say what is done about it. */
+	PEROT_FORM_STORE,
 };
 
 /* What keeps the host from going on */
@@ -123,6 +132,9 @@ enum perot_obstacle {
 	PEROT_OBSTACLE_SCRIPT,
 	/* The encrypted message cannot be put in the place of the original. */
 	PEROT_OBSTACLE_STORE,
+	/* The message cannot wait until it is complete: it is not stored,
+	   whatever the settings say. */
+	PEROT_OBSTACLE_WAIT,
 };
 
 /* One message, and what is asked for it */
@@ -135,8 +147,13 @@ struct perot_request {
 	bool force;
 	/* Hide the subject, whatever the settings say. */
 	bool hide_subject;
-	/* Its owner has not finished writing it. */
+	/* Its owner has not finished writing it: then it is not read. */
 	bool draft;
+	/* Its mailbox is not the user's own: then it is not read either. */
+	bool foreign;
+	/* A script has just encrypted it, and said so: that all of it is
+	   encrypted is looked at, and is not said again. */
+	bool by_script;
 
 	struct perot_owner owner;
 	/* None: encrypt for the owner. */
@@ -207,6 +224,10 @@ struct perot_instance;
 /* What has become of one call */
 struct perot_result;
 
+/* A message that waits until it is complete: in memory, or enciphered in an
+   unlinked file, with a key that nobody else has */
+struct perot_spool;
+
 /* What the core can do. Functions that return a pointer never return NULL. */
 struct perot_core {
 	/* Reads settings. Wrong settings make an instance that fails with the
@@ -233,6 +254,23 @@ struct perot_core {
 				      struct perot_bytes recipient,
 				      enum perot_author author,
 				      const struct perot_log *log);
+
+	/* Says whether what a mail program saves in this mailbox is to be
+	   encrypted. `special_use` is what the mailbox is used for, as in the
+	   configuration ("\\Sent"), or NULL. */
+	bool (*saves)(const struct perot_instance *instance,
+		      struct perot_bytes mailbox,
+		      struct perot_bytes special_use);
+
+	/* A message is written, then read as often as needed. Writing returns 0
+	   or an errno, the others return what those of `struct perot_input`
+	   do. */
+	struct perot_spool *(*spool_open)(struct perot_bytes temp_dir);
+	int (*spool_write)(struct perot_spool *spool, struct perot_bytes bytes);
+	ptrdiff_t (*spool_read)(struct perot_spool *spool,
+				unsigned char *buffer, size_t size);
+	int (*spool_rewind)(struct perot_spool *spool);
+	void (*spool_close)(struct perot_spool *spool);
 
 	/* Takes the ciphertext, once. Returns a descriptor that is at its
 	   beginning and now belongs to the host, or -1: then it is in

@@ -101,12 +101,19 @@ perot_saved_sync_later(struct perot_saved *saved, struct mailbox *box)
 	}
 }
 
+static bool perot_saved_expunges(const struct sieve_execute_env *eenv)
+{
+	struct perot_setting_source source = perot_sieve_settings(eenv->svinst);
+
+	return perot_imapsieve_expunges(&source);
+}
+
 void perot_saved_encrypted(const struct sieve_runtime_env *renv)
 {
 	const struct sieve_execute_env *eenv = renv->exec_env;
 	struct perot_saved *saved = perot_saved_get(eenv->scriptenv->user);
 
-	if (perot_imapsieve_expunges(eenv->svinst)) {
+	if (perot_saved_expunges(eenv)) {
 		perot_saved_sync_later(saved, eenv->msgdata->mail->box);
 	} else if (!saved->warned) {
 		saved->warned = TRUE;
@@ -120,7 +127,7 @@ void perot_saved_remove(const struct sieve_execute_env *eenv)
 {
 	struct mail *mail = eenv->msgdata->mail;
 
-	if (perot_imapsieve_expunges(eenv->svinst))
+	if (perot_saved_expunges(eenv))
 		mail_expunge(mail);
 	else
 		mail_update_flags(mail, MODIFY_ADD, MAIL_DELETED);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include "perot-shim.h"
+#include "perot-dovecot.h"
+#include "sieve-perot-encrypt-settings.h"
 
 /*
  * Settings
@@ -16,6 +17,8 @@ struct perot_encrypt_settings {
 	const char *cert;
 	const char *on_error;
 	const char *hide_subject;
+	const char *deliveries;
+	const char *saved;
 
 	/* imapsieve_expunge_discarded, a setting of imapsieve: does it expunge
 	   the messages that it replaces? */
@@ -33,15 +36,17 @@ struct perot_encrypt_settings {
  */
 
 #undef DEF
-#define DEF(name) \
-	SETTING_DEFINE_STRUCT_STR("sieve_perot_encrypt_"#name, name, \
+#define DEF(prefix, name) \
+	SETTING_DEFINE_STRUCT_STR(prefix#name, name, \
 				  struct perot_encrypt_settings)
 
 static const struct setting_define perot_encrypt_setting_defines[] = {
-	DEF(certs),
-	DEF(cert),
-	DEF(on_error),
-	DEF(hide_subject),
+	DEF("sieve_perot_encrypt_", certs),
+	DEF("sieve_perot_encrypt_", cert),
+	DEF("sieve_perot_encrypt_", on_error),
+	DEF("sieve_perot_encrypt_", hide_subject),
+	DEF("perot_encrypt_", deliveries),
+	DEF("perot_encrypt_", saved),
 
 	/* Dovecot gives a setting to all who define it, with one type: as
 	   base_dir, which many of its services define. */
@@ -60,6 +65,8 @@ static const struct perot_encrypt_settings perot_encrypt_default_settings = {
 	.cert = "",
 	.on_error = "tempfail",
 	.hide_subject = "no",
+	.deliveries = "encrypt",
+	.saved = "",
 
 	.expunge_discarded = FALSE,
 };
@@ -94,11 +101,11 @@ const struct setting_parser_info *sieve_perot_encrypt_settings_set_infos[] = {
 #else
 
 static int
-perot_settings_get(struct sieve_instance *svinst,
+perot_settings_get(const struct perot_setting_source *source,
 		   const struct perot_encrypt_settings **set_r,
 		   const char **error_r)
 {
-	return settings_get(svinst->event, &perot_encrypt_setting_parser_info,
+	return settings_get(source->event, &perot_encrypt_setting_parser_info,
 			    0, set_r, error_r);
 }
 
@@ -117,22 +124,29 @@ static void perot_settings_free(const struct perot_encrypt_settings *set)
  * Any key may stand in plugin { }. What is not set is NULL.
  */
 
+static const char *
+perot_setting(const struct perot_setting_source *source, const char *key)
+{
+	return source->get(source->context, key);
+}
+
 static int
-perot_settings_get(struct sieve_instance *svinst,
+perot_settings_get(const struct perot_setting_source *source,
 		   const struct perot_encrypt_settings **set_r,
 		   const char **error_r)
 {
 	struct perot_encrypt_settings *set =
 		t_new(struct perot_encrypt_settings, 1);
 	const char *expunge =
-		sieve_setting_get(svinst, "imapsieve_expunge_discarded");
+		perot_setting(source, "imapsieve_expunge_discarded");
 
-	set->certs = sieve_setting_get(svinst, "sieve_perot_encrypt_certs");
-	set->cert = sieve_setting_get(svinst, "sieve_perot_encrypt_cert");
-	set->on_error =
-		sieve_setting_get(svinst, "sieve_perot_encrypt_on_error");
+	set->certs = perot_setting(source, "sieve_perot_encrypt_certs");
+	set->cert = perot_setting(source, "sieve_perot_encrypt_cert");
+	set->on_error = perot_setting(source, "sieve_perot_encrypt_on_error");
 	set->hide_subject =
-		sieve_setting_get(svinst, "sieve_perot_encrypt_hide_subject");
+		perot_setting(source, "sieve_perot_encrypt_hide_subject");
+	set->deliveries = perot_setting(source, "perot_encrypt_deliveries");
+	set->saved = perot_setting(source, "perot_encrypt_saved");
 	/* imapsieve takes nothing but `yes` for a yes. */
 	set->expunge_discarded = (expunge != NULL &&
 				  strcasecmp(expunge, "yes") == 0);
@@ -158,6 +172,9 @@ static const struct perot_words perot_words = {
 	.setting_prefix = PEROT_BYTES("sieve_perot_encrypt_"),
 	.temp_dir = PEROT_BYTES("mail_temp_dir"),
 	.cpu_limit = PEROT_BYTES("sieve_max_cpu_time"),
+#ifdef PEROT_SIEVE
+	.scripted = TRUE,
+#endif
 };
 
 /* The certificate, which comes from a userdb field:
@@ -175,7 +192,8 @@ static struct perot_bytes perot_setting_cert(const char *value)
 	return perot_bytes(t_str_tabunescape(value));
 }
 
-struct perot_instance *perot_settings_open(struct sieve_instance *svinst)
+struct perot_instance *
+perot_settings_open(const struct perot_setting_source *source)
 {
 	struct perot_settings settings = { .words = &perot_words };
 	const struct perot_encrypt_settings *set;
@@ -183,8 +201,8 @@ struct perot_instance *perot_settings_open(struct sieve_instance *svinst)
 	struct perot_log log;
 	const char *error;
 
-	perot_log_init(&log, svinst->event);
-	if (perot_settings_get(svinst, &set, &error) < 0) {
+	perot_log_init(&log, source->event);
+	if (perot_settings_get(source, &set, &error) < 0) {
 		settings.unavailable = perot_bytes(t_strdup_printf(
 			"the settings cannot be read: %s. "
 			"Is libsieve_perot_encrypt_settings.so in Dovecot's "
@@ -195,18 +213,22 @@ struct perot_instance *perot_settings_open(struct sieve_instance *svinst)
 	settings.cert = perot_setting_cert(set->cert);
 	settings.on_error = perot_bytes(set->on_error);
 	settings.hide_subject = perot_bytes(set->hide_subject);
+#ifndef PEROT_SIEVE
+	settings.deliveries = perot_bytes(set->deliveries);
+	settings.saved = perot_bytes(set->saved);
+#endif
 	instance = perot_core->open(&settings, &log);
 	perot_settings_free(set);
 	return instance;
 }
 
-bool perot_imapsieve_expunges(struct sieve_instance *svinst)
+bool perot_imapsieve_expunges(const struct perot_setting_source *source)
 {
 	const struct perot_encrypt_settings *set;
 	const char *error;
 	bool expunges;
 
-	if (perot_settings_get(svinst, &set, &error) < 0)
+	if (perot_settings_get(source, &set, &error) < 0)
 		return FALSE;
 	expunges = set->expunge_discarded;
 	perot_settings_free(set);

@@ -3,9 +3,10 @@
 #define SIEVE_PEROT_ENCRYPT_SETTINGS_H
 
 /* Has the core read the settings of the user. */
-struct perot_instance *perot_settings_open(struct sieve_instance *svinst);
+struct perot_instance *
+perot_settings_open(const struct perot_setting_source *source);
 
 /* Returns TRUE if imapsieve expunges the messages that it replaces. */
-bool perot_imapsieve_expunges(struct sieve_instance *svinst);
+bool perot_imapsieve_expunges(const struct perot_setting_source *source);
 
 #endif

@@ -18,7 +18,10 @@
 #include "mail-index-view-private.h"
 #include "mail-storage.h"
 #include "mail-storage-private.h"
+#include "mail-storage-hooks.h"
+#include "mail-namespace.h"
 #include "mail-user.h"
+#include "mailbox-list-private.h"
 #include "raw-storage.h"
 
 #ifndef PEROT_DOVECOT_ERA

@@ -3,7 +3,11 @@
    the versions of the headers that are installed. They are guessed from nothing
    else. */
 #include "config.h"
-#include "pigeonhole-config.h"
 
 PEROT_PROBE dovecot DOVECOT_ABI_VERSION
+
+#ifdef PEROT_SIEVE
+#include "pigeonhole-config.h"
+
 PEROT_PROBE pigeonhole PIGEONHOLE_ABI_VERSION
+#endif

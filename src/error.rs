@@ -29,6 +29,8 @@ pub enum Reason {
     MessageTooLarge,
     /// The encrypted message cannot be written: most likely, the temporary space is full.
     WriteFailed,
+    /// No script has encrypted it, as the administrator wants it.
+    NotEncrypted,
     /// The crypto library failed.
     CryptoFailed,
     /// This software has a bug.
@@ -48,6 +50,7 @@ impl Reason {
             Self::UnreadableMessage => "unreadable_message",
             Self::MessageTooLarge => "message_too_large",
             Self::WriteFailed => "write_failed",
+            Self::NotEncrypted => "not_encrypted",
             Self::CryptoFailed => "crypto_failed",
             Self::Internal => "internal",
         }
@@ -65,17 +68,28 @@ pub enum Setting {
     OnError,
     /// The default for hiding subjects.
     HideSubject,
+    /// What happens to deliveries.
+    Deliveries,
+    /// Where saved mail is encrypted.
+    Saved,
 }
 
 impl Setting {
-    /// Its name, behind the prefix that a front end has.
+    /// Its name, behind the prefix that a front end has for it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Certs => "certs",
             Self::Cert => "cert",
             Self::OnError => "on_error",
             Self::HideSubject => "hide_subject",
+            Self::Deliveries => "deliveries",
+            Self::Saved => "saved",
         }
+    }
+
+    /// Whether it is one of the mail plugin alone, with the same name for all front ends.
+    fn is_of_mail_plugin(self) -> bool {
+        matches!(self, Self::Deliveries | Self::Saved)
     }
 }
 
@@ -148,8 +162,8 @@ pub struct Words {
     pub setting_prefix: Cow<'static, str>,
     /// The text between a setting and its value: ` = ` or a space.
     pub assigns: Cow<'static, str>,
-    /// Where recipients stand: behind `a recipient`.
-    pub of_recipients: Cow<'static, str>,
+    /// Where recipients stand: behind `a recipient`. `None` if nobody names any.
+    pub of_recipients: Option<Cow<'static, str>>,
     /// A certificate that stands among them.
     pub literal: Cow<'static, str>,
     /// The place of waiting ciphertext, after `Is there room`.
@@ -164,7 +178,7 @@ impl Default for Words {
         Self {
             setting_prefix: "".into(),
             assigns: " = ".into(),
-            of_recipients: "".into(),
+            of_recipients: Some("".into()),
             literal: "the certificate given".into(),
             temporary_room: "for temporary files".into(),
             cpu_limit: "the limit of CPU time".into(),
@@ -175,7 +189,8 @@ impl Default for Words {
 impl Words {
     /// Returns the front end's name for a setting.
     pub fn setting(&self, setting: Setting) -> String {
-        format!("{}{}", self.setting_prefix, setting.name())
+        let prefix = if setting.is_of_mail_plugin() { "perot_encrypt_" } else { &self.setting_prefix };
+        format!("{prefix}{}", setting.name())
     }
 
     /// Returns the beginning of an error's sentence, which names the place.
@@ -184,7 +199,7 @@ impl Words {
             Place::None => String::new(),
             Place::Value(setting, value) => format!("{}{}{value}: ", self.setting(*setting), self.assigns),
             Place::SettingOf(setting, user) => format!("{} of {user}: ", self.setting(*setting)),
-            Place::Recipient => format!("a recipient{} ", self.of_recipients),
+            Place::Recipient => format!("a recipient{} ", self.of_recipients.as_deref().unwrap_or_default()),
             Place::Literal => format!("{} cannot be used: ", self.literal),
             Place::Source(name) => format!("certificate source {name}: "),
             Place::Found(name) => format!("{name}: "),
@@ -209,8 +224,11 @@ impl Words {
                 format!("{} is empty: name a source there", self.setting(Setting::Certs)).into()
             }
             Remedy::NameRecipient => {
-                format!("Name the recipient{}, or set {}", self.of_recipients, self.setting(Setting::Cert))
-                    .into()
+                let cert = self.setting(Setting::Cert);
+                match &self.of_recipients {
+                    Some(place) => format!("Name the recipient{place}, or set {cert}").into(),
+                    None => format!("Set {cert}").into(),
+                }
             }
         }
     }
@@ -335,7 +353,7 @@ mod tests {
         let tool = Words { setting_prefix: "--".into(), assigns: " ".into(), ..Words::default() };
         let plugin = Words {
             setting_prefix: "sieve_perot_encrypt_".into(),
-            of_recipients: " in the script".into(),
+            of_recipients: Some(" in the script".into()),
             ..Words::default()
         };
         let wrong = Error::new(Reason::BadSetting, "not understood")

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Place, Reason, Result, Setting, Words};
 use crate::log::printable;
+use crate::mailboxes::Mailboxes;
 
 /// Where certificates are looked for unless `sieve_perot_encrypt_certs` says otherwise.
 pub const DEFAULT_CERTS: &str = "~/pgp-certs /etc/dovecot/pgp-certs";
@@ -17,6 +18,10 @@ pub struct RawSettings<'a> {
     pub on_error: Option<&'a [u8]>,
     /// `sieve_perot_encrypt_hide_subject`
     pub hide_subject: Option<&'a [u8]>,
+    /// `perot_encrypt_deliveries`
+    pub deliveries: Option<&'a [u8]>,
+    /// `perot_encrypt_saved`
+    pub saved: Option<&'a [u8]>,
 }
 
 /// What `sieve_perot_encrypt_on_error` can say.
@@ -26,6 +31,19 @@ pub enum OnError {
     TempFail,
     /// The script goes on with the message as it was.
     Keep,
+}
+
+/// What `perot_encrypt_deliveries` can say: what is done with a message that is about to be stored in a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deliveries {
+    /// It is encrypted for its owner.
+    Encrypt,
+    /// It is deferred if no script has encrypted it.
+    Refuse,
+    /// It is stored as it is, with an error line if it is in clear.
+    Warn,
+    /// It is stored as it is.
+    No,
 }
 
 /// Settings that were understood.
@@ -58,6 +76,10 @@ pub struct Loaded {
     pub words: Words,
     /// What to do on failure. `TempFail` where the setting itself is not understood.
     pub on_error: OnError,
+    /// What to do with deliveries; an error counts as [`Deliveries::Encrypt`].
+    pub deliveries: Result<Deliveries>,
+    /// Where to encrypt what mail programs save; an error counts as everywhere.
+    pub saved: Result<Mailboxes>,
     /// The settings, or the reason why there are none.
     pub settings: Result<Settings>,
 }
@@ -68,6 +90,8 @@ impl Loaded {
         let on_error = on_error(raw.on_error);
         Self {
             on_error: on_error.as_ref().copied().unwrap_or(OnError::TempFail),
+            deliveries: deliveries(raw.deliveries),
+            saved: Mailboxes::new(raw.saved),
             settings: on_error.and_then(|_| settings(raw, &words)),
             words,
         }
@@ -75,7 +99,35 @@ impl Loaded {
 
     /// Settings that are not there, and why.
     pub fn unavailable(why: Error, words: Words) -> Self {
-        Self { on_error: OnError::TempFail, settings: Err(why), words }
+        Self {
+            on_error: OnError::TempFail,
+            deliveries: Ok(Deliveries::Encrypt),
+            saved: Err(why.clone()),
+            settings: Err(why),
+            words,
+        }
+    }
+
+    /// What is wrong with them.
+    pub fn errors(&self) -> impl Iterator<Item = &Error> {
+        // Where there are none, `saved` says the same.
+        let saved = self.saved.as_ref().err().filter(|_| self.settings.is_ok());
+        self.settings.as_ref().err().into_iter().chain(self.deliveries.as_ref().err()).chain(saved)
+    }
+
+    /// Whether what a mail program saves in this mailbox is to be encrypted.
+    pub fn saves(&self, mailbox: &str, special_use: &str) -> bool {
+        self.saved.as_ref().map_or(true, |saved| saved.contain(mailbox, special_use))
+    }
+}
+
+fn deliveries(value: Option<&[u8]>) -> Result<Deliveries> {
+    match word(value).as_deref() {
+        None | Some("" | "encrypt") => Ok(Deliveries::Encrypt),
+        Some("refuse") => Ok(Deliveries::Refuse),
+        Some("warn") => Ok(Deliveries::Warn),
+        Some("no") => Ok(Deliveries::No),
+        Some(other) => Err(unknown(Setting::Deliveries, other, "write `encrypt`, `refuse`, `warn` or `no`")),
     }
 }
 

@@ -5,9 +5,9 @@ use std::ffi::CStr;
 use std::time::Duration;
 
 use crate::encrypt::Outcome;
-use crate::error::{Error, Words};
+use crate::error::{Error, Place, Reason, Setting, Words};
 use crate::log::Level;
-use crate::settings::OnError;
+use crate::settings::{Deliveries, OnError};
 
 /// Where the message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,13 +18,15 @@ pub enum Whereabouts {
     Mailbox,
 }
 
-/// How a script asks for encryption.
+/// How encryption is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// As an action.
+    /// By a script, as an action.
     Action,
-    /// As a test: the script decides what a failure means.
+    /// By a script, as a test: it decides what a failure means.
     Test,
+    /// By the settings: the message is about to be stored.
+    Store,
 }
 
 /// What an outcome is judged by.
@@ -32,7 +34,7 @@ pub enum Form {
 pub struct Terms {
     /// Where the message is.
     pub whereabouts: Whereabouts,
-    /// How the script asks; `None` if that cannot be told: then nobody has asked to go on.
+    /// How it is asked for; `None` if that cannot be told: then nobody has asked to go on.
     pub form: Option<Form>,
     /// Whether the script asks to go on with the message as it was (`:try`).
     pub try_only: bool,
@@ -103,7 +105,7 @@ impl Terms {
         match self.form {
             None => true,
             Some(Form::Test) => false,
-            Some(Form::Action) => !self.try_only && self.on_error == OnError::TempFail,
+            Some(Form::Action | Form::Store) => !self.try_only && self.on_error == OnError::TempFail,
         }
     }
 
@@ -112,14 +114,16 @@ impl Terms {
         match (self.defers(), self.form) {
             (true, _) => self.deferred(),
             (false, Some(Form::Test)) => "the test is false",
+            (false, Some(Form::Store)) => "stored as it is",
             (false, _) => "the script goes on with it as it was",
         }
     }
 
     fn deferred(&self) -> &'static str {
-        match self.whereabouts {
-            Whereabouts::Delivery => "deferred",
-            Whereabouts::Mailbox => "left as it is",
+        match (self.whereabouts, self.form) {
+            (Whereabouts::Delivery, _) => "deferred",
+            (Whereabouts::Mailbox, Some(Form::Store)) => "not stored",
+            (Whereabouts::Mailbox, _) => "left as it is",
         }
     }
 }
@@ -156,7 +160,7 @@ impl Verdict {
                 Self {
                     defer: terms.defers(),
                     line: Some((Level::Error, line)),
-                    answer: answer(reason),
+                    answer: answer(error.reason()),
                     fields: fields("failed", reason, deferred, [0, 0], String::new()),
                     ..Self::nothing()
                 }
@@ -170,6 +174,36 @@ impl Verdict {
         Self { line: Some((Level::Debug, line)), ..Self::nothing() }
     }
 
+    /// What follows for a message of which is known, and has been said, that all of it is encrypted.
+    pub fn of_known() -> Self {
+        Self { encrypted: true, ..Self::nothing() }
+    }
+
+    /// What follows for a message that is about to be stored in a mailbox of somebody else: it is left alone.
+    pub fn of_foreign() -> Self {
+        let line = "message left as it is: the mailbox is not the user's own".to_owned();
+        Self { line: Some((Level::Info, line)), ..Self::nothing() }
+    }
+
+    /// What follows for a message that is about to be stored, and that the settings do not have encrypted.
+    pub fn of_delivery(encrypted: Result<bool, Error>, deliveries: Deliveries, words: &Words) -> Self {
+        let on_error = if deliveries == Deliveries::Refuse { OnError::TempFail } else { OnError::Keep };
+        let terms =
+            Terms { whereabouts: Whereabouts::Delivery, form: Some(Form::Store), try_only: false, on_error };
+        let outcome = encrypted.and_then(|encrypted| match (encrypted, deliveries) {
+            (true, _) => Ok(Outcome::AlreadyEncrypted),
+            (false, Deliveries::Refuse) => Err(Error::new(Reason::NotEncrypted, "no script has encrypted it")
+                .about(Place::Value(Setting::Deliveries, "refuse".into()))
+                .helps(
+                    "Is there a script, does it compile, and does it come to `encrypt` before it or another one ends?",
+                )),
+            (false, _) => Err(Error::new(Reason::NotEncrypted, "nobody has encrypted it")
+                .about(Place::Value(Setting::Deliveries, "warn".into()))
+                .helps("write `encrypt` to have it encrypted")),
+        });
+        Self::of(&outcome, &terms, Duration::ZERO, words)
+    }
+
     /// What follows from a look at a message: whether it is encrypted.
     pub fn of_look(encrypted: &Result<bool, Error>, terms: &Terms, words: &Words) -> Self {
         match encrypted {
@@ -178,7 +212,7 @@ impl Verdict {
             Err(error) => {
                 let line = format!("no answer, {}: {}", terms.deferred(), error.in_words(words));
                 let line = Some((Level::Error, line));
-                Self { defer: true, line, answer: answer(error.reason().token()), ..Self::nothing() }
+                Self { defer: true, line, answer: answer(error.reason()), ..Self::nothing() }
             }
         }
     }
@@ -201,8 +235,12 @@ impl Verdict {
     }
 }
 
-fn answer(reason: &str) -> String {
-    format!("Message could not be encrypted for its owner ({reason}): the log of the mail server says more")
+fn answer(reason: Reason) -> String {
+    if reason == Reason::NotEncrypted {
+        return "Message is not encrypted: no script has encrypted it".to_owned();
+    }
+    let token = reason.token();
+    format!("Message could not be encrypted for its owner ({token}): the log of the mail server says more")
 }
 
 fn fields(
@@ -231,7 +269,7 @@ mod tests {
     fn all_terms() -> Vec<Terms> {
         let mut all = Vec::new();
         for whereabouts in [Whereabouts::Delivery, Whereabouts::Mailbox] {
-            for form in [None, Some(Form::Action), Some(Form::Test)] {
+            for form in [None, Some(Form::Action), Some(Form::Test), Some(Form::Store)] {
                 for try_only in [false, true] {
                     for on_error in [OnError::TempFail, OnError::Keep] {
                         all.push(Terms { whereabouts, form, try_only, on_error });
@@ -282,7 +320,11 @@ mod tests {
                 (Some(Form::Action), true, ..) | (Some(Form::Action), _, OnError::Keep, _) => {
                     (false, "the script goes on with it as it was")
                 }
+                (Some(Form::Store), true, ..) | (Some(Form::Store), _, OnError::Keep, _) => {
+                    (false, "stored as it is")
+                }
                 (.., Whereabouts::Delivery) => (true, "deferred"),
+                (Some(Form::Store), ..) => (true, "not stored"),
                 (.., Whereabouts::Mailbox) => (true, "left as it is"),
             };
             assert_eq!(verdict.defer, defer, "{terms:?}");
@@ -312,10 +354,49 @@ mod tests {
     }
 
     #[test]
-    fn a_draft_is_left_alone() {
-        let verdict = Verdict::of_draft();
-        assert!(!verdict.defer && !verdict.encrypted && !verdict.replaces && verdict.fields.is_empty());
-        assert_eq!(Said::by(&verdict.line.unwrap().1), None);
+    fn what_is_left_alone_is_stored_as_it_is() {
+        for verdict in [Verdict::of_draft(), Verdict::of_foreign()] {
+            assert!(!verdict.defer && !verdict.encrypted && !verdict.replaces && verdict.fields.is_empty());
+            assert_eq!(Said::by(&verdict.line.unwrap().1), None);
+        }
+        assert_eq!(Verdict::of_known(), Verdict { encrypted: true, ..Verdict::nothing() });
+    }
+
+    #[test]
+    fn what_the_administrator_wants_of_deliveries() {
+        let unreadable = || Err(Error::new(Reason::UnreadableMessage, "it is gone"));
+        for (encrypted, deliveries, defer, said, answer) in [
+            (Ok(true), Deliveries::Refuse, false, "left as it is: it is encrypted already", ""),
+            (Ok(true), Deliveries::Warn, false, "left as it is: it is encrypted already", ""),
+            (
+                Ok(false),
+                Deliveries::Refuse,
+                true,
+                "not encrypted, deferred: perot_encrypt_deliveries = refuse: ",
+                "no script",
+            ),
+            (
+                Ok(false),
+                Deliveries::Warn,
+                false,
+                "not encrypted, stored as it is: perot_encrypt_deliveries = warn: ",
+                "",
+            ),
+            (
+                unreadable(),
+                Deliveries::Refuse,
+                true,
+                "not encrypted, deferred: it is gone",
+                "(unreadable_message)",
+            ),
+            (unreadable(), Deliveries::Warn, false, "not encrypted, stored as it is: it is gone", ""),
+        ] {
+            let verdict = Verdict::of_delivery(encrypted, deliveries, &Words::default());
+            assert_eq!((verdict.defer, verdict.replaces), (defer, false), "{said}");
+            let (_, line) = verdict.line.unwrap();
+            assert!(line.starts_with(&format!("message {said}")), "{line}");
+            assert!(!defer || verdict.answer.contains(answer), "{}", verdict.answer);
+        }
     }
 
     #[test]

@@ -5,10 +5,11 @@
 //! sides give; the reasons in this folder refer to them.
 #![allow(unsafe_code)]
 
-#[cfg(feature = "plugin")]
+#[cfg(any(feature = "plugin", feature = "mail-plugin"))]
 pub mod exports;
 mod host;
 mod outcome;
+mod spool;
 
 /// What bindgen made of the contract.
 #[allow(missing_docs, non_camel_case_types, clippy::undocumented_unsafe_blocks)]
@@ -26,13 +27,13 @@ use outcome::CallResult;
 use crate::certs::advice::{self, Author};
 use crate::certs::finder::Owner;
 use crate::deadline::{Deadline, Timed};
-use crate::encrypt::{encrypt, Job};
-use crate::error::{Error, Reason, Result, Words};
+use crate::encrypt::{encrypt, Job, Outcome};
+use crate::error::{Error, Reason, Remedy, Result, Words};
 use crate::guard::{guard, Panicked};
 use crate::log::{printable, Level, Log};
 use crate::message::inspect::inspect;
 use crate::recipient::MAX_RECIPIENTS;
-use crate::settings::{Loaded, OnError, RawSettings};
+use crate::settings::{Deliveries, Loaded, OnError, RawSettings};
 use crate::spool::{Spool, Waiting};
 use crate::verdict::{Form, Terms, Verdict, Whereabouts};
 
@@ -45,6 +46,12 @@ pub static CORE: perot_core = perot_core {
     encrypt: Some(core_encrypt),
     inspect: Some(core_inspect),
     check: Some(core_check),
+    saves: Some(core_saves),
+    spool_open: Some(spool::core_spool_open),
+    spool_write: Some(spool::core_spool_write),
+    spool_read: Some(spool::core_spool_read),
+    spool_rewind: Some(spool::core_spool_rewind),
+    spool_close: Some(spool::core_spool_close),
     take: Some(outcome::core_take),
     refuse: Some(outcome::core_refuse),
     report: Some(outcome::core_report),
@@ -83,7 +90,7 @@ unsafe extern "C" fn core_open(
             // SAFETY: promise 1.
             |settings| unsafe { load(settings) },
         );
-        if let Err(why) = &loaded.settings {
+        for why in loaded.errors() {
             log.log(Level::Error, &why.in_words(&loaded.words));
         }
         loaded
@@ -110,6 +117,8 @@ unsafe fn load(settings: &perot_settings) -> Loaded {
             cert: settings.cert.get(),
             on_error: settings.on_error.get(),
             hide_subject: settings.hide_subject.get(),
+            deliveries: settings.deliveries.get(),
+            saved: settings.saved.get(),
         }
     };
     Loaded::new(&raw, words)
@@ -124,7 +133,7 @@ unsafe fn words(words: &perot_words) -> Words {
     Words {
         setting_prefix: text(&words.setting_prefix).into(),
         assigns: " = ".into(),
-        of_recipients: " in the script".into(),
+        of_recipients: words.scripted.then(|| " in the script".into()),
         literal: "the certificate in the script".into(),
         temporary_room: format!("in {}", text(&words.temp_dir)).into(),
         cpu_limit: text(&words.cpu_limit).into(),
@@ -168,12 +177,20 @@ unsafe extern "C" fn core_encrypt(
     // SAFETY: promise 1.
     let (input, log) = unsafe { (input.as_ref(), HostLog::new(log.as_ref())) };
     let terms = terms(request, loaded.on_error);
-    if request.draft && request.obstacle == PEROT_OBSTACLE_NONE {
-        return CallResult::from_verdict(Verdict::of_draft());
+    // SAFETY: promises 1 and 2.
+    match guard(|| unsafe { settled(loaded, request, input) }) {
+        Ok(Some(verdict)) => return CallResult::from_verdict(verdict),
+        Ok(None) => {}
+        Err(why) => {
+            return CallResult::from_encryption(Err(panicked(why)), terms, begin.elapsed(), &loaded.words);
+        }
     }
     // SAFETY: promise 1 for what the request points to.
     let outcome = guard(|| unsafe { run(loaded, request, input, &log) });
     let outcome = outcome.unwrap_or_else(|why| Err(panicked(why)));
+    if request.by_script && matches!(outcome, Ok((Outcome::AlreadyEncrypted, _))) {
+        return CallResult::from_verdict(Verdict::of_known());
+    }
     CallResult::from_encryption(outcome, terms, begin.elapsed(), &loaded.words)
 }
 
@@ -182,13 +199,46 @@ fn terms(request: &perot_request, on_error: OnError) -> Terms {
         _ if request.obstacle == PEROT_OBSTACLE_SCRIPT => None,
         PEROT_FORM_ACTION => Some(Form::Action),
         PEROT_FORM_TEST => Some(Form::Test),
+        PEROT_FORM_STORE => Some(Form::Store),
         _ => None,
     };
+    // What has not waited is not there to be stored as it was.
+    let on_error = if request.obstacle == PEROT_OBSTACLE_WAIT { OnError::TempFail } else { on_error };
     let whereabouts = match request.place {
         PEROT_PLACE_MAILBOX => Whereabouts::Mailbox,
         _ => Whereabouts::Delivery,
     };
     Terms { whereabouts, form, try_only: request.try_only, on_error }
+}
+
+/// What becomes of a message that is not to be encrypted, whatever is in it.
+///
+/// # Safety
+///
+/// Promise 1 for what the request points to, promise 2 for the input.
+unsafe fn settled(loaded: &Loaded, request: &perot_request, input: Option<&perot_input>) -> Option<Verdict> {
+    let is_store = request.form == PEROT_FORM_STORE;
+    if request.draft && request.obstacle == PEROT_OBSTACLE_NONE {
+        return Some(Verdict::of_draft());
+    }
+    if is_store && request.foreign {
+        return Some(Verdict::of_foreign());
+    }
+    if !is_store || request.place != PEROT_PLACE_DELIVERY || request.obstacle == PEROT_OBSTACLE_WAIT {
+        return None;
+    }
+    match loaded.deliveries.as_ref().copied().unwrap_or(Deliveries::Encrypt) {
+        Deliveries::Encrypt => None,
+        Deliveries::No => Some(Verdict::nothing()),
+        deliveries @ (Deliveries::Refuse | Deliveries::Warn) => {
+            // SAFETY: as promised by the caller.
+            let encrypted = unsafe { look(request, input) };
+            if request.by_script && matches!(encrypted, Ok(true)) {
+                return Some(Verdict::of_known());
+            }
+            Some(Verdict::of_delivery(encrypted, deliveries, &loaded.words))
+        }
+    }
 }
 
 /// # Safety
@@ -199,7 +249,7 @@ unsafe fn run(
     request: &perot_request,
     input: Option<&perot_input>,
     log: &dyn Log,
-) -> Result<(crate::encrypt::Outcome, Waiting)> {
+) -> Result<(Outcome, Waiting)> {
     // SAFETY: as promised by the caller.
     let (recipients, owner, mut message, spool) = unsafe {
         let message = open(request, input)?;
@@ -208,7 +258,7 @@ unsafe fn run(
     };
     let settings = loaded.settings.as_ref().map_err(Clone::clone)?;
     #[cfg(feature = "inject-panic")]
-    assert!(!recipients.contains(&b"panic@test.invalid".as_slice()), "injected");
+    assert!(!recipients.contains(&INJECTED.as_bytes()) && owner.user != INJECTED, "injected");
     let job = Job {
         settings,
         owner,
@@ -220,6 +270,10 @@ unsafe fn run(
     let (outcome, spool) = encrypt(&job, &mut message, spool, log)?;
     Ok((outcome, spool.finish().map_err(crate::error::Unwritable)?))
 }
+
+/// For the tests: who makes it panic.
+#[cfg(feature = "inject-panic")]
+const INJECTED: &str = "panic@test.invalid";
 
 /// # Safety
 ///
@@ -256,6 +310,10 @@ unsafe fn open<'a>(request: &perot_request, input: Option<&'a perot_input>) -> R
             let remedy = "put it in front of the loop or behind it";
             return Err(Error::new(Reason::BadScript, text).helps(remedy));
         }
+        PEROT_OBSTACLE_WAIT => {
+            let text = format!("the message cannot wait until it is complete: {said}");
+            return Err(Error::new(Reason::WriteFailed, text).helps(Remedy::TemporaryRoom));
+        }
         PEROT_OBSTACLE_SCRIPT => {
             let text = "the compiled script is damaged";
             return Err(Error::new(Reason::Internal, text).helps("remove its .svbin file"));
@@ -268,6 +326,17 @@ unsafe fn open<'a>(request: &perot_request, input: Option<&'a perot_input>) -> R
     Ok(Timed { message: unsafe { HostInput::new(input) }, deadline })
 }
 
+/// Whether all of the message is encrypted.
+///
+/// # Safety
+///
+/// As [`open`].
+unsafe fn look(request: &perot_request, input: Option<&perot_input>) -> Result<bool> {
+    // SAFETY: as promised by the caller.
+    let mut message = unsafe { open(request, input) }?;
+    Ok(inspect(&mut message)?.encrypted)
+}
+
 unsafe extern "C" fn core_inspect(
     instance: *const perot_instance,
     request: *const perot_request,
@@ -275,14 +344,23 @@ unsafe extern "C" fn core_inspect(
 ) -> *mut perot_result {
     let loaded = instance.cast::<Loaded>();
     borrow!(loaded, request; CallResult::from_failure(null(), Duration::ZERO));
-    let encrypted = guard(|| {
-        // SAFETY: promises 1 and 2.
-        let mut message = unsafe { open(request, input.as_ref()) }?;
-        Ok(inspect(&mut message)?.encrypted)
-    });
+    // SAFETY: promises 1 and 2.
+    let encrypted = guard(|| unsafe { look(request, input.as_ref()) });
     let encrypted = encrypted.unwrap_or_else(|why| Err(panicked(why)));
     let terms = terms(request, loaded.on_error);
     CallResult::from_verdict(Verdict::of_look(&encrypted, &terms, &loaded.words))
+}
+
+unsafe extern "C" fn core_saves(
+    instance: *const perot_instance,
+    mailbox: perot_bytes,
+    special_use: perot_bytes,
+) -> bool {
+    let loaded = instance.cast::<Loaded>();
+    borrow!(loaded; true);
+    // SAFETY: promise 1.
+    let (mailbox, special_use) = unsafe { (mailbox.text(), special_use.text()) };
+    guard(|| loaded.saves(mailbox.unwrap_or_default(), special_use.unwrap_or_default())).unwrap_or(true)
 }
 
 // Scripts -------------------------------------------------------------------------------------------

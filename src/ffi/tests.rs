@@ -159,16 +159,17 @@ impl Host {
     }
 
     fn instance(&self, certs: perot_bytes, on_error: perot_bytes) -> Instance {
-        let words =
-            perot_words { setting_prefix: lend("set_"), temp_dir: lend("tmp"), cpu_limit: lend("cpu") };
-        let settings = perot_settings {
-            words: &words,
-            certs,
-            cert: NOTHING,
-            on_error,
-            hide_subject: NOTHING,
-            unavailable: NOTHING,
+        self.open(&perot_settings { certs, on_error, ..NO_SETTINGS })
+    }
+
+    fn open(&self, settings: &perot_settings) -> Instance {
+        let words = perot_words {
+            setting_prefix: lend("set_"),
+            temp_dir: lend("tmp"),
+            cpu_limit: lend("cpu"),
+            scripted: true,
         };
+        let settings = perot_settings { words: &words, ..*settings };
         // SAFETY: both are valid for the call.
         Instance(unsafe { core_open(&settings, &self.log()) })
     }
@@ -184,6 +185,17 @@ impl Host {
     }
 }
 
+const NO_SETTINGS: perot_settings = perot_settings {
+    words: null(),
+    certs: NOTHING,
+    cert: NOTHING,
+    on_error: NOTHING,
+    hide_subject: NOTHING,
+    deliveries: NOTHING,
+    saved: NOTHING,
+    unavailable: NOTHING,
+};
+
 /// Nobody: no name, no home, and a recipient that is not UTF-8.
 const OWNER: perot_owner =
     perot_owner { user: NOTHING, recipient: perot_bytes { data: [0xff].as_ptr(), size: 1 }, home: NOTHING };
@@ -196,6 +208,8 @@ fn request(recipients: &[perot_bytes]) -> perot_request {
         force: true,
         hide_subject: false,
         draft: false,
+        foreign: false,
+        by_script: false,
         owner: OWNER,
         recipients: if recipients.is_empty() { null() } else { recipients.as_ptr() },
         recipient_count: recipients.len(),
@@ -238,20 +252,91 @@ fn settings_and_instances() {
 #[test]
 fn settings_that_cannot_be_had() {
     let host = Host::default();
-    let settings = perot_settings {
-        words: null(),
-        certs: NOTHING,
-        cert: NOTHING,
-        on_error: lend("keep"),
-        hide_subject: NOTHING,
-        unavailable: lend("no settings today"),
-    };
+    let settings =
+        perot_settings { on_error: lend("keep"), unavailable: lend("no settings today"), ..NO_SETTINGS };
     // SAFETY: all are valid for the call, or NULL.
     let instances = unsafe { [core_open(&settings, &host.log()), core_open(null(), null())] }.map(Instance);
     assert_eq!(host.lines.borrow()[0].1, "no settings today");
     for (instance, why) in instances.iter().zip(["no settings today", "got no pointer"]) {
         let report = host.encrypt(instance.0, &request(&[lend(FINGERPRINT)]));
         assert!(report.defer && report.said().contains(why), "{report:?}");
+    }
+}
+
+/// Whether what is saved in a mailbox is encrypted.
+fn saves(instance: &Instance, mailbox: &str, special_use: perot_bytes) -> bool {
+    // SAFETY: all are valid for the call.
+    unsafe { core_saves(instance.0, lend(mailbox), special_use) }
+}
+
+#[test]
+fn where_mail_is_stored_encrypted() {
+    let host = Host::new("Subject: x\n\nplain\n");
+    let instance = host.open(&perot_settings { saved: lend("Sent \\Archive"), ..NO_SETTINGS });
+    assert!(saves(&instance, "Sent", NOTHING) && saves(&instance, "Old", lend("\\Archive \\All")));
+    assert!(!saves(&instance, "Old", NOTHING) && !saves(&host.open(&NO_SETTINGS), "Sent", lend("\\Sent")));
+    // Everywhere, if that cannot be known.
+    let unavailable = host.open(&perot_settings { unavailable: lend("gone"), ..NO_SETTINGS });
+    let wrong = host.open(&perot_settings { saved: lend("\"Sent"), ..NO_SETTINGS });
+    assert!([unavailable, wrong, Instance(null_mut())].iter().all(|instance| saves(instance, "x", NOTHING)));
+}
+
+#[test]
+fn what_is_stored_without_being_encrypted() {
+    let host = Host::new("Subject: x\n\nplain\n");
+    let store = |deliveries: &str, request: perot_request| {
+        let instance = host.open(&perot_settings { deliveries: lend(deliveries), ..NO_SETTINGS });
+        let report = host.encrypt(instance.0, &perot_request { form: PEROT_FORM_STORE, ..request });
+        (report.defer, report.line.map(|(level, line)| (level, line.split(": ").next().unwrap().to_owned())))
+    };
+    let said = |level, line: &str| Some((level, line.to_owned()));
+    let deferred = said(PEROT_LEVEL_ERROR, "message not encrypted, deferred");
+    let delivered = || request(&[]);
+    assert_eq!(store("no", delivered()), (false, None));
+    assert_eq!(
+        store("warn", delivered()),
+        (false, said(PEROT_LEVEL_ERROR, "message not encrypted, stored as it is"))
+    );
+    assert_eq!(store("refuse", delivered()), (true, deferred.clone()));
+    assert_eq!(store("encrypt", delivered()), (true, deferred.clone()));
+    assert_eq!(store("", delivered()), (true, deferred.clone()));
+    assert_eq!(store("what", delivered()), (true, deferred.clone()));
+    // What has not waited is not there.
+    let wait = || perot_request { obstacle: PEROT_OBSTACLE_WAIT, obstacle_text: lend("full"), ..delivered() };
+    for deliveries in ["no", "warn", "refuse", "encrypt"] {
+        assert_eq!(store(deliveries, wait()), (true, deferred.clone()), "{deliveries}");
+    }
+    // Mail that is saved does not ask what is done with deliveries.
+    let saved = || perot_request { place: PEROT_PLACE_MAILBOX, ..delivered() };
+    assert_eq!(store("no", saved()), (true, said(PEROT_LEVEL_ERROR, "message not encrypted, not stored")));
+    let (draft, foreign) =
+        (perot_request { draft: true, ..saved() }, perot_request { foreign: true, ..saved() });
+    assert_eq!(store("", draft), (false, said(PEROT_LEVEL_DEBUG, "the message is a draft")));
+    assert_eq!(store("", foreign), (false, said(PEROT_LEVEL_INFO, "message left as it is")));
+}
+
+#[test]
+fn a_message_that_waits() {
+    // SAFETY: the spool is used until it is closed, the buffer is as large as is said.
+    unsafe {
+        let spool = spool::core_spool_open(lend("/tmp"));
+        assert_eq!(spool::core_spool_write(spool, lend("01234")), 0);
+        assert_eq!(spool::core_spool_write(spool, NOTHING), 0);
+        assert_eq!(spool::core_spool_write(spool, lend("56789")), 0);
+        let mut buffer = [0; 7];
+        for _ in 0..2 {
+            let mut all: Vec<u8> = Vec::new();
+            while let n @ 1.. = spool::core_spool_read(spool, buffer.as_mut_ptr(), buffer.len()) {
+                all.extend(&buffer[..n as usize]);
+            }
+            assert_eq!(all, b"0123456789");
+            assert_eq!(spool::core_spool_rewind(spool), 0);
+        }
+        spool::core_spool_close(spool);
+        assert_ne!(spool::core_spool_write(null_mut(), lend("x")), 0);
+        assert_eq!(spool::core_spool_read(null_mut(), buffer.as_mut_ptr(), 1), -1);
+        assert_eq!(spool::core_spool_rewind(null_mut()), -1);
+        spool::core_spool_close(null_mut());
     }
 }
 

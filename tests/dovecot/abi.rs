@@ -43,6 +43,28 @@ const DIFFERENT: [(&str, &str, &str); 6] = [
         "unsigned int f(struct sieve_instance *svinst) { return svinst->set->resource_usage_timeout; }",
     ),
     (
+        "settings of the mail plugin",
+        "const char *(*f)(struct mail_user *, const char *) = mail_user_plugin_getenv;",
+        "#include \"settings.h\"
+        struct any { pool_t pool; };
+        int f(struct mail_user *user, const struct setting_parser_info *info, const struct any **set, const char **error)
+        { return settings_get(user->event, info, 0, set, error); }",
+    ),
+    (
+        "a user for raw storage",
+        "struct mail_user *f(struct mail_user *user)
+        { return raw_storage_create_from_set(user->set_info, user->unexpanded_set); }",
+        "#include \"mail-storage-service.h\"
+        struct mail_user *f(struct mail_user *user)
+        { return raw_storage_create_from_set(mail_storage_service_user_get_service_ctx(user->service_user),
+            mail_storage_service_user_get_settings_instance(user->service_user)); }",
+    ),
+    (
+        "special uses of a mailbox",
+        "const char *f(struct mailbox *box) { return box->set->special_use; }",
+        "const char *f(struct mailbox *box) { return t_array_const_string_join(&box->set->special_use, \" \"); }",
+    ),
+    (
         "PIGEONHOLE_ABI_VERSION",
         "_Static_assert(__builtin_strncmp(PIGEONHOLE_ABI_VERSION, \"0.5.ABIv\", 8) == 0, \"\");",
         "_Static_assert(__builtin_strncmp(PIGEONHOLE_ABI_VERSION, \"2.4.ABIv\", 8) == 0, \"\");",
@@ -50,10 +72,11 @@ const DIFFERENT: [(&str, &str, &str); 6] = [
 ];
 
 /// Rows about things that no header shows, each with the place that shows them.
-const NOT_IN_HEADERS: [(&str, &str); 4] = [
+const NOT_IN_HEADERS: [(&str, &str); 5] = [
     ("<plugin>_load", "Pigeonhole looks the function up by its name; the tests in this folder run it"),
     ("who knows the settings", "documents.rs: doveconf takes the examples"),
     ("imapsieve_expunge_discarded", "below: which module defines it"),
+    ("version of the mail plugin", "exports.rs"),
     ("sieve_environment_get_homedir", "below: in which header it is"),
 ];
 

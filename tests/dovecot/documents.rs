@@ -207,6 +207,7 @@ fn make_install_puts_things_in_their_places() {
     fs::create_dir_all(release.join("man")).unwrap();
     for name in [
         "libperot_encrypt.so",
+        "libperot_encrypt_mail_plugin.so",
         "perot-encrypt",
         "libsieve_perot_encrypt_settings.so",
         "man/perot-encrypt.1",
@@ -222,6 +223,7 @@ fn make_install_puts_things_in_their_places() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     for (place, content) in [
         ("usr/lib/dovecot/modules/sieve/lib90_sieve_perot_encrypt_plugin.so", "libperot_encrypt.so"),
+        ("usr/lib/dovecot/modules/lib00_perot_encrypt_plugin.so", "libperot_encrypt_mail_plugin.so"),
         (
             "usr/lib/dovecot/modules/settings/libsieve_perot_encrypt_settings.so",
             "libsieve_perot_encrypt_settings.so",

@@ -117,6 +117,10 @@ pub struct Config {
     pub plugin: Vec<(&'static str, String)>,
     /// Leaves `sieve_perot_encrypt_certs` at its default.
     pub default_certs: bool,
+    /// `mail_plugins` of LMTP and the LDA, separated by spaces, if others than `sieve`.
+    pub delivery_plugins: Option<&'static str>,
+    /// `mail_plugins` of IMAP.
+    pub imap_plugins: &'static str,
     /// As if the settings module of 2.4 had not been installed.
     pub no_settings_module: bool,
     /// A script that runs before the user's own.
@@ -178,6 +182,13 @@ impl Dovecot {
         fs::set_permissions(dovecot.path("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
         dovecot.own(&dovecot.path("home"));
         dovecot.stage_modules();
+        if [config.delivery_plugins, Some(config.imap_plugins)]
+            .into_iter()
+            .flatten()
+            .any(|p| p.contains("perot_encrypt"))
+        {
+            dovecot.stage_mail_plugin();
+        }
         for (name, script) in [("before", &config.before), ("after", &config.after)] {
             if let Some(script) = script {
                 fs::write(dovecot.path("global").join(format!("{name}.sieve")), script).unwrap();
@@ -283,6 +294,15 @@ impl Dovecot {
         }
     }
 
+    fn stage_mail_plugin(&self) {
+        let modules = self.path("modules");
+        fs::copy(mail_plugin_file(), modules.join("lib00_perot_encrypt_plugin.so")).unwrap();
+        for entry in fs::read_dir(modules_dir()).unwrap() {
+            let entry = entry.unwrap();
+            let _ = std::os::unix::fs::symlink(entry.path(), modules.join(entry.file_name()));
+        }
+    }
+
     fn configuration(&self, config: &Config) -> String {
         let dir = self.folder.path().display();
         let me = user_name();
@@ -305,8 +325,10 @@ impl Dovecot {
             plugin_settings = format!("sieve_perot_encrypt_certs = ~/pgp-certs {dir}/certs\n");
         }
         for (name, value) in &config.plugin {
-            plugin_settings += &format!("sieve_perot_encrypt_{name} = {}\n", in_dir(value));
+            let prefix = if ["deliveries", "saved"].contains(name) { "" } else { "sieve_" };
+            plugin_settings += &format!("{prefix}perot_encrypt_{name} = {}\n", in_dir(value));
         }
+        let mail_plugins = self.mail_plugins(config);
         let common = format!(
             "base_dir = {dir}/run\nstate_dir = {dir}/state\nlog_path = {dir}/log\n\
              ssl = no\nprotocols = lmtp sieve imap\nlisten = 127.0.0.1\n\
@@ -333,7 +355,7 @@ impl Dovecot {
                 format!(
                     "{common}mail_home = {dir}/home/%u\nservice stats {{\n  chroot =\n}}\n\
                      disable_plaintext_auth = no\nmail_location = {driver}:{mail_path}\n{users}\
-                     protocol lmtp {{\n  mail_plugins = $mail_plugins sieve\n  auth_username_format = %Lu\n}}\n\
+                     protocol lmtp {{\n  auth_username_format = %Lu\n}}\n{mail_plugins}\
                      plugin {{\n  sieve = file:~/sieve;active=~/.dovecot.sieve\n  \
                      sieve_plugins = sieve_perot_encrypt\n  sieve_plugin_dir = {dir}/modules/sieve\n  \
                      {}{}{plugin_settings}{}\n}}\n{extra}\n",
@@ -352,8 +374,7 @@ impl Dovecot {
                     "dovecot_config_version = 2.4.0\ndovecot_storage_version = 2.4.0\n{common}\
                      auth_allow_cleartext = yes\nmail_home = {dir}/home/%{{user}}\n\
                      mail_driver = {driver}\nmail_path = {mail_path}\n{users}\
-                     protocol lmtp {{\n  mail_plugins {{\n    sieve = yes\n  }}\n  \
-                     auth_username_format = %{{user | lower}}\n}}\n\
+                     protocol lmtp {{\n  auth_username_format = %{{user | lower}}\n}}\n{mail_plugins}\
                      sieve_script personal {{\n  type = personal\n  path = ~/sieve\n  active_path = ~/.dovecot.sieve\n}}\n\
                      {}{}sieve_plugins = sieve_perot_encrypt\nsieve_plugin_dir = {dir}/modules/sieve\n\
                      {plugin_settings}{extra}\n",
@@ -362,6 +383,27 @@ impl Dovecot {
                 )
             }
         }
+    }
+
+    /// The lists of mail plugins, for each protocol that has one.
+    fn mail_plugins(&self, config: &Config) -> String {
+        let list = |protocol: &str, plugins: &str| match self.era {
+            _ if plugins.is_empty() => String::new(),
+            Era::V23 => format!("protocol {protocol} {{\n  mail_plugins = {plugins}\n}}\n"),
+            Era::V24 => {
+                let plugins = plugins.replace(' ', " = yes\n    ");
+                format!("protocol {protocol} {{\n  mail_plugins {{\n    {plugins} = yes\n  }}\n}}\n")
+            }
+        };
+        let delivery = config.delivery_plugins.unwrap_or("sieve");
+        let lda = config.delivery_plugins.unwrap_or_default();
+        let lists = [("lmtp", delivery), ("lda", lda), ("imap", config.imap_plugins)];
+        let folder = if lists.iter().any(|(_, plugins)| plugins.contains("perot_encrypt")) {
+            format!("mail_plugin_dir = {}\n", self.path("modules").display())
+        } else {
+            String::new()
+        };
+        folder + &lists.map(|(protocol, plugins)| list(protocol, plugins)).concat()
     }
 
     /// A command that sees this Dovecot's modules. `doveconf` of 2.4 looks for settings modules at one
@@ -827,6 +869,30 @@ pub fn plugin_file() -> PathBuf {
     let is_plugin = || find(&fs::read(&file).unwrap(), b"sieve_perot_encrypt_plugin_load").is_some();
     assert!(*IS_PLUGIN.get_or_init(is_plugin), "{} is not the plugin: touch src/lib.rs", file.display());
     file
+}
+
+/// The mail plugin. It is a crate of its own, which no test depends on: so it is built here, like the tests themselves.
+pub fn mail_plugin_file() -> PathBuf {
+    static FILE: OnceLock<PathBuf> = OnceLock::new();
+    let build = || {
+        let deps = plugin_file().parent().unwrap().to_owned();
+        let (folder, target) = (deps.parent().unwrap(), deps.ancestors().nth(2).unwrap());
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args([
+            "build",
+            "--locked",
+            "--package",
+            "perot-encrypt-mail-plugin",
+        ]);
+        cargo.args(["--features", "inject-panic"]).arg("--target-dir").arg(target);
+        if folder.ends_with("release") {
+            cargo.arg("--release");
+        }
+        let output = run(&mut cargo);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        folder.join("libperot_encrypt_mail_plugin.so")
+    };
+    FILE.get_or_init(build).clone()
 }
 
 /// Where Dovecot looks for its modules.

@@ -21,7 +21,7 @@ use perot_encrypt::message::original::Original;
 use perot_encrypt::message::{hide_subject, wrap};
 use perot_encrypt::openpgp::pgp_mime::PgpMime;
 use perot_encrypt::recipient::Recipient;
-use perot_encrypt::settings::{Loaded, OnError, RawSettings, Settings, SourcePath};
+use perot_encrypt::settings::{Deliveries, Loaded, OnError, RawSettings, Settings, SourcePath};
 use perot_encrypt::sink::Sink;
 
 use sequoia_openpgp as openpgp;
@@ -310,8 +310,8 @@ fn by_setting_and_in_script(data: &[u8], certs: &[RawCert]) {
     let literal = Recipient::Literal(data.to_vec());
     assert!(answer(finder.find(&literal)).iter().all(known));
     if data.starts_with(b"-----BEGIN PGP ") {
-        let loaded =
-            Loaded { words: Words::default(), on_error: OnError::TempFail, settings: Ok(settings.clone()) };
+        let defaults = Loaded::new(&RawSettings::default(), Words::default());
+        let loaded = Loaded { settings: Ok(settings.clone()), ..defaults };
         if let Finding::Wrong(why) =
             advice::recipient(&loaded, Owner::default(), data, SystemTime::now(), &Harmless)
         {
@@ -363,7 +363,13 @@ fn in_a_folder(data: &[u8], certs: &[RawCert]) {
 pub fn configuration(data: &[u8]) {
     let mut values = data.split(|&b| b == 0).map(|v| Some(v).filter(|v| *v != b"-"));
     let mut next = || values.next().flatten();
-    let raw = RawSettings { certs: next(), cert: next(), on_error: next(), hide_subject: next() };
+    let raw = RawSettings {
+        certs: next(),
+        cert: next(),
+        on_error: next(),
+        hide_subject: next(),
+        ..RawSettings::default()
+    };
     let mut loaded = Loaded::new(&raw, Words::default());
     assert_eq!(
         loaded.on_error == OnError::Keep,
@@ -401,6 +407,14 @@ pub fn configuration(data: &[u8]) {
     if let Ok(settings) = &loaded.settings {
         let _ = Finder { settings, owner, now: SystemTime::now(), log: &Harmless }.owner().map_err(harmless);
     }
+    let raw = RawSettings { deliveries: next(), saved: next(), ..RawSettings::default() };
+    let loaded = Loaded::new(&raw, Words::default());
+    loaded.errors().for_each(harmless);
+    if let Ok(deliveries @ (Deliveries::Warn | Deliveries::No)) = loaded.deliveries {
+        let word = if deliveries == Deliveries::No { "no" } else { "warn" };
+        assert_eq!(raw.deliveries.unwrap().trim_ascii(), word.as_bytes());
+    }
+    assert!(!loaded.saves("Sent", "\\Sent") || raw.saved.is_some());
 }
 
 // The whole -------------------------------------------------------------------------------------------

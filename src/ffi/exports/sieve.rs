@@ -1,24 +1,17 @@
-//! The five symbols that Dovecot looks for. Their names come from the file name of the plugin,
+//! The five symbols of the Sieve plugin. Their names come from its file name,
 //! `lib90_sieve_perot_encrypt_plugin.so`.
-#![allow(unsafe_code, non_upper_case_globals)]
 
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{c_int, c_void};
 
-use super::{contract::perot_core, CORE};
+use super::super::{contract::perot_core, CORE};
+use super::Version;
 use crate::guard::quiet_panics;
-
-/// A pointer to a string that is never written to.
-#[repr(transparent)]
-pub struct Version(*const c_char);
-
-// SAFETY: it points to a constant.
-unsafe impl Sync for Version {}
 
 /// The ABI version of the Pigeonhole headers that the plugin was compiled with. Pigeonhole refuses
 /// the plugin if its own differs; without this symbol it would load any.
 #[no_mangle]
 pub static sieve_perot_encrypt_plugin_version: Version =
-    Version(concat!(env!("PEROT_PIGEONHOLE_ABI"), "\0").as_ptr().cast());
+    Version::new(concat!(env!("PEROT_PIGEONHOLE_ABI"), "\0"));
 
 extern "C" {
     fn perot_shim_load(svinst: *mut c_void, context: *mut *mut c_void, core: *const perot_core) -> c_int;

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "perot-store.h"
+
+/*
+ * Asking the core what is to become of a message that is about to be stored
+ */
+
+struct event *perot_store_event_create(struct mail_user *user)
+{
+	struct event *event = event_create(user->event);
+
+	/* LMTP's name connection and recipient, and are not meant to be in
+	   front of what concerns the user. So many there are not. */
+	event_drop_parent_log_prefixes(event, 100);
+	return event;
+}
+
+static void
+perot_store_owner(struct mail_user *user, struct perot_owner *owner_r)
+{
+	const char *home;
+
+	i_zero(owner_r);
+	owner_r->user = perot_bytes(user->username);
+	/* LMTP has it, and dovecot-lda if it was called with -r. */
+	owner_r->recipient = perot_bytes(
+		event_find_field_recursive_str(user->event, "rcpt_to"));
+	if (mail_user_get_home(user, &home) > 0)
+		owner_r->home = perot_bytes(home);
+}
+
+void perot_store_request_init(struct perot_store_request *request_r,
+			      const struct mail_save_context *ctx)
+{
+	struct mailbox *box = ctx->transaction->box;
+	struct perot_request *request = &request_r->request;
+	const struct perot_store_mailbox *sbox = perot_store_mailbox(box);
+	struct mail_user *user = sbox->suser->user;
+
+	i_zero(request_r);
+	request_r->box = box;
+	/* Its age becomes the field "duration". */
+	request_r->event = perot_store_event_create(user);
+	request->place = sbox->place;
+	request->form = PEROT_FORM_STORE;
+	/* What is delivered is nobody's draft, whatever flags a script sets,
+	   and it is the user's, wherever it is filed. */
+	if (sbox->place == PEROT_PLACE_MAILBOX) {
+		request->draft = (ctx->data.flags & MAIL_DRAFT) != 0;
+		request->foreign = (box->list->ns->type &
+				    MAIL_NAMESPACE_TYPE_PRIVATE) == 0;
+	}
+	request->temp_dir = perot_bytes(user->set->mail_temp_dir);
+	perot_store_owner(user, &request->owner);
+}
+
+struct perot_result *
+perot_store_encrypt(const struct perot_store_request *request,
+		    const struct perot_input *input)
+{
+	const struct perot_store_user *suser =
+		perot_store_mailbox(request->box)->suser;
+	struct perot_log log;
+
+	perot_log_init(&log, request->event);
+	return perot_core->encrypt(suser->instance, &request->request, input,
+				   &log);
+}
+
+int perot_store_finish(struct perot_store_request *request,
+		       struct perot_result *result)
+{
+	const struct perot_report *report = perot_core->report(result);
+
+	perot_report_log(report, request->event, "encrypt");
+	event_unref(&request->event);
+	return perot_store_check(request->box, report);
+}
+
+int perot_store_check(struct mailbox *box, const struct perot_report *report)
+{
+	bool delivery =
+		perot_store_mailbox(box)->place == PEROT_PLACE_DELIVERY;
+
+	if (!report->defer)
+		return 0;
+	mail_storage_set_error(box->storage, (delivery ? MAIL_ERROR_TEMP :
+					      MAIL_ERROR_UNAVAILABLE),
+			       perot_str(report->answer));
+	return -1;
+}

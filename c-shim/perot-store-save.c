@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "perot-store.h"
+#include "istream-private.h"
+
+/*
+ * Saves
+ *
+ * A mail program hands a message over in pieces, and its stream can be read
+ * once (APPEND). Nothing of it reaches the storage before it is complete and
+ * encrypted: until then it waits in memory or, enciphered, in a file.
+ *
+ * Other plugins are behind this one, and see all of the save at its end.
+ */
+
+struct perot_store_save {
+	union mailbox_transaction_module_context module_ctx;
+	struct istream *input;
+	struct perot_spool *spool;
+};
+
+static MODULE_CONTEXT_DEFINE_INIT(perot_store_save_module,
+				  &mail_storage_module_register);
+
+/* The save of a transaction that waits, of which there is one at a time. NULL:
+   it is in the storage's hands. */
+static struct perot_store_save *
+perot_store_save(const struct mail_save_context *ctx)
+{
+	return MODULE_CONTEXT(ctx->transaction, perot_store_save_module);
+}
+
+static void
+perot_store_save_wait(struct mail_save_context *ctx, struct istream *input)
+{
+	const struct perot_store_mailbox *sbox =
+		perot_store_mailbox(ctx->transaction->box);
+	const char *temp_dir = sbox->suser->user->set->mail_temp_dir;
+	struct perot_store_save *save;
+
+	save = i_new(struct perot_store_save, 1);
+	save->input = input;
+	i_stream_ref(input);
+	save->spool = perot_core->spool_open(perot_bytes(temp_dir));
+	MODULE_CONTEXT_SET(ctx->transaction, perot_store_save_module, save);
+}
+
+static void perot_store_save_forget(struct mail_save_context *ctx)
+{
+	struct perot_store_save *save = perot_store_save(ctx);
+
+	MODULE_CONTEXT_UNSET(ctx->transaction, perot_store_save_module);
+	i_stream_unref(&save->input);
+	perot_core->spool_close(save->spool);
+	i_free(save);
+}
+
+/*
+ * What has waited
+ */
+
+static ptrdiff_t
+perot_store_spool_read(void *context, unsigned char *buffer, size_t size)
+{
+	return perot_core->spool_read(context, buffer, size);
+}
+
+static int perot_store_spool_rewind(void *context)
+{
+	return perot_core->spool_rewind(context);
+}
+
+/* As a stream, for a message that is stored as it is */
+struct perot_spool_istream {
+	struct istream_private istream;
+	struct perot_spool *spool;
+};
+
+static void perot_spool_istream_fail(struct istream_private *stream)
+{
+	stream->istream.stream_errno = EIO;
+	io_stream_set_error(&stream->iostream, "It cannot be read back");
+}
+
+static ssize_t perot_spool_istream_read(struct istream_private *stream)
+{
+	struct perot_spool_istream *sstream =
+		container_of(stream, struct perot_spool_istream, istream);
+	ptrdiff_t ret;
+	size_t size;
+
+	if (!i_stream_try_alloc(stream, 1, &size))
+		return -2;
+	ret = perot_core->spool_read(sstream->spool,
+				     stream->w_buffer + stream->pos, size);
+	if (ret <= 0) {
+		if (ret < 0)
+			perot_spool_istream_fail(stream);
+		stream->istream.eof = TRUE;
+		return -1;
+	}
+	stream->pos += ret;
+	return ret;
+}
+
+static struct istream *perot_spool_istream_create(struct perot_spool *spool)
+{
+	struct perot_spool_istream *sstream;
+	struct istream *stream;
+
+	sstream = i_new(struct perot_spool_istream, 1);
+	sstream->spool = spool;
+	sstream->istream.max_buffer_size = IO_BLOCK_SIZE;
+	sstream->istream.read = perot_spool_istream_read;
+	sstream->istream.istream.blocking = TRUE;
+	stream = i_stream_create(&sstream->istream, NULL, -1, 0);
+	i_stream_set_name(stream, "(saved message)");
+	if (perot_core->spool_rewind(spool) < 0)
+		perot_spool_istream_fail(&sstream->istream);
+	return stream;
+}
+
+/*
+ * The end of a save
+ */
+
+/* Hands all of a message over to the storage, as mail_storage_copy() does. */
+static int
+perot_store_save_stream(struct mail_save_context *ctx, struct istream *input,
+			const struct mailbox_vfuncs *super)
+{
+	ssize_t ret;
+
+	if (super->save_begin(ctx, input) < 0) {
+		super->save_cancel(ctx);
+		return -1;
+	}
+	do {
+		if (super->save_continue(ctx) < 0) {
+			super->save_cancel(ctx);
+			return -1;
+		}
+		ret = i_stream_read(input);
+		i_assert(ret != 0);
+	} while (ret != -1);
+
+	if (input->stream_errno != 0) {
+		mailbox_set_critical(ctx->transaction->box,
+			"save: i_stream_read(%s) failed: %s",
+			i_stream_get_name(input), i_stream_get_error(input));
+		super->save_cancel(ctx);
+		return -1;
+	}
+	return super->save_finish(ctx);
+}
+
+/* The ciphertext, or the message as it is; NULL: it is not to be stored. */
+static struct istream *
+perot_store_save_result(struct perot_result *result, struct perot_spool *spool)
+{
+	struct istream *stream;
+	const char *error;
+
+	if (perot_core->report(result)->replaces) {
+		stream = perot_result_stream(result, &error);
+		if (stream != NULL)
+			return stream;
+		perot_core->refuse(result, perot_bytes(error));
+	}
+	return (perot_core->report(result)->defer ? NULL :
+		perot_spool_istream_create(spool));
+}
+
+static int
+perot_store_save_complete(struct mail_save_context *ctx,
+			  struct perot_spool *spool)
+{
+	const struct perot_store_mailbox *sbox =
+		perot_store_mailbox(ctx->transaction->box);
+	const struct mailbox_vfuncs *super = &sbox->module_ctx.super;
+	const struct perot_input input = {
+		.context = spool,
+		.read = perot_store_spool_read,
+		.rewind = perot_store_spool_rewind,
+	};
+	struct perot_store_request request;
+	struct perot_result *result;
+	struct istream *stream;
+	int ret;
+
+	perot_store_request_init(&request, ctx);
+	result = perot_store_encrypt(&request, &input);
+	stream = perot_store_save_result(result, spool);
+	ret = perot_store_finish(&request, result);
+	if (ret < 0)
+		super->save_cancel(ctx);
+	else
+		ret = perot_store_save_stream(ctx, stream, super);
+	i_stream_unref(&stream);
+	perot_core->free(result);
+	return ret;
+}
+
+/*
+ * Hooks
+ */
+
+/* Of what is left alone, only a line is logged: it does not wait. */
+static bool perot_store_save_is_exempt(const struct mail_save_context *ctx)
+{
+	const struct perot_input unread = { .context = NULL };
+	struct perot_store_request request;
+	struct perot_result *result;
+	bool exempt;
+
+	perot_store_request_init(&request, ctx);
+	exempt = request.request.draft || request.request.foreign;
+	if (!exempt) {
+		event_unref(&request.event);
+	} else {
+		result = perot_store_encrypt(&request, &unread);
+		(void)perot_store_finish(&request, result);
+		perot_core->free(result);
+	}
+	return exempt;
+}
+
+int perot_store_save_begin(struct mail_save_context *ctx, struct istream *input)
+{
+	const struct perot_store_mailbox *sbox =
+		perot_store_mailbox(ctx->transaction->box);
+
+	/* Copies have been seen to (perot-store-copy.c). */
+	if (ctx->copying_or_moving || perot_store_save_is_exempt(ctx))
+		return sbox->module_ctx.super.save_begin(ctx, input);
+	perot_store_save_wait(ctx, input);
+	return 0;
+}
+
+/* If the message cannot wait, it is not stored. */
+static int
+perot_store_save_refuse(struct mail_save_context *ctx, int spool_errno)
+{
+	const struct perot_input unread = { .context = NULL };
+	struct perot_store_request request;
+	struct perot_result *result;
+
+	perot_store_request_init(&request, ctx);
+	request.request.obstacle = PEROT_OBSTACLE_WAIT;
+	request.request.obstacle_text = perot_bytes(strerror(spool_errno));
+	result = perot_store_encrypt(&request, &unread);
+	(void)perot_store_finish(&request, result);
+	perot_core->free(result);
+	return -1;
+}
+
+int perot_store_save_continue(struct mail_save_context *ctx)
+{
+	struct mailbox *box = ctx->transaction->box;
+	struct perot_store_save *save = perot_store_save(ctx);
+	struct perot_bytes bytes;
+	int spool_errno;
+
+	if (save == NULL) {
+		return perot_store_mailbox(box)->
+			module_ctx.super.save_continue(ctx);
+	}
+	do {
+		bytes.data = i_stream_get_data(save->input, &bytes.size);
+		spool_errno = perot_core->spool_write(save->spool, bytes);
+		if (spool_errno != 0)
+			return perot_store_save_refuse(ctx, spool_errno);
+		i_stream_skip(save->input, bytes.size);
+	} while (i_stream_read(save->input) > 0);
+
+	if (save->input->stream_errno != 0) {
+		mail_set_critical(ctx->dest_mail, "save: read(%s) failed: %s",
+				  i_stream_get_name(save->input),
+				  i_stream_get_error(save->input));
+		return -1;
+	}
+	return 0;
+}
+
+int perot_store_save_finish(struct mail_save_context *ctx)
+{
+	struct perot_store_save *save = perot_store_save(ctx);
+	int ret;
+
+	if (save == NULL) {
+		return perot_store_mailbox(ctx->transaction->box)->
+			module_ctx.super.save_finish(ctx);
+	}
+	ret = perot_store_save_complete(ctx, save->spool);
+	perot_store_save_forget(ctx);
+	return ret;
+}
+
+void perot_store_save_cancel(struct mail_save_context *ctx)
+{
+	/* Also where nothing has begun in the storage: all storages can do
+	   that, and know best how. */
+	perot_store_mailbox(ctx->transaction->box)->
+		module_ctx.super.save_cancel(ctx);
+	if (perot_store_save(ctx) != NULL)
+		perot_store_save_forget(ctx);
+}

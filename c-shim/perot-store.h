@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef PEROT_STORE_H
+#define PEROT_STORE_H
+
+/* What the files of the mail plugin share. No header of Pigeonhole is
+   included: the plugin works where Sieve is not loaded. */
+
+#include "perot-dovecot.h"
+
+/*
+ * Plugin (perot-store-plugin.c)
+ */
+
+/* Ciphertext as a mail that can be copied: the one message of a mailbox of
+   its own */
+struct perot_store_mail {
+	struct mailbox *box;
+	struct mailbox_transaction_context *trans;
+	struct mail *mail;
+};
+
+/* What became of the last message that was copied. A delivery may put it into
+   several mailboxes, and it is encrypted once. */
+struct perot_store_last {
+	/* NULL: there is none. */
+	struct perot_result *result;
+	struct perot_store_mail ciphertext;
+
+	/* Which message it was */
+	const struct mail *source;
+	unsigned int source_box;
+	uoff_t source_size;
+};
+
+struct perot_store_user {
+	union mail_user_module_context module_ctx;
+	struct mail_user *user;
+	/* The settings; NULL where nothing is encrypted: in other processes,
+	   and for users that Dovecot makes up */
+	struct perot_instance *instance;
+	/* The user of ciphertext while it is a mail; made when first needed */
+	struct mail_user *raw_user;
+	struct perot_store_last last;
+};
+
+/* A mailbox in which mail is stored encrypted */
+struct perot_store_mailbox {
+	union mailbox_module_context module_ctx;
+	struct perot_store_user *suser;
+	enum perot_place place;
+	/* Something has been encrypted on its way into this mailbox. */
+	bool encrypted;
+};
+
+struct perot_store_mailbox *perot_store_mailbox(struct mailbox *box);
+
+/*
+ * Encryption (perot-store-encrypt.c)
+ */
+
+/* An event for lines about what is stored for the user */
+struct event *perot_store_event_create(struct mail_user *user);
+
+/* A message on its way into a mailbox */
+struct perot_store_request {
+	struct perot_request request;
+	struct mailbox *box;
+	struct event *event;
+};
+
+void perot_store_request_init(struct perot_store_request *request_r,
+			      const struct mail_save_context *ctx);
+/* Asks the core what is to become of it, with `input` to read it. */
+struct perot_result *
+perot_store_encrypt(const struct perot_store_request *request,
+		    const struct perot_input *input);
+/* Logs the line of the result, and returns as perot_store_check(). */
+int perot_store_finish(struct perot_store_request *request,
+		       struct perot_result *result);
+/* Returns -1 if the message is not to be stored: then the error of the mailbox
+   says why. */
+int perot_store_check(struct mailbox *box, const struct perot_report *report);
+
+/*
+ * Copies (perot-store-copy.c)
+ */
+
+int perot_store_copy(struct mail_save_context *ctx, struct mail *mail);
+void perot_store_forget(struct perot_store_user *suser);
+
+/*
+ * Saves (perot-store-save.c)
+ */
+
+int perot_store_save_begin(struct mail_save_context *ctx,
+			   struct istream *input);
+int perot_store_save_continue(struct mail_save_context *ctx);
+int perot_store_save_finish(struct mail_save_context *ctx);
+void perot_store_save_cancel(struct mail_save_context *ctx);
+
+#endif

@@ -1,0 +1,40 @@
+//! The three symbols of the mail plugin. Their names come from its file name, `lib00_perot_encrypt_plugin.so`.
+
+use std::ffi::c_void;
+
+use super::super::{contract::perot_core, CORE};
+use super::Version;
+use crate::guard::quiet_panics;
+
+/// The ABI version of the Dovecot headers that the plugin was compiled with. Dovecot refuses the plugin if its own differs;
+/// without this symbol it would load any.
+#[no_mangle]
+pub static perot_encrypt_plugin_version: Version = Version::new(concat!(env!("PEROT_DOVECOT_ABI"), "\0"));
+
+extern "C" {
+    fn perot_store_init(module: *mut c_void, core: *const perot_core);
+    fn perot_store_deinit();
+}
+
+/// Hooks into all that stores mail.
+///
+/// # Safety
+///
+/// Called by Dovecot, with its module.
+#[no_mangle]
+pub unsafe extern "C" fn perot_encrypt_plugin_init(module: *mut c_void) {
+    quiet_panics();
+    // SAFETY: the module is passed on as it came; the table is a constant.
+    unsafe { perot_store_init(module, &CORE) }
+}
+
+/// Takes the hooks back.
+///
+/// # Safety
+///
+/// Called by Dovecot, once for each `init`.
+#[no_mangle]
+pub unsafe extern "C" fn perot_encrypt_plugin_deinit() {
+    // SAFETY: as promised by the caller.
+    unsafe { perot_store_deinit() }
+}

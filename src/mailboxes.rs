@@ -1,0 +1,123 @@
+//! Lists of mailboxes, as a setting names them.
+
+use crate::error::{Error, Place, Reason, Result, Setting};
+use crate::log::printable;
+
+/// Mailboxes, by name or by what they are used for.
+#[derive(Clone, Debug, Default)]
+pub struct Mailboxes(Vec<Pattern>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Pattern {
+    /// A special use: `\Sent`
+    Use(String),
+    /// A name, in which `*` stands for any text.
+    Name(String),
+}
+
+impl Mailboxes {
+    /// Reads a value of `perot_encrypt_saved`: names and special uses, separated by spaces. A name that has spaces stands in
+    /// quotes.
+    ///
+    /// # Errors
+    ///
+    /// It is not UTF-8, or a quote is open at its end.
+    pub fn new(value: Option<&[u8]>) -> Result<Self> {
+        let value = value.unwrap_or_default();
+        let wrong = |remedy: &'static str| {
+            let place = Place::Value(Setting::Saved, printable(value));
+            Error::new(Reason::BadSetting, "not understood").about(place).helps(remedy)
+        };
+        let text = std::str::from_utf8(value).map_err(|_| wrong("write names in UTF-8"))?;
+        let mut patterns = Vec::new();
+        // Every second piece stands in quotes.
+        let mut pieces = text.split('"');
+        loop {
+            let Some(bare) = pieces.next() else { return Ok(Self(patterns)) };
+            patterns.extend(bare.split_whitespace().map(Pattern::new));
+            let Some(quoted) = pieces.next() else { return Ok(Self(patterns)) };
+            patterns.push(Pattern::new(quoted));
+            if pieces.clone().next().is_none() {
+                return Err(wrong("close the quotes"));
+            }
+        }
+    }
+
+    /// Whether a mailbox is among them. `uses` are its special uses, separated by spaces.
+    pub fn contain(&self, name: &str, uses: &str) -> bool {
+        self.0.iter().any(|pattern| match pattern {
+            Pattern::Use(wanted) => uses.split_whitespace().any(|u| u.eq_ignore_ascii_case(wanted)),
+            Pattern::Name(wanted) => matches(wanted, name),
+        })
+    }
+}
+
+impl Pattern {
+    fn new(text: &str) -> Self {
+        match text {
+            // Dovecot writes it so, however a mail program does.
+            _ if text.eq_ignore_ascii_case("INBOX") => Self::Name("INBOX".to_owned()),
+            _ if text.starts_with('\\') => Self::Use(text.to_owned()),
+            _ => Self::Name(text.to_owned()),
+        }
+    }
+}
+
+fn matches(pattern: &str, name: &str) -> bool {
+    let Some((begin, rest)) = pattern.split_once('*') else { return pattern == name };
+    let Some(mut name) = name.strip_prefix(begin) else { return false };
+    let mut rest = rest;
+    // The first place that fits leaves the most for what follows.
+    while let Some((middle, behind)) = rest.split_once('*') {
+        let Some(at) = name.find(middle) else { return false };
+        name = &name[at + middle.len()..];
+        rest = behind;
+    }
+    name.ends_with(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(text: &str) -> Mailboxes {
+        Mailboxes::new(Some(text.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn names_and_uses() {
+        for (value, name, uses, expected) in [
+            ("Sent", "Sent", "", true),
+            ("Sent", "sent", "", false),
+            ("Sent", "Sent/2024", "", false),
+            ("Sent*", "Sent/2024", "", true),
+            ("*", "anything", "", true),
+            ("a*b*c", "abbc", "", true),
+            ("a*b*c", "abb", "", false),
+            ("a*bc*bc", "abc", "", false),
+            ("*b", "ab/b", "", true),
+            ("\\Sent", "Gesendet", "\\Important \\sent", true),
+            ("\\Sent", "Sent", "", false),
+            ("\\Sent", "\\Sent", "", false),
+            ("inbox", "INBOX", "", true),
+            ("Junk \"Sent Items\"", "Sent Items", "", true),
+            ("\"Sent Items\" Junk", "Junk", "", true),
+            ("\"Sent Items\"", "Sent", "", false),
+            ("", "", "\\Sent", false),
+            ("", "Sent", "\\Sent", false),
+        ] {
+            assert_eq!(list(value).contain(name, uses), expected, "{value} {name} {uses}");
+        }
+        assert!(!Mailboxes::new(None).unwrap().contain("Sent", "\\Sent"));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_told() {
+        for (value, remedy) in
+            [(&b"Sent \"Sent Items"[..], "close the quotes"), (b"\xff", "write names in UTF-8")]
+        {
+            let error = Mailboxes::new(Some(value)).unwrap_err().to_string();
+            assert!(error.starts_with("perot_encrypt_saved = ") && error.ends_with(remedy), "{error}");
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! The mail plugin beside scripts that fail, other plugins, formats of mailboxes, and mailboxes of others.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use perot_testing::dovecot::{era, Config, Dovecot, Era, Format};
+use perot_testing::{armored, decrypt, key_for};
+
+use sequoia_openpgp::Cert;
+
+use crate::{assert_nothing_stored, message, script, SECRET};
+
+const ME: &str = "me@domain.com";
+
+fn with_sieve() -> Config {
+    Config { delivery_plugins: Some("sieve perot_encrypt"), ..Config::default() }
+}
+
+fn give_key(dovecot: &Dovecot) -> Cert {
+    let key = key_for(ME);
+    dovecot.give(ME, "k.asc", &armored(&key));
+    key
+}
+
+/// The folders in which the message is stored; panics if it is anywhere in clear.
+fn folders(what: &str, dovecot: &Dovecot, key: &Cert, message: &[u8]) -> Vec<String> {
+    let mut stored = dovecot.stored(ME);
+    stored.sort();
+    for (folder, stored) in &stored {
+        assert!(decrypt(stored, key).ends_with(message), "{what}: in {folder}\n{}", dovecot.log());
+    }
+    dovecot.assert_nowhere(SECRET);
+    stored.into_iter().map(|(folder, _)| folder).collect()
+}
+
+/// Delivers a message, and panics unless it is stored there and only there, encrypted.
+fn assert_stored(what: &str, config: &Config, user_script: &str, expected: &[&str]) {
+    let dovecot = Dovecot::start(config);
+    let key = give_key(&dovecot);
+    dovecot.script(ME, user_script);
+    let answer = dovecot.deliver(ME, &message("beside"));
+    assert!(answer.starts_with("250 "), "{what}: {answer}\n{}", dovecot.log());
+    assert_eq!(folders(what, &dovecot, &key, &message("beside")), expected, "{what}\n{}", dovecot.log());
+}
+
+#[test]
+fn whatever_earlier_scripts_do() {
+    const SPAM: &str =
+        "require [\"fileinto\", \"mailbox\"];\nif header :contains \"Subject\" \"beside\" {\n  \
+                        fileinto :create \"Junk\"; stop;\n}\n";
+    let before = |script: &str| Config { before: Some(script.to_owned()), ..with_sieve() };
+    for (what, config, user_script, expected) in [
+        ("spam rule", before(SPAM), "encrypt;", &[".Junk"][..]),
+        ("keep", before("keep;"), "keep;", &[""]),
+        ("copy", before("require [\"fileinto\", \"copy\"]; fileinto :copy \"INBOX\";"), "keep;", &[""]),
+        ("empty", before(""), "keep;", &[""]),
+        ("does not compile", before("no script"), "keep;", &[""]),
+        ("error", before("require \"ihave\"; error \"x\";"), "keep;", &[""]),
+        ("error behind encrypt", before(&script(", \"ihave\"", "encrypt; error \"x\";")), "keep;", &[""]),
+        ("encrypt", before(&script("", "encrypt;")), SPAM, &[".Junk"]),
+    ] {
+        assert_stored(what, &config, user_script, expected);
+    }
+}
+
+#[test]
+fn whatever_becomes_of_scripts() {
+    let config = |setting_23: &str, setting_24: &str| Config {
+        plugin_23: setting_23.to_owned(),
+        extra_24: setting_24.to_owned(),
+        ..with_sieve()
+    };
+    let missing_24 = "sieve_script nowhere {\n  type = before\n  path = {dir}/global/nowhere.sieve\n}\n";
+    assert_stored(
+        "missing",
+        &config("sieve_before = {dir}/global/nowhere.sieve\n", missing_24),
+        "keep;",
+        &[""],
+    );
+    let disabled = "sieve_enabled = no\n";
+    assert_stored("disabled", &config(disabled, disabled), "require \"fileinto\"; fileinto \"x\";", &[""]);
+
+    let dovecot = Dovecot::start(&with_sieve());
+    let key = give_key(&dovecot);
+    dovecot.script(ME, "require [\"fileinto\", \"mailbox\"]; fileinto :create \"box\";");
+    let unreadable = fs::Permissions::from_mode(0);
+    fs::set_permissions(dovecot.home(ME).join(".dovecot.sieve"), unreadable).unwrap();
+    let answer = dovecot.deliver(ME, &message("unreadable"));
+    // Dovecot may defer it, and stores nothing in clear.
+    assert!(answer.starts_with("250 ") || answer.starts_with("451 "), "{answer}");
+    let _ = folders("unreadable", &dovecot, &key, &message("unreadable"));
+}
+
+#[test]
+fn whatever_fails_in_a_script() {
+    let failing_mail = Config {
+        extra_23: "sendmail_path = /bin/false".into(),
+        extra_24: "sendmail_path = /bin/false".into(),
+        ..with_sieve()
+    };
+    let redirects: String = (0..5).map(|i| format!("redirect \"x{i}@example.net\";\n")).collect();
+    assert_stored("too many redirects", &with_sieve(), &redirects, &[""]);
+    for (what, config, user_script) in [
+        ("redirect", &failing_mail, "redirect \"x@example.net\";"),
+        (
+            "redirect and fileinto",
+            &failing_mail,
+            "require \"fileinto\"; redirect \"x@example.net\"; fileinto \"INBOX\";",
+        ),
+    ] {
+        let dovecot = Dovecot::start(config);
+        let key = give_key(&dovecot);
+        dovecot.script(ME, user_script);
+        let answer = dovecot.deliver(ME, &message("beside"));
+        let stored = folders(what, &dovecot, &key, &message("beside"));
+        assert_eq!(answer.starts_with("250 "), stored.len() == 1, "{what}: {answer}\n{}", dovecot.log());
+    }
+}
+
+#[test]
+fn a_script_out_of_time_in_front_of_encrypt() {
+    let limit = "sieve_max_cpu_time = 1s\n";
+    let config = Config { plugin_23: limit.into(), extra_24: limit.into(), ..with_sieve() };
+    let dovecot = Dovecot::start(&config);
+    let key = give_key(&dovecot);
+    let needle = "a".repeat(10_000) + "b";
+    let slow = format!("if header :contains \"x-a\" \"{needle}\" {{ stop; }}\n").repeat(40);
+    dovecot.script(ME, &script("", &format!("{slow}\nencrypt;")));
+    let message = [format!("X-A: {}\r\n", "a".repeat(300_000)).as_bytes(), &message("slow")].concat();
+    let answer = dovecot.deliver(ME, &message);
+    assert!(answer.starts_with("250 ") || answer.starts_with("451 "), "{answer}\n{}", dovecot.log());
+    dovecot.log_line(&["excessive resource usage"]);
+    let _ = folders("slow", &dovecot, &key, &message);
+}
+
+/// Where `:try` and tests go on with a message in clear, it is stored encrypted, or not at all.
+#[test]
+fn it_has_the_last_word() {
+    let nobody = "nobody@example.net";
+    for user_script in
+        [format!("encrypt :try \"{nobody}\";"), format!("if not encrypt \"{nobody}\" {{ keep; }}")]
+    {
+        assert_stored("with a certificate", &with_sieve(), &script("", &user_script), &[""]);
+        let dovecot = Dovecot::start(&with_sieve());
+        dovecot.script(ME, &script("", &user_script));
+        let answer = dovecot.deliver(ME, &message("without"));
+        assert!(answer.starts_with("451 "), "{user_script}: {answer}\n{}", dovecot.log());
+        assert_nothing_stored(&dovecot, ME);
+    }
+}
+
+#[test]
+fn the_mailbox_of_a_detail() {
+    let detail = "recipient_delimiter = +\nlmtp_save_to_detail_mailbox = yes\nlda_mailbox_autocreate = yes\n";
+    let config = Config { extra_23: detail.into(), extra_24: detail.into(), ..with_sieve() };
+    let dovecot = Dovecot::start(&config);
+    let key = give_key(&dovecot);
+    let answer = dovecot.deliver("me+box@domain.com", &message("detail"));
+    assert!(answer.starts_with("250 "), "{answer}\n{}", dovecot.log());
+    assert_eq!(folders("detail", &dovecot, &key, &message("detail")), [".box"]);
+}
+
+#[test]
+fn no_room_for_ciphertext() {
+    let dovecot = Dovecot::start(&Config { temp_size: Some("64k"), ..with_sieve() });
+    give_key(&dovecot);
+    let message = [message("large"), b"All day long.\r\n".repeat(100_000)].concat();
+    let answer = dovecot.deliver(ME, &message);
+    assert!(answer.starts_with("451 "), "{answer}\n{}", dovecot.log());
+    assert_nothing_stored(&dovecot, ME);
+}
+
+/// A user's own address decides, and for a user without a domain that of RCPT.
+#[test]
+fn the_owner() {
+    let config = Config {
+        extra_23: "protocol lmtp {\n  auth_username_format = %Ln\n}\n".into(),
+        extra_24: "protocol lmtp {\n  auth_username_format = %{user | username | lower}\n}\n".into(),
+        ..with_sieve()
+    };
+    let dovecot = Dovecot::start(&config);
+    let key = key_for(ME);
+    fs::write(dovecot.certs().join("me.asc"), armored(&key)).unwrap();
+    fs::write(dovecot.certs().join("other.asc"), armored(&key_for("other@domain.com"))).unwrap();
+    let answer = dovecot.deliver(ME, &message("owner"));
+    assert!(answer.starts_with("250 "), "{answer}\n{}", dovecot.log());
+    assert!(decrypt(&dovecot.only_message("me"), &key).ends_with(&message("owner")));
+    dovecot.assert_nowhere(SECRET);
+}
+
+/// Quota sees ciphertext, which is larger than the message.
+#[test]
+fn quota() {
+    let config = Config {
+        delivery_plugins: Some("sieve perot_encrypt quota"),
+        plugin_23:
+            "quota = count:User quota\nquota_vsizes = yes\nquota_rule = *:storage=2K\nquota_grace = 0\n"
+                .into(),
+        extra_24: "quota user {\n  driver = count\n  storage_size = 2K\n  storage_grace = 0\n}\n".into(),
+        ..Config::default()
+    };
+    let dovecot = Dovecot::start(&config);
+    let key = give_key(&dovecot);
+    dovecot.script(ME, "require [\"fileinto\", \"mailbox\"]; fileinto :create \"box\";");
+    let answer = dovecot.deliver(ME, &message("first"));
+    assert!(answer.starts_with("250 "), "{answer}\n{}", dovecot.log());
+    // It would fit as it came.
+    let answer = dovecot.deliver(ME, &message("second"));
+    assert!(answer.starts_with("552 ") || answer.starts_with("452 "), "{answer}\n{}", dovecot.log());
+    assert_eq!(folders("quota", &dovecot, &key, &message("first")), [".box"]);
+}
+
+/// Sets up a public mailbox.
+fn with_public(plugins: &'static str) -> Config {
+    let inbox = "namespace inbox {\n  inbox = yes\n  separator = /\n}\n";
+    let public = "namespace public {\n  type = public\n  prefix = Public/\n  separator = /\n";
+    Config {
+        delivery_plugins: Some(plugins),
+        extra_23: format!("{inbox}{public}  location = maildir:{{dir}}/home/public\n}}\n"),
+        extra_24: format!("{inbox}{public}  mail_path = {{dir}}/home/public\n}}\n"),
+        ..Config::default()
+    }
+}
+
+/// Whoever reads there: the mail is the user's, and so is the certificate.
+#[test]
+fn a_public_mailbox() {
+    let dovecot = Dovecot::start(&with_public("sieve perot_encrypt"));
+    let key = give_key(&dovecot);
+    dovecot.script(ME, "require [\"fileinto\", \"mailbox\"]; fileinto :create \"Public/news\";");
+    let answer = dovecot.deliver(ME, &message("public"));
+    assert!(answer.starts_with("250 "), "{answer}\n{}", dovecot.log());
+    let stored = dovecot.doveadm(&["fetch", "-u", ME, "text", "mailbox", "Public/news", "all"]);
+    let stored = stored.strip_prefix("text:\n").unwrap();
+    assert!(decrypt(stored.as_bytes(), &key).ends_with(&message("public")));
+    dovecot.assert_nowhere(SECRET);
+}
+
+/// In every format, with the plugins that people have.
+#[test]
+fn formats_and_plugins() {
+    let all = Config {
+        delivery_plugins: Some(match era() {
+            Era::V23 => "sieve perot_encrypt quota notify mail_log acl lazy_expunge zlib",
+            Era::V24 => "sieve perot_encrypt quota notify mail_log acl lazy_expunge mail_compress",
+        }),
+        // doveadm has to read it.
+        extra_23: "mail_plugins = zlib\n".into(),
+        plugin_23:
+            "quota = count:User quota\nquota_vsizes = yes\nquota_rule = *:storage=1M\nzlib_save = gz\n\
+                    acl = vfile\nlazy_expunge = Expunged\nmail_log_events = save copy\n"
+                .into(),
+        extra_24: "mail_plugins {\n  mail_compress = yes\n}\n\
+                   quota user {\n  driver = count\n  storage_size = 1M\n}\nmail_compress_write_method = gz\n\
+                   acl_driver = vfile\nlazy_expunge_mailbox = Expunged\n\
+                   mail_log_events {\n  save = yes\n  copy = yes\n}\n"
+            .into(),
+        ..Config::default()
+    };
+    for format in [Format::Maildir, Format::Sdbox, Format::Mdbox] {
+        for config in [with_sieve(), all.clone()] {
+            let dovecot = Dovecot::start(&Config { format, ..config.clone() });
+            let key = give_key(&dovecot);
+            dovecot.script(
+                ME,
+                "require [\"fileinto\", \"mailbox\", \"imap4flags\", \"copy\"];\n\
+                 fileinto :copy :create :flags [\"\\\\Flagged\", \"$Label\"] \"box\"; keep;",
+            );
+            let what = format!("{format:?}, {:?}", config.delivery_plugins);
+            let answer = dovecot.deliver(ME, &message("format"));
+            assert!(answer.starts_with("250 "), "{what}: {answer}\n{}", dovecot.log());
+            for mailbox in ["INBOX", "box"] {
+                let stored = dovecot.doveadm(&["fetch", "-u", ME, "flags text", "mailbox", mailbox, "all"]);
+                let flagged = stored.contains("\\Flagged") && stored.contains("$Label");
+                assert_eq!(flagged, mailbox == "box", "{what}: {stored}");
+                assert!(decrypt(stored.as_bytes(), &key).ends_with(&message("format")), "{what}: {mailbox}");
+            }
+            dovecot.assert_nowhere(SECRET);
+        }
+    }
+}
