@@ -119,12 +119,8 @@ impl Place {
     pub fn name(&self) -> &str {
         match self {
             Self::Source(name) | Self::Found(name) => name,
-            Self::None
-            | Self::Value(..)
-            | Self::SettingOf(..)
-            | Self::Recipient
-            | Self::Literal
-            | Self::FoundIn(_) => "",
+            Self::Literal => "the certificate given",
+            Self::None | Self::Value(..) | Self::SettingOf(..) | Self::Recipient | Self::FoundIn(_) => "",
         }
     }
 }

@@ -217,6 +217,17 @@ impl Verdict {
         }
     }
 
+    /// What follows if a verdict cannot be made: the message is deferred.
+    pub fn of_fault() -> Self {
+        let line = format!("{NOT_ENCRYPTED}deferred: a fault in perot-encrypt");
+        Self {
+            defer: true,
+            line: Some((Level::Error, line)),
+            answer: answer(Reason::Internal),
+            ..Self::nothing()
+        }
+    }
+
     /// Goes on, and says `text` to the author of a script.
     pub fn of_advice(level: Level, text: String) -> Self {
         Self { line: Some((level, text)), ..Self::nothing() }
