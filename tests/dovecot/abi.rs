@@ -11,7 +11,7 @@ const PAGE: &str = "dovecot-headers/ABI.md";
 
 /// The first cell of a row, code that compiles only with the headers of 2.3, and code that compiles only with
 /// those of 2.4.
-const DIFFERENT: [(&str, &str, &str); 6] = [
+const DIFFERENT: [(&str, &str, &str); 9] = [
     (
         "sieve_extension_register",
         "const struct sieve_extension *(*f)(struct sieve_instance *, const struct sieve_extension_def *, bool) =
