@@ -5,7 +5,9 @@ mod man;
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{symlink, PermissionsExt};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -205,10 +207,10 @@ fn output_that_cannot_be_written_is_a_failure() {
         let mut command = setting.tool(&[ME]);
         command.stdout(full());
         assert_eq!(pipe(command, input).status.code(), Some(75), "{what}");
-        let (reader, writer) = std::io::pipe().unwrap();
+        let (reader, writer) = UnixStream::pair().unwrap();
         drop(reader);
         let mut command = setting.tool(&[ME]);
-        command.stdout(writer);
+        command.stdout(OwnedFd::from(writer));
         assert_eq!(pipe(command, input).status.code(), Some(75), "{what}, to nobody");
     }
     let output = setting.tool(&["check"]).stdout(full()).output().unwrap();

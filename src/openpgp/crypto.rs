@@ -29,5 +29,5 @@ pub fn failed(error: openpgp::anyhow::Error) -> Error {
 pub fn random_hex() -> Result<String> {
     let mut bytes = [0; 16];
     random(&mut bytes).map_err(failed)?;
-    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }

@@ -471,7 +471,7 @@ impl Write for Disk<'_> {
 impl Options {
     /// Makes options of any two bytes.
     pub fn from_bytes([flags, number]: [u8; 2]) -> Self {
-        let bit = |n: u8| flags & 1 << n != 0;
+        let bit = |n: u8| flags & (1 << n) != 0;
         let number_if = |n: u8| bit(n).then_some(usize::from(number));
         Self {
             force: bit(0),

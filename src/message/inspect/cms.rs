@@ -103,7 +103,7 @@ impl<'a> Der<'a> {
             long @ 0x81..=0x84 => {
                 let mut length = 0;
                 for _ in 0x80..long {
-                    length = length << 8 | u64::from(self.byte()?);
+                    length = (length << 8) | u64::from(self.byte()?);
                 }
                 length
             }

@@ -194,7 +194,7 @@ fn unescape(escape: &[u8]) -> Result<Option<Option<u8>>, Plain> {
         [a] if a.is_ascii_hexdigit() => Ok(None),
         [a, b] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => {
             let value = |digit: u8| char::from(digit).to_digit(16).unwrap_or_default() as u8;
-            Ok(Some(Some(value(a) << 4 | value(b))))
+            Ok(Some(Some((value(a) << 4) | value(b))))
         }
         _ => Err(Plain),
     }
