@@ -1,8 +1,11 @@
 //! The command-line tool: what the Sieve extension `vnd.perot.encrypt` does in Dovecot, for a message on
 //! standard input, and what an administrator needs around it.
 
+mod certificate;
 mod check;
 mod command;
+mod doctor;
+mod dovecot;
 mod filter;
 mod mailbox;
 
@@ -51,6 +54,7 @@ fn run(arguments: Vec<OsString>) -> Done {
     }
     match matches.remove_subcommand() {
         Some((name, mut matches)) if name == "check" => check::run(&mut matches),
+        Some((name, mut matches)) if name == "doctor" => doctor::run(&mut matches),
         Some((name, mut matches)) if name == "mailbox" => mailbox::run(&mut matches),
         Some((name, _)) => Err(format!("there is no subcommand {name}").into()),
         None => filter::run(&mut matches),

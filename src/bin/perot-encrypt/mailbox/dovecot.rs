@@ -1,17 +1,12 @@
-//! Dovecot's programs. What is given to them goes as arguments, never through a shell.
+//! Dovecot's programs, where they are about mailboxes.
 
 use std::error::Error;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Stdio;
 
 use super::namespaces::Namespaces;
-
-/// A Dovecot with its configuration.
-pub struct Dovecot {
-    /// Its configuration file, if it is another than Dovecot's own.
-    pub config: Option<String>,
-}
+use crate::dovecot::{spawn, Dovecot};
 
 /// A message in a mailbox.
 #[derive(Debug)]
@@ -32,30 +27,9 @@ impl Message {
 }
 
 impl Dovecot {
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
-        if let Some(config) = &self.config {
-            command.arg("-c").arg(config);
-        }
-        command.stdin(Stdio::null());
-        command
-    }
-
-    /// Runs `doveadm`, or fails with what it said.
-    fn doveadm(&self, arguments: &[&str]) -> Result<String, Box<dyn Error>> {
-        output(self.command("doveadm").args(["-f", "tab"]).args(arguments))
-    }
-
     /// The namespaces in the configuration.
     pub fn namespaces(&self) -> Result<Namespaces, Box<dyn Error>> {
-        Ok(Namespaces::parse(&output(self.command("doveconf").arg("namespace"))?))
-    }
-
-    /// All users.
-    pub fn users(&self) -> Result<Vec<String>, Box<dyn Error>> {
-        // Without a format: a table of one column begins with an empty line here.
-        let users = output(self.command("doveadm").args(["user", "*"]))?;
-        Ok(users.lines().filter(|user| !user.is_empty()).map(str::to_owned).collect())
+        Ok(Namespaces::parse(&self.doveconf(&["namespace"])?))
     }
 
     /// All mailboxes of a user.
@@ -88,11 +62,6 @@ impl Dovecot {
         self.doveadm(&["mailbox", "cache", "purge", "-u", user, "--", mailbox]).map(drop)
     }
 
-    /// Compiles a script: the compiled one is beside it then.
-    pub fn compile(&self, script: &Path) -> Result<(), Box<dyn Error>> {
-        output(self.command("sievec").arg(script)).map(drop)
-    }
-
     /// Runs a script on the messages of a mailbox; each line of the log goes to `said`. Whether it succeeded.
     pub fn filter(
         &self,
@@ -117,24 +86,4 @@ impl Dovecot {
         }
         Ok(child.wait()?.success())
     }
-}
-
-fn spawn(command: &mut Command) -> Result<Child, Box<dyn Error>> {
-    command.spawn().map_err(|why| {
-        let program = command.get_program().to_string_lossy();
-        let package = if program.starts_with("sieve") { "dovecot-sieve" } else { "dovecot-core" };
-        format!("{program}: {why} (it is in the package {package})").into()
-    })
-}
-
-/// What a program prints. If it fails: what it has said on standard error.
-fn output(command: &mut Command) -> Result<String, Box<dyn Error>> {
-    let child = spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
-    let Output { status, stdout, stderr } = child.wait_with_output()?;
-    if !status.success() {
-        let said = String::from_utf8_lossy(&stderr);
-        let said = said.trim().lines().collect::<Vec<_>>().join(" / ");
-        return Err(format!("{}: {said} ({status})", command.get_program().to_string_lossy()).into());
-    }
-    Ok(String::from_utf8(stdout)?)
 }
