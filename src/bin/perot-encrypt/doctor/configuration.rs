@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
+use super::report::Finding;
 use super::written::Written;
 use crate::dovecot::Dovecot;
 
@@ -47,6 +48,8 @@ pub struct Configuration {
     pub base_dir: PathBuf,
     pub mail_plugin_dir: PathBuf,
     sieve_plugin_dir: Option<PathBuf>,
+    /// Where Dovecot 2.4 looks for settings modules, wherever plugins are.
+    pub settings_dir: PathBuf,
 }
 
 impl Configuration {
@@ -66,13 +69,21 @@ impl Configuration {
         let file = std::path::absolute(file)?;
         let written = Written::read(&file);
         let nodes = parse(&text);
-        let folder = |name: &str| -> Result<PathBuf, Box<dyn Error>> {
-            let line = dovecot.doveconf(&[name])?;
+        let folder = |arguments: &[&str]| -> Result<PathBuf, Box<dyn Error>> {
+            let line = dovecot.doveconf(arguments)?;
             Ok(line.split_once('=').map(|(_, value)| unquoted(value.trim())).unwrap_or_default().into())
         };
-        let (base_dir, mail_plugin_dir) = (folder("base_dir")?, folder("mail_plugin_dir")?);
-        let sieve_plugin_dir = if era == Era::V24 { Some(folder("sieve_plugin_dir")?) } else { None };
-        Ok(Self { era, version, file, written, nodes, base_dir, mail_plugin_dir, sieve_plugin_dir })
+        Ok(Self {
+            era,
+            version,
+            file,
+            written,
+            nodes,
+            base_dir: folder(&["base_dir"])?,
+            mail_plugin_dir: folder(&["mail_plugin_dir"])?,
+            sieve_plugin_dir: if era == Era::V24 { Some(folder(&["sieve_plugin_dir"])?) } else { None },
+            settings_dir: folder(&["-d", "mail_plugin_dir"])?.join("settings"),
+        })
     }
 
     /// Whether Dovecot serves this protocol.
@@ -118,6 +129,16 @@ impl Configuration {
             }
         }
         value
+    }
+
+    /// Has a setting of the plugins written: where it is now, or where new ones go.
+    pub fn set(&self, finding: Finding, name: &str, value: &str) -> Finding {
+        let line = format!("{name} = {value}");
+        match (self.written.last(name, |_| true), self.era) {
+            (Some(setting), _) => finding.write(setting.place.clone(), line),
+            (None, Era::V23) => finding.write(self.written.new_place(), format!("plugin {{\n  {line}\n}}")),
+            (None, Era::V24) => finding.write(self.written.new_place(), line),
+        }
     }
 
     /// The blocks with such a name, `sieve_script` say: the rest of the name, and what is in the block.
@@ -231,11 +252,18 @@ mod tests {
 
     fn configuration(text: &str, era: Era) -> Configuration {
         let (version, file) = heading(text).unwrap();
-        let (file, dir) = (file.to_owned(), PathBuf::from("/m"));
-        let (written, nodes) = (Written::default(), parse(text));
-        let (base_dir, mail_plugin_dir) = (dir.clone(), dir);
-        let sieve_plugin_dir = None;
-        Configuration { era, version, file, written, nodes, base_dir, mail_plugin_dir, sieve_plugin_dir }
+        let dir = PathBuf::from("/m");
+        Configuration {
+            era,
+            version,
+            file: file.to_owned(),
+            written: Written::default(),
+            nodes: parse(text),
+            base_dir: dir.clone(),
+            mail_plugin_dir: dir.clone(),
+            sieve_plugin_dir: None,
+            settings_dir: dir,
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde_json::{json, Value};
 
 use perot_encrypt::log::printable_line;
 
-use super::configuration::{is_for, Configuration, Era};
+use super::configuration::{is_for, words, Configuration, Era};
 use super::keys::{self, Keys};
 use super::plugins::{Plugins, MAIL, SIEVE};
 use super::reading::{Encrypts, Reading};
@@ -169,8 +169,9 @@ impl Judge<'_> {
         let why = "each delivery says so in the log, and encrypts";
         match user.field("perot_encrypt_deliveries") {
             Some(_) => Finding::problem(format!("{what} (user database, {})", user.name), why),
-            None => Finding::problem(what, why)
-                .write(self.place("perot_encrypt_deliveries"), "perot_encrypt_deliveries = encrypt"),
+            None => {
+                self.configuration.set(Finding::problem(what, why), "perot_encrypt_deliveries", "encrypt")
+            }
         }
     }
 
@@ -184,20 +185,15 @@ impl Judge<'_> {
             return Ok(self.no_door(protocol));
         }
         if user.setting(self.configuration, protocol, "sieve_enabled").as_deref() == Some("no") {
-            let finding = Finding::problem(
-                format!("sieve_enabled = no, for {protocol}"),
-                "no script runs, and nothing says so",
-            )
-            .write(self.place("sieve_enabled"), "sieve_enabled = yes");
+            let what = format!("sieve_enabled = no, for {protocol}");
+            let finding = Finding::problem(what, "no script runs, and nothing says so");
+            let finding = self.configuration.set(finding, "sieve_enabled", "yes");
             return Ok(Judged::new(Outcome::Clear, "sieve_enabled = no").finding(finding));
         }
         let locations = sequence(self.configuration, protocol, user);
         let mut scripts = as_user(user.uid, user.gid, || look(&locations, user))?;
-        let names_ours = user.setting(self.configuration, protocol, "sieve_plugins");
-        let sieve_plugins = match (self.configuration.era, names_ours) {
-            (Era::V23, Some(text)) => super::configuration::words(&text),
-            _ => self.configuration.sieve_plugins(protocol),
-        };
+        let of_user = user.field("sieve_plugins").map(|plugins| words(&plugins));
+        let sieve_plugins = of_user.unwrap_or_else(|| self.configuration.sieve_plugins(protocol));
         if !sieve_plugins.iter().any(|plugin| plugin == SIEVE) {
             let judged = Judged::new(Outcome::Clear, format!("sieve_plugins does not name {SIEVE}"));
             return Ok(Judged { scripts, ..judged.finding(self.without_sieve_plugin(protocol)) });
@@ -208,15 +204,15 @@ impl Judge<'_> {
         for script in &mut scripts {
             self.compile(script);
         }
-        let judged = self.order(&scripts);
+        let judged = self.order(&scripts, protocol);
         Ok(Judged { scripts, ..judged })
     }
 
     /// What comes of scripts that run one after the other.
-    fn order(&self, scripts: &[Script]) -> Judged {
+    fn order(&self, scripts: &[Script], protocol: &str) -> Judged {
         let mut passed = Vec::new();
         let mut stored: Option<String> = None;
-        let mut some = None;
+        let mut best: Option<Judged> = None;
         for script in scripts {
             let reading = match &script.state {
                 State::Read(reading) => reading,
@@ -226,36 +222,32 @@ impl Judge<'_> {
                     continue;
                 }
             };
-            if reading.encrypts == Encrypts::Nothing {
-                let stores = reading.stores.as_ref().filter(|_| stored.is_none());
-                stored =
-                    stores.map(|at| format!("{} line {} ({})", script.path, at.line, at.command)).or(stored);
-                continue;
+            if reading.encrypts > Encrypts::Nothing {
+                passed.extend(not_compiled(script));
+                let judged = judge_script(script, reading, stored.as_deref());
+                if judged.outcome == Outcome::Encrypted {
+                    best = Some(judged);
+                    break;
+                }
+                best = best.or(Some(judged));
             }
-            let compiled = not_compiled(script);
-            let judged = judge_script(script, reading, stored.as_deref());
-            let all = judged.outcome == Outcome::Encrypted;
-            some = some.or(Some(Judged {
-                findings: compiled.into_iter().chain(judged.findings).collect(),
-                ..judged
-            }));
-            if all {
-                break;
-            }
+            let stores = reading.stores.as_ref();
+            stored = stored
+                .or_else(|| stores.map(|at| format!("{} line {} ({})", script.path, at.line, at.command)));
         }
-        // What was passed over may be what was to encrypt.
-        let judged = some.unwrap_or_else(|| self.no_script(passed.is_empty()));
+        let judged = best.unwrap_or_else(|| self.no_script(!passed.is_empty(), protocol));
         Judged { findings: passed.into_iter().chain(judged.findings).collect(), ..judged }
     }
 
-    fn no_script(&self, alone: bool) -> Judged {
-        let judged = Judged::new(Outcome::Clear, "no script that runs encrypts");
-        if !alone {
+    /// If a script was passed over, that may be the one that was to encrypt, and has been told.
+    fn no_script(&self, told: bool, protocol: &str) -> Judged {
+        let what = "no script that runs encrypts";
+        let judged = Judged::new(Outcome::Clear, what);
+        if told {
             return judged;
         }
-        let what = "no script that runs encrypts";
-        let why = "what the scripts store is stored as it came";
-        judged.finding(self.with_mail_plugin(Finding::problem(what, why), "lmtp"))
+        let finding = Finding::problem(what, "what the scripts store is stored as it came");
+        judged.finding(self.with_mail_plugin(finding, protocol))
     }
 
     /// A script that the configuration names and that does not run.
@@ -365,13 +357,7 @@ impl Judge<'_> {
         let why = "scripts that require vnd.perot.encrypt do not compile, and mail is stored in clear";
         let others = self.configuration.sieve_plugins(protocol);
         let all = [others, vec![SIEVE.to_owned()]].concat().join(" ");
-        Finding::problem(what, why).write(self.place("sieve_plugins"), format!("sieve_plugins = {all}"))
-    }
-
-    /// Where a setting is written, or is to be.
-    fn place(&self, name: &str) -> Place {
-        let written = &self.configuration.written;
-        written.last(name, |_| true).map_or_else(|| written.new_place(), |setting| setting.place.clone())
+        self.configuration.set(Finding::problem(what, why), "sieve_plugins", &all)
     }
 }
 

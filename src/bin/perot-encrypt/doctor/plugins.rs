@@ -41,7 +41,25 @@ impl Plugins {
                 break;
             }
         }
+        if configuration.era == Era::V24 && !plugins.modules.is_empty() {
+            plugins.settings(configuration);
+        }
         plugins
+    }
+
+    /// The module that makes the settings known to Dovecot 2.4.
+    fn settings(&mut self, configuration: &Configuration) {
+        let files = settings_modules(configuration);
+        if files.is_empty() {
+            let what = format!("the settings module is not in {}", configuration.settings_dir.display());
+            let why = "Dovecot refuses a configuration with settings of the plugin";
+            self.findings.push(Finding::problem(what, why).command("make install, and restart Dovecot"));
+        }
+        for file in files {
+            let (module, problem) = fit(&file, &configuration.settings_dir, &configuration.version);
+            self.modules.push(module);
+            self.findings.extend(problem);
+        }
     }
 
     /// Whether a plugin cannot be loaded.
@@ -67,9 +85,8 @@ impl Plugins {
 
 /// The settings modules of Dovecot 2.4 that are installed.
 pub fn settings_modules(configuration: &Configuration) -> Vec<PathBuf> {
-    let folder = configuration.mail_plugin_dir.join("settings");
-    let entries =
-        fs::read_dir(&folder).into_iter().flatten().flatten().filter(|_| configuration.era == Era::V24);
+    let entries = fs::read_dir(&configuration.settings_dir).into_iter().flatten().flatten();
+    let entries = entries.filter(|_| configuration.era == Era::V24);
     let ours = entries.filter(|entry| entry.file_name().to_string_lossy().contains("perot_encrypt"));
     ours.map(|entry| entry.path()).collect()
 }

@@ -90,7 +90,8 @@ impl Written {
             blocks.push(unquoted_words(name.trim()));
         } else if line == "}" {
             blocks.pop();
-        } else if let Some((name, value)) = line.split_once('=') {
+        } else if let Some((name, value)) = line.split_once('=').filter(|_| blocks.iter().all(|b| matters(b)))
+        {
             self.settings.push(Setting {
                 place: Place { file: path.to_owned(), line: Some(number) },
                 blocks: blocks.clone(),
@@ -123,6 +124,12 @@ impl Written {
         paths.sort();
         paths
     }
+}
+
+/// Whether settings in a block can be about deliveries: fields of a user database, say, have names of settings, too.
+fn matters(block: &str) -> bool {
+    let kind = block.split(' ').next().unwrap_or_default();
+    matches!(kind, "plugin" | "protocol" | "sieve_script" | "mail_plugins" | "sieve_plugins")
 }
 
 /// Whether a name fits a pattern with `*` and `?`, as the shell does it.
@@ -162,7 +169,7 @@ mod tests {
         let path = |name: &str| folder.path().join(name);
         fs::create_dir(path("conf.d")).unwrap();
         let main = "a = 1 # why\n!include conf.d/*.conf\n!include_try none.conf\nprotocol \"lmtp\" {\n  plugin {\n    \
-                    b = \"x # y\" # z\n  }\n}\nc = 1 \\\n  2\n";
+                    b = \"x # y\" # z\n  }\n}\nuserdb x {\n  a = 6\n}\nc = 1 \\\n  2\n";
         fs::write(path("dovecot.conf"), main).unwrap();
         fs::write(path("conf.d/20-b.conf"), "# a = 5\na = 3\n").unwrap();
         fs::write(path("conf.d/10-a.conf"), "a = 2\n").unwrap();
@@ -181,7 +188,7 @@ mod tests {
             row("", 1, "a", "2"),
             row("", 2, "a", "3"),
             row("protocol lmtp/plugin", 6, "b", "x # y"),
-            row("", 10, "c", "1  2"),
+            row("", 13, "c", "1  2"),
         ];
         assert_eq!(rows, expected);
         assert_eq!(written.last("a", <[_]>::is_empty).unwrap().place.file, path("conf.d/20-b.conf"));
