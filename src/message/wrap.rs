@@ -83,14 +83,16 @@ fn is_left_out(name: &str) -> bool {
     header::describes_the_body(name) || LEFT_OUT.contains(&name)
 }
 
+/// What encrypts, and its version. In one piece: `perot-encrypt doctor` looks for it in the plugin.
+const AGENT: &str = concat!("vnd.perot.encrypt/", env!("CARGO_PKG_VERSION"));
+
 /// The marker field. It is folded, for there may be 32 recipients, and a line has 998 bytes at most.
 fn marker(format: &str, addressees: &[Addressee<'_>]) -> String {
     let list = |of: &mut dyn Iterator<Item = &Addressee<'_>>| {
         of.map(|a| a.fingerprint).collect::<Vec<_>>().join(",\r\n ")
     };
-    let version = env!("CARGO_PKG_VERSION");
     let to = list(&mut addressees.iter());
-    let mut field = format!("{MARKER}: {format}; agent=\"vnd.perot.encrypt/{version}\";\r\n to={to}");
+    let mut field = format!("{MARKER}: {format}; agent=\"{AGENT}\";\r\n to={to}");
     let expired = list(&mut addressees.iter().filter(|a| a.expired));
     if !expired.is_empty() {
         field = format!("{field};\r\n expired={expired}");

@@ -59,7 +59,12 @@ impl Configuration {
     ///
     /// It does not understand the configuration, or is not understood.
     pub fn ask(dovecot: &Dovecot) -> Result<Self, Box<dyn Error>> {
-        let text = dovecot.doveconf(&["-n"])?;
+        let text = dovecot.doveconf(&["-n"]).map_err(|why| {
+            format!(
+                "{why}. So cannot Dovecot when it is started: correct the configuration or, if a plugin or a setting of \
+                 perot_encrypt is not known, run make install"
+            )
+        })?;
         let (version, file) = heading(&text).ok_or("doveconf -n does not begin as it should")?;
         let era = match version.get(..4) {
             Some("2.3.") => Era::V23,

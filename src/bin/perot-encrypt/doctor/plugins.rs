@@ -18,6 +18,9 @@ pub const SIEVE: &str = "sieve_perot_encrypt";
 /// What stands in a module behind the numbers of an ABI version: `2.3.ABIv19(2.3.19.1)`.
 const MARK: &[u8] = b".ABIv";
 
+/// What stands in our plugins in front of their version.
+const AGENT: &[u8] = b"vnd.perot.encrypt/";
+
 /// The files of ours that the configuration has loaded.
 #[derive(Debug, Default)]
 pub struct Plugins {
@@ -72,6 +75,7 @@ impl Plugins {
             None => Some(missing(name, folder)),
             Some(file) => {
                 let (module, problem) = fit(&file, folder, &configuration.version);
+                self.findings.extend(another_version(&module));
                 self.modules.push(module);
                 problem
             }
@@ -132,7 +136,24 @@ fn fit(file: &Path, folder: &Path, version: &str) -> (Module, Option<Finding>) {
     } else {
         None
     };
-    (Module { file: name.to_string(), abi, fits: problem.is_none() }, problem)
+    (Module { file: name.to_string(), abi, version: version(&data), fits: problem.is_none() }, problem)
+}
+
+/// A plugin of another version than this tool.
+fn another_version(module: &Module) -> Option<Finding> {
+    let (version, own) = (module.version.as_deref()?, env!("CARGO_PKG_VERSION"));
+    (version != own).then(|| {
+        let what = format!("{} is of version {version}, and this tool of {own}", module.file);
+        Finding::note(what, "what they find may differ").command("make install")
+    })
+}
+
+/// The version of a plugin of ours.
+fn version(module: &[u8]) -> Option<String> {
+    let begin = memmem::find(module, AGENT)? + AGENT.len();
+    let is_version = |byte: &&u8| byte.is_ascii_digit() || **byte == b'.';
+    let version = module[begin..].iter().take_while(is_version).map(|byte| char::from(*byte));
+    Some(version.collect()).filter(|version: &String| !version.is_empty())
 }
 
 fn missing(name: &str, folder: &Path) -> Finding {
@@ -178,6 +199,19 @@ mod tests {
     fn versions_are_found_in_modules_of_both_eras() {
         let text = b"\0x2.3.ABIv19(2.3.19.1)\0\x002.4.ABIv1\0.ABIv2\0a.ABIv\0";
         assert_eq!(versions(text), ["2.3.ABIv19", "2.4.ABIv1"]);
+    }
+
+    #[test]
+    fn a_plugin_of_another_version_is_told() {
+        let module = |version: &str| Module {
+            file: "x".into(),
+            abi: None,
+            version: self::version(format!("\0vnd.perot.encrypt/{version}\0").as_bytes()),
+            fits: true,
+        };
+        assert_eq!(another_version(&module(env!("CARGO_PKG_VERSION"))), None);
+        assert!(another_version(&module("9.9.9")).unwrap().what.contains("of version 9.9.9"));
+        assert_eq!(another_version(&module("")), None);
     }
 
     #[test]

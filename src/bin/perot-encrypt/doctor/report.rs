@@ -76,6 +76,8 @@ pub struct Module {
     pub file: String,
     /// For which version it was made.
     pub abi: Option<String>,
+    /// Its own version, if it is a plugin.
+    pub version: Option<String>,
     pub fits: bool,
 }
 
@@ -158,7 +160,10 @@ impl Report {
     pub fn json(&self, now: SystemTime) -> String {
         let protocols: serde_json::Map<String, Value> =
             self.protocols.iter().map(|(name, plugins)| ((*name).to_owned(), json!(plugins))).collect();
-        let modules = self.modules.iter().map(|m| json!({ "file": m.file, "abi": m.abi, "fits": m.fits }));
+        let modules = self
+            .modules
+            .iter()
+            .map(|m| json!({ "file": m.file, "abi": m.abi, "version": m.version, "fits": m.fits }));
         let report = json!({
             "well": self.is_well(),
             "dovecot": self.version,

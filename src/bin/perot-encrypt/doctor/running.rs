@@ -76,9 +76,10 @@ fn reload(file: &Path, era: Era) -> Finding {
     Finding::problem(what, why).command("doveadm reload")
 }
 
-/// The first of files that has changed since then.
+/// The first of files that has changed since then. The clock of files ticks some hundred times in a second: in the same
+/// tick it may have been afterwards.
 fn newer<'a>(mut files: impl Iterator<Item = &'a Path>, since: SystemTime) -> Option<&'a Path> {
-    files.find(|file| fs::metadata(file).is_ok_and(|file| changed(&file) > since))
+    files.find(|file| fs::metadata(file).is_ok_and(|file| changed(&file) >= since))
 }
 
 /// When a file was changed or, as a copy that keeps the time of the original, put there. Of a folder: when its names were
