@@ -136,7 +136,7 @@ fn fit(file: &Path, folder: &Path, version: &str) -> (Module, Option<Finding>) {
     } else {
         None
     };
-    (Module { file: name.to_string(), abi, version: version(&data), fits: problem.is_none() }, problem)
+    (Module { file: name.to_string(), abi, version: own_version(&data), fits: problem.is_none() }, problem)
 }
 
 /// A plugin of another version than this tool.
@@ -149,7 +149,7 @@ fn another_version(module: &Module) -> Option<Finding> {
 }
 
 /// The version of a plugin of ours.
-fn version(module: &[u8]) -> Option<String> {
+fn own_version(module: &[u8]) -> Option<String> {
     let begin = memmem::find(module, AGENT)? + AGENT.len();
     let is_version = |byte: &&u8| byte.is_ascii_digit() || **byte == b'.';
     let version = module[begin..].iter().take_while(is_version).map(|byte| char::from(*byte));
@@ -206,7 +206,7 @@ mod tests {
         let module = |version: &str| Module {
             file: "x".into(),
             abi: None,
-            version: self::version(format!("\0vnd.perot.encrypt/{version}\0").as_bytes()),
+            version: own_version(format!("\0vnd.perot.encrypt/{version}\0").as_bytes()),
             fits: true,
         };
         assert_eq!(another_version(&module(env!("CARGO_PKG_VERSION"))), None);
