@@ -67,8 +67,8 @@ fn finding(configuration: &Configuration, earlier: &Setting, later: &Setting, lo
 
 /// Whether something that encryption needs is not loaded now.
 fn is_missing(configuration: &Configuration, later: &Setting, word: &str) -> bool {
-    let protocols = later.blocks.iter().filter_map(|block| block.strip_prefix("protocol "));
-    let protocol = protocols.last().unwrap_or("lmtp");
+    let mut protocols = later.blocks.iter().filter_map(|block| block.strip_prefix("protocol "));
+    let protocol = protocols.next_back().unwrap_or("lmtp");
     let loaded = match later.name.as_str() {
         "mail_plugins" => configuration.mail_plugins(protocol),
         _ => configuration.sieve_plugins(protocol),
