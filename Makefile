@@ -22,7 +22,6 @@ TEST_FEATURES = $(FEATURES),inject-panic
 NOT_ROOT = $(filter-out 0,$(shell id -u))
 HOSTS ?= trixie
 INSTALL_HOSTS ?= bookworm trixie
-OLDEST_RUST = $(shell sed -n 's/^rust-version = "\([0-9.]*\)".*/\1/p' Cargo.toml)
 # It is in no Debian. Not optimised: then it compiles in less than half of the time, and takes two seconds all the same.
 DENY_VERSION = 0.20.2
 DENY_ROOT = $(TARGET)/tools/cargo-deny-$(DENY_VERSION)
@@ -118,13 +117,9 @@ soak: test-deps
 test-hosts: rust openpgpjs
 	tests/hosts 'make test-dovecot' $(HOSTS)
 
-# With the oldest Rust that will do, where it can be had, so that this is tried, too.
-OLDEST = $$(rustup run $(OLDEST_RUST) rustc --version >/dev/null 2>&1 && echo RUSTUP_TOOLCHAIN=$(OLDEST_RUST))
 test-install: rust
-	@rustup toolchain install $(OLDEST_RUST) --profile minimal --no-self-update || \
-		echo "NOT TRIED: Rust $(OLDEST_RUST), which cannot be had here; with $$(rustc --version) in its place"
-	env $(OLDEST) tests/hosts --clean 'tests/new-debian source && make deb' $(INSTALL_HOSTS)
-	env $(OLDEST) tests/hosts --clean 'tests/new-debian package' $(INSTALL_HOSTS)
+	tests/hosts --clean 'tests/new-debian source && make deb' $(INSTALL_HOSTS)
+	tests/hosts --clean 'tests/new-debian package' $(INSTALL_HOSTS)
 	lintian --fail-on error $(INSTALL_HOSTS:%=build/target-%/deb/*.deb)
 
 fuzz: rust

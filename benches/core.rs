@@ -1,8 +1,8 @@
-//! The core alone, by size of the message, beside the limit that the machine sets: the cipher, the hash, base64
-//! and the checksum, one after the other over the same bytes, by the same libraries, in the same run.
+//! Measures the core alone, by size of the message, and beside it the limit of the machine: cipher, hash,
+//! base64 and checksum, by the same libraries over the same bytes, one after the other.
 //!
-//! `cargo bench` prints the ratio in the end: 1.00 is the limit. Of a small message, most of the time goes to the one
-//! public-key operation, which the limit does not have.
+//! `cargo bench` prints the ratio at the end: 1.00 is the limit. A small message takes longer, because most
+//! of its time goes to the public-key operation, which is not part of the limit.
 
 use std::hint::black_box;
 use std::io::{Cursor, Write};
@@ -25,7 +25,7 @@ const ME: &str = "me@example.org";
 const SIZES: [(&str, usize); 4] =
     [("4 kB", 4 << 10), ("30 kB", 30 << 10), ("1 MB", 1 << 20), ("25 MB", 25 << 20)];
 
-/// A message of about the given size, with lines as in mail.
+/// Makes a message of about the given size, with lines as in mail.
 fn message(size: usize) -> Vec<u8> {
     let mut message = b"From: a@example.org\r\nSubject: x\r\nContent-Type: text/plain\r\n\r\n".to_vec();
     while message.len() < size {
@@ -36,7 +36,7 @@ fn message(size: usize) -> Vec<u8> {
     message
 }
 
-/// Takes everything.
+/// Accepts all bytes, and drops them.
 struct Sink;
 
 impl Write for Sink {
@@ -63,10 +63,10 @@ fn encrypt_message(certs: &Path, message: &[u8]) {
     encrypt(&job, &mut Cursor::new(message), &mut Sink, &()).unwrap();
 }
 
-/// What every byte of a message has to go through, and nothing else. For version 6, one cipher that
-/// authenticates takes the place of cipher and hash.
+/// Does only what every byte of a message has to go through. For version 6, one authenticating cipher
+/// replaces cipher and hash.
 fn limit(version6: bool, data: &[u8], out: &mut Vec<u8>) {
-    // The default context of the process; it must not be dropped.
+    // This is the default context of the process, which must not be freed.
     let context = ManuallyDrop::new(OsslContext::from_ctx(std::ptr::null_mut()));
     let key = OsslSecret::from_slice(&[7; 32]);
     let (algorithm, iv, tag) = if version6 {
@@ -90,7 +90,7 @@ fn limit(version6: bool, data: &[u8], out: &mut Vec<u8>) {
 
 static CRC: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_24_OPENPGP);
 
-/// Measures `run`, and returns the median time of one run.
+/// Measures `run`. Returns the median time of one run.
 fn measure(group: &mut BenchmarkGroup<'_, WallTime>, id: BenchmarkId, mut run: impl FnMut()) -> Duration {
     let mut samples = Vec::new();
     group.bench_function(id, |bencher| {

@@ -444,11 +444,11 @@ cmd_encrypt_finish(const struct sieve_runtime_env *renv,
 		perot_core->refuse(result, perot_bytes(error));
 		report = perot_core->report(result);
 	}
-	if (report->level == PEROT_LEVEL_DEBUG && report->field_count == 0) {
+	if (report->level > PEROT_LEVEL_DEBUG || report->field_count > 0) {
+		perot_report_log(report, event, "encrypt");
+	} else if (report->has_line) {
 		sieve_runtime_trace(renv, SIEVE_TRLVL_ACTIONS, "%s",
 				    perot_str(report->line));
-	} else {
-		perot_report_log(report, event, "encrypt");
 	}
 	return report;
 }

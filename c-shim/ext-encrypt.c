@@ -49,19 +49,9 @@ const struct sieve_extension_def perot_extension = {
 static perot_load_t
 ext_encrypt_load(const struct sieve_extension *ext, void **context)
 {
-	struct perot_settings set;
-	struct perot_log log;
-	pool_t pool;
-
 	if (*context != NULL)
 		ext_encrypt_unload(ext);
-
-	pool = pool_alloconly_create("perot settings", 1024);
-	perot_settings_read(ext->svinst, pool, &set);
-	perot_log_init(&log, ext->svinst->event);
-
-	*context = perot_core->open(&set, &log);
-	pool_unref(&pool);
+	*context = perot_settings_open(ext->svinst);
 	return PEROT_LOAD_OK;
 }
 

@@ -75,15 +75,13 @@ act_replace_check_duplicate(const struct sieve_runtime_env *renv ATTR_UNUSED,
 }
 
 /* Each expunge makes a new mail_index_map of the mailbox, and a view keeps each
-   map in which it has looked something up until it is synchronized, which
-   sieve-filter does not do before its end: memory would grow with the square of
-   the number of messages. Between two messages none of them is in use. */
-static void perot_forget_old_lists(struct mailbox *box)
+   map in which it has looked something up until it is synchronized. That does
+   not happen before sieve-filter ends: memory would grow with the square of the
+   number of messages. Between two messages none of these maps is in use. */
+static void perot_forget_old_maps(struct mailbox_transaction_context *trans)
 {
-	struct mail_index_view *view;
-
-	for (view = box->index->views; view != NULL; view = view->next)
-		mail_index_view_unref_maps(view);
+	mail_index_view_unref_maps(trans->view);
+	mail_index_view_unref_maps(trans->cache_view->trans_view);
 }
 
 /* Called when all else is done, also the implicit keep. */
@@ -115,7 +113,7 @@ act_replace_finish(const struct sieve_action_exec_env *aenv,
 	}
 	/* Nothing is left for sieve-filter to do. */
 	estatus->keep_original = TRUE;
-	perot_forget_old_lists(box);
+	perot_forget_old_maps(original->transaction);
 }
 
 static const struct sieve_action_def act_replace = {

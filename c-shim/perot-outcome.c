@@ -147,15 +147,13 @@ perot_deliver_context(const struct sieve_execute_env *eenv)
 static void perot_update_earlier_keeps(const struct sieve_runtime_env *renv)
 {
 	struct sieve_result_iterate_context *iter;
-	const struct sieve_action *const_action;
+	struct sieve_action *action;
 	struct mail *mail = sieve_message_get_mail(renv->msgctx);
 	bool found = FALSE;
 
 	iter = sieve_result_iterate_init(renv->result);
-	while ((const_action = sieve_result_iterate_next(iter, NULL)) != NULL) {
-		struct sieve_action *action =
-			(struct sieve_action *)const_action;
-
+	while ((action = (struct sieve_action *)
+		sieve_result_iterate_next(iter, NULL)) != NULL) {
 		if (!action->keep || action->def != NULL ||
 		    !sieve_action_is_executed(action, renv->result))
 			continue;

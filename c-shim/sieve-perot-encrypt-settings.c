@@ -9,16 +9,6 @@
  * looked into are those that Dovecot has changed on their way.
  */
 
-#if PEROT_SETTINGS_FROM_MODULE
-
-/*
- * Definition
- *
- * Dovecot 2.4 wants to know each setting. This file is compiled twice: for the
- * plugin, which reads the settings, and with PEROT_SETTINGS_MODULE for the
- * module in <moduledir>/settings, by which doveconf knows that they exist.
- */
-
 struct perot_encrypt_settings {
 	pool_t pool;
 
@@ -27,10 +17,20 @@ struct perot_encrypt_settings {
 	const char *on_error;
 	const char *hide_subject;
 
-	/* A setting of imapsieve, too: Dovecot gives it to all who define it
-	   (as the setting base_dir of many of its services). */
+	/* imapsieve_expunge_discarded, a setting of imapsieve: does it expunge
+	   the messages that it replaces? */
 	bool expunge_discarded;
 };
+
+#if PEROT_SETTINGS_FROM_MODULE
+
+/*
+ * Dovecot 2.4
+ *
+ * It wants to know each setting. This file is compiled twice: for the plugin,
+ * which reads the settings, and with PEROT_SETTINGS_MODULE for the module in
+ * <moduledir>/settings, by which doveconf knows that they exist.
+ */
 
 #undef DEF
 #define DEF(name) \
@@ -43,6 +43,8 @@ static const struct setting_define perot_encrypt_setting_defines[] = {
 	DEF(on_error),
 	DEF(hide_subject),
 
+	/* Dovecot gives a setting to all who define it, with one type: as
+	   base_dir, which many of its services define. */
 	SETTING_DEFINE_STRUCT_BOOL("imapsieve_expunge_discarded",
 				   expunge_discarded,
 				   struct perot_encrypt_settings),
@@ -74,15 +76,9 @@ const struct setting_parser_info perot_encrypt_setting_parser_info = {
 	.pool_offset1 = 1 + offsetof(struct perot_encrypt_settings, pool),
 };
 
-#endif
-
 #ifdef PEROT_SETTINGS_MODULE
 
-/*
- * Module
- *
- * The name of its file, without lib and .so, is in front of its symbols.
- */
+/* The name of the module, without lib and .so, is in front of its symbols. */
 
 extern const char *sieve_perot_encrypt_settings_version;
 extern const struct setting_parser_info *
@@ -97,38 +93,6 @@ const struct setting_parser_info *sieve_perot_encrypt_settings_set_infos[] = {
 
 #else
 
-/*
- * Reading
- */
-
-static const struct perot_words perot_words = {
-	.setting_prefix = PEROT_BYTES("sieve_perot_encrypt_"),
-	.temp_dir = PEROT_BYTES("mail_temp_dir"),
-	.cpu_limit = PEROT_BYTES("sieve_max_cpu_time"),
-};
-
-static struct perot_bytes perot_setting(pool_t pool, const char *value)
-{
-	return perot_bytes(p_strdup(pool, value));
-}
-
-/* The certificate, which comes from a userdb field:
-
-   - Dovecot 2.3 makes `yes` of a field that is empty.
-
-   - If it comes out of the auth cache (auth_cache_size), control characters are
-     still escaped as by str_tabescape(): 2.3.19 and 2.4.1 forget to undo that
-     in auth_request_userdb_import(). Neither armor nor base64 has the byte that
-     begins an escape. */
-static struct perot_bytes perot_setting_cert(pool_t pool, const char *value)
-{
-	if (value == NULL || strcmp(value, "yes") == 0)
-		return perot_bytes(NULL);
-	return perot_setting(pool, t_str_tabunescape(value));
-}
-
-#if PEROT_SETTINGS_FROM_MODULE
-
 static int
 perot_settings_get(struct sieve_instance *svinst,
 		   const struct perot_encrypt_settings **set_r,
@@ -138,26 +102,102 @@ perot_settings_get(struct sieve_instance *svinst,
 			    0, set_r, error_r);
 }
 
-void perot_settings_read(struct sieve_instance *svinst, pool_t pool,
-			 struct perot_settings *set_r)
+static void perot_settings_free(const struct perot_encrypt_settings *set)
 {
+	settings_free(set);
+}
+
+#endif
+
+#else
+
+/*
+ * Dovecot 2.3
+ *
+ * Any key may stand in plugin { }. What is not set is NULL.
+ */
+
+static int
+perot_settings_get(struct sieve_instance *svinst,
+		   const struct perot_encrypt_settings **set_r,
+		   const char **error_r)
+{
+	struct perot_encrypt_settings *set =
+		t_new(struct perot_encrypt_settings, 1);
+	const char *expunge =
+		sieve_setting_get(svinst, "imapsieve_expunge_discarded");
+
+	set->certs = sieve_setting_get(svinst, "sieve_perot_encrypt_certs");
+	set->cert = sieve_setting_get(svinst, "sieve_perot_encrypt_cert");
+	set->on_error =
+		sieve_setting_get(svinst, "sieve_perot_encrypt_on_error");
+	set->hide_subject =
+		sieve_setting_get(svinst, "sieve_perot_encrypt_hide_subject");
+	/* imapsieve takes nothing but `yes` for a yes. */
+	set->expunge_discarded = (expunge != NULL &&
+				  strcasecmp(expunge, "yes") == 0);
+	*set_r = set;
+	*error_r = NULL;
+	return 0;
+}
+
+static void
+perot_settings_free(const struct perot_encrypt_settings *set ATTR_UNUSED)
+{
+}
+
+#endif
+
+#ifndef PEROT_SETTINGS_MODULE
+
+/*
+ * Both
+ */
+
+static const struct perot_words perot_words = {
+	.setting_prefix = PEROT_BYTES("sieve_perot_encrypt_"),
+	.temp_dir = PEROT_BYTES("mail_temp_dir"),
+	.cpu_limit = PEROT_BYTES("sieve_max_cpu_time"),
+};
+
+/* The certificate, which comes from a userdb field:
+
+   - Dovecot 2.3 makes `yes` of a field that is empty.
+
+   - If it comes out of the auth cache (auth_cache_size), control characters are
+     still escaped as by str_tabescape(): 2.3.19 and 2.4.1 forget to undo that
+     in auth_request_userdb_import(). Neither armor nor base64 has the byte that
+     begins an escape. */
+static struct perot_bytes perot_setting_cert(const char *value)
+{
+	if (value == NULL || strcmp(value, "yes") == 0)
+		return perot_bytes(NULL);
+	return perot_bytes(t_str_tabunescape(value));
+}
+
+struct perot_instance *perot_settings_open(struct sieve_instance *svinst)
+{
+	struct perot_settings settings = { .words = &perot_words };
 	const struct perot_encrypt_settings *set;
+	struct perot_instance *instance;
+	struct perot_log log;
 	const char *error;
 
-	i_zero(set_r);
-	set_r->words = &perot_words;
+	perot_log_init(&log, svinst->event);
 	if (perot_settings_get(svinst, &set, &error) < 0) {
-		set_r->unavailable = perot_bytes(p_strdup_printf(pool,
+		settings.unavailable = perot_bytes(t_strdup_printf(
 			"the settings cannot be read: %s. "
 			"Is libsieve_perot_encrypt_settings.so in Dovecot's "
 			"folder of settings modules (make install)?", error));
-		return;
+		return perot_core->open(&settings, &log);
 	}
-	set_r->certs = perot_setting(pool, set->certs);
-	set_r->cert = perot_setting_cert(pool, set->cert);
-	set_r->on_error = perot_setting(pool, set->on_error);
-	set_r->hide_subject = perot_setting(pool, set->hide_subject);
-	settings_free(set);
+	settings.certs = perot_bytes(set->certs);
+	settings.cert = perot_setting_cert(set->cert);
+	settings.on_error = perot_bytes(set->on_error);
+	settings.hide_subject = perot_bytes(set->hide_subject);
+	instance = perot_core->open(&settings, &log);
+	perot_settings_free(set);
+	return instance;
 }
 
 bool perot_imapsieve_expunges(struct sieve_instance *svinst)
@@ -169,39 +209,8 @@ bool perot_imapsieve_expunges(struct sieve_instance *svinst)
 	if (perot_settings_get(svinst, &set, &error) < 0)
 		return FALSE;
 	expunges = set->expunge_discarded;
-	settings_free(set);
+	perot_settings_free(set);
 	return expunges;
 }
 
-#else
-
-void perot_settings_read(struct sieve_instance *svinst, pool_t pool,
-			 struct perot_settings *set_r)
-{
-	const char *certs, *cert, *on_error, *hide_subject;
-
-	certs = sieve_setting_get(svinst, "sieve_perot_encrypt_certs");
-	cert = sieve_setting_get(svinst, "sieve_perot_encrypt_cert");
-	on_error = sieve_setting_get(svinst, "sieve_perot_encrypt_on_error");
-	hide_subject = sieve_setting_get(svinst,
-					 "sieve_perot_encrypt_hide_subject");
-
-	i_zero(set_r);
-	set_r->words = &perot_words;
-	set_r->certs = perot_setting(pool, certs);
-	set_r->cert = perot_setting_cert(pool, cert);
-	set_r->on_error = perot_setting(pool, on_error);
-	set_r->hide_subject = perot_setting(pool, hide_subject);
-}
-
-/* imapsieve takes nothing but `yes` for a yes. */
-bool perot_imapsieve_expunges(struct sieve_instance *svinst)
-{
-	const char *value =
-		sieve_setting_get(svinst, "imapsieve_expunge_discarded");
-
-	return value != NULL && strcasecmp(value, "yes") == 0;
-}
-
-#endif
 #endif

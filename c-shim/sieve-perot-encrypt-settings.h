@@ -2,9 +2,8 @@
 #ifndef SIEVE_PEROT_ENCRYPT_SETTINGS_H
 #define SIEVE_PEROT_ENCRYPT_SETTINGS_H
 
-/* Reads the settings of the user. The strings live as long as the pool. */
-void perot_settings_read(struct sieve_instance *svinst, pool_t pool,
-			 struct perot_settings *set_r);
+/* Has the core read the settings of the user. */
+struct perot_instance *perot_settings_open(struct sieve_instance *svinst);
 
 /* Returns TRUE if imapsieve expunges the messages that it replaces. */
 bool perot_imapsieve_expunges(struct sieve_instance *svinst);

@@ -14,7 +14,7 @@
 #include "smtp-address.h"
 #include "str.h"
 #include "strescape.h"
-#include "mail-index-private.h"
+#include "mail-cache-private.h"
 #include "mail-index-view-private.h"
 #include "mail-storage.h"
 #include "mail-storage-private.h"

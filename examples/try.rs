@@ -1,4 +1,4 @@
-//! `make try`: mail on its way through a private Dovecot, shown from outside.
+//! `make try`: sends mail through a private Dovecot, and shows what becomes of it.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -7,7 +7,7 @@ use perot_testing::dovecot::{run, Config, Dovecot};
 
 const USER: &str = "me@domain.com";
 const SCRIPT: &str = "require \"vnd.perot.encrypt\";\nencrypt \"me@domain.com\";\n";
-/// How many lines of a message are shown.
+/// Most lines of a message that are shown: the header, and the beginning of the ciphertext.
 const SHOWN: usize = 30;
 
 fn main() {
@@ -62,7 +62,7 @@ fn main() {
     println!("\nThat was all. Everything that was started has ended, and its files are gone.");
 }
 
-/// The reader's own message, or three of ours.
+/// Returns the message that the reader gives, or three examples.
 fn messages(gnupg: &Path) -> Vec<(String, Vec<u8>)> {
     if let Some(file) = std::env::args().nth(1) {
         let message = std::fs::read(&file).unwrap_or_else(|e| {

@@ -1,19 +1,19 @@
-//! How much CPU time one message may take.
+//! Limits the CPU time that one message takes.
 
 use std::io::{self, Read};
 
 use crate::message::original::Original;
 
-/// The CPU time at which the core gives a message up.
+/// The CPU time after which the core gives up on a message.
 ///
-/// Pigeonhole ends a script that takes more than `sieve_max_cpu_time`, and it is the sender who chooses how large
-/// messages are. What Pigeonhole does about it in the end is to disable the script, and to deliver in clear: so a message
-/// that takes most of what is allowed is deferred before.
+/// Pigeonhole ends a script that takes more than `sieve_max_cpu_time`. In the end it disables the script, and stores mail
+/// in clear. Senders choose the size of messages, so they could bring that about: the core defers a message before it takes
+/// so long.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
-    /// In milliseconds of the clock; none: no limit.
+    /// In milliseconds of `clock`; `None` means no limit.
     at: Option<u64>,
-    /// The CPU time of this process, in milliseconds.
+    /// Returns the CPU time of this process in milliseconds.
     clock: fn() -> u64,
 }
 
@@ -21,15 +21,15 @@ impl Deadline {
     /// No limit.
     pub const NONE: Self = Self { at: None, clock: || 0 };
 
-    /// For a run of a script that may take `limit` milliseconds (0: any time), and began at `begin`. One for all commands
-    /// of a run, since Pigeonhole counts them together. Two thirds of what is allowed, for the rest of the script needs
-    /// some, too.
+    /// Sets the deadline of one run of a script: two thirds of `limit` milliseconds (0: no limit) after
+    /// `begin`. The last third is left to the rest of the script. All commands of a run share the deadline,
+    /// because Pigeonhole adds up their CPU time.
     pub fn new(limit: u64, begin: u64, clock: fn() -> u64) -> Self {
         let at = (limit > 0).then(|| begin.saturating_add(limit / 3 * 2));
         Self { at, clock }
     }
 
-    /// Whether it is over.
+    /// Returns true if the deadline has passed.
     pub fn has_passed(&self) -> bool {
         self.at.is_some_and(|at| (self.clock)() > at)
     }
@@ -39,7 +39,7 @@ impl Deadline {
 pub struct Timed<M> {
     /// The message.
     pub message: M,
-    /// When reading ends, with `TimedOut`.
+    /// After this, reading fails with `TimedOut`.
     pub deadline: Deadline,
 }
 

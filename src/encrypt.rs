@@ -1,4 +1,5 @@
-//! The whole of it, to be read from top to bottom: from settings, recipients and a message to the encrypted message.
+//! The use case: encrypts a message for its recipients, according to the settings. Read it from top to
+//! bottom.
 
 use std::io::{self, Write};
 use std::time::SystemTime;
@@ -12,29 +13,29 @@ use crate::message::inspect::{inspect, Inspection};
 use crate::message::missing_fields::missing_fields;
 use crate::message::original::Original;
 use crate::message::{hide_subject, wrap};
-use crate::openpgp::encryptor::random_hex;
+use crate::openpgp::crypto::random_hex;
 use crate::openpgp::pgp_mime::PgpMime;
 use crate::recipient::{Recipient, MAX_RECIPIENTS};
 use crate::settings::Settings;
 
-/// What is to be done with one message.
+/// The encryption of one message.
 #[derive(Clone, Copy)]
 pub struct Job<'a> {
     /// The settings of the user.
     pub settings: &'a Settings,
-    /// Whose mail it is.
+    /// The owner of the mailbox.
     pub owner: Owner<'a>,
-    /// For whom to encrypt; for the owner, if empty.
+    /// The recipients, as the script writes them. Empty: the owner.
     pub recipients: &'a [&'a [u8]],
-    /// Whether to encrypt what is encrypted already.
+    /// True to encrypt a message that is encrypted already.
     pub force: bool,
-    /// Whether to hide the subject, whatever the settings say.
+    /// True to hide the subject even if the settings do not ask for it.
     pub hide_subject: bool,
     /// The time at which certificates must be valid.
     pub now: SystemTime,
 }
 
-/// What became of the message.
+/// The outcome of an encryption that did not fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The encrypted message has been written.
@@ -46,15 +47,16 @@ pub enum Outcome {
         /// The size of the encrypted message, in bytes.
         bytes_out: u64,
     },
-    /// It was encrypted already, and nothing has been written.
+    /// The message was encrypted already, and nothing has been written.
     AlreadyEncrypted,
 }
 
-/// Encrypts `message` into `out`, and gives `out` back.
+/// Encrypts `message` and writes the result to `out`. Returns the outcome, and `out`.
 ///
 /// # Errors
 ///
-/// Anything that keeps the message from being encrypted. What has been written by then is lost.
+/// Fails if anything keeps the message from being encrypted. `out` is lost then, with what has been written
+/// to it.
 pub fn encrypt<W: Write + Send>(
     job: &Job<'_>,
     message: &mut dyn Original,
@@ -94,7 +96,7 @@ fn write<W: Write + Send>(
     Ok((bytes_in, payload.finish()?))
 }
 
-/// The keys of all recipients, each certificate once. One that has none fails the whole.
+/// Finds the keys of all recipients, each certificate once. Fails if one recipient has none.
 fn find_recipients(job: &Job<'_>, log: &dyn Log) -> Result<Vec<RecipientKeys>> {
     let finder = Finder { settings: job.settings, owner: job.owner, now: job.now, log };
     if job.recipients.len() > MAX_RECIPIENTS {
@@ -118,8 +120,8 @@ fn find_recipients(job: &Job<'_>, log: &dyn Log) -> Result<Vec<RecipientKeys>> {
     Ok(keys)
 }
 
-/// Whether the subject is to be hidden. That takes another part around the message, and mail programs do not
-/// verify a signature inside of that.
+/// Returns true if the subject is to be hidden. Hiding puts another part around the message, in which mail
+/// programs would not verify the sender's signature.
 fn hides_subject(job: &Job<'_>, inspection: &Inspection, log: &dyn Log) -> bool {
     let asked = job.hide_subject || job.settings.hide_subject;
     if asked && inspection.must_be_outermost {
@@ -132,7 +134,7 @@ fn hides_subject(job: &Job<'_>, inspection: &Inspection, log: &dyn Log) -> bool 
     asked && !inspection.must_be_outermost
 }
 
-/// Counts what is written.
+/// Counts the bytes that are written.
 struct Counter<W> {
     inner: W,
     bytes: u64,

@@ -1,48 +1,48 @@
-//! What an encrypted message consists of, whatever the format in which it is encrypted.
+//! The trait of a format in which mail is encrypted.
 
 use std::io::Write;
 
 use crate::error::Result;
 
-/// A certificate that a message is encrypted to, as the marker field names it.
+/// A certificate that the message is encrypted to, as the marker field names it.
 #[derive(Clone, Copy, Debug)]
 pub struct Addressee<'a> {
     /// The fingerprint, in upper case hex.
     pub fingerprint: &'a str,
-    /// Whether the certificate has expired.
+    /// True if the certificate has expired.
     pub expired: bool,
 }
 
-/// One of the formats in which mail is encrypted, with the recipients of one message.
+/// A format, with the recipients of one message.
 pub trait Envelope {
-    /// What writes the body of the outer message.
+    /// The writer for the body of the outer message.
     type Seal<'w, W: Write + Send + 'w>: Seal<W>
     where
         Self: 'w;
 
-    /// The word for the format in the marker field.
+    /// Returns the word for this format in the marker field.
     fn format(&self) -> &'static str;
 
-    /// The certificates, at least one.
+    /// Returns the certificates, at least one.
     fn addressees(&self) -> Vec<Addressee<'_>>;
 
-    /// The header fields that describe the body of the outer message, each with its line end.
+    /// Returns the header fields that describe the body of the outer message, each with its line end.
     fn content_fields(&self) -> String;
 
-    /// Begins the body of the outer message. What is written to the result is encrypted.
+    /// Begins the body of the outer message. The bytes that are written to the result are encrypted.
     ///
     /// # Errors
     ///
-    /// The crypto library fails, or `out` cannot be written.
+    /// Fails if the crypto library does, or if `out` cannot be written.
     fn open<'w, W: Write + Send + 'w>(&'w self, out: W) -> Result<Self::Seal<'w, W>>;
 }
 
-/// A body that is being encrypted.
+/// The body of the outer message, while it is written.
 pub trait Seal<W>: Write {
-    /// Ends the body, and gives back what it was written to.
+    /// Ends the body. Returns `out`.
     ///
     /// # Errors
     ///
-    /// As [`Envelope::open`].
+    /// The errors of [`Envelope::open`].
     fn finish(self) -> Result<W>;
 }

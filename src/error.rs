@@ -1,42 +1,42 @@
-//! Why a message was not encrypted, and what to do about it.
+//! The reason why a message was not encrypted, and what to do about it.
 
 use std::borrow::Cow;
 use std::{fmt, io};
 
 use crate::log::printable;
 
-/// What kind of thing went wrong.
+/// The kind of a failure.
 ///
-/// Its word goes into the event `sieve_perot_encrypt_finished`, for statistics, and into the answer to whoever
-/// delivers the message: it names no path, key or person. The sentence for the log is in [`Error`].
+/// The event `sieve_perot_encrypt_finished` and the answer to the delivering server have its word, so it
+/// names no path, key or person. The log has the whole sentence of [`Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// A setting has a value that is not understood.
     BadSetting,
-    /// The command stands in a script where it cannot be carried out.
+    /// The script uses the command where it cannot be carried out.
     BadScript,
     /// A recipient is neither an address, a fingerprint nor a certificate.
     BadRecipient,
     /// No source has a certificate for a recipient.
     NoCertificate,
-    /// A certificate was found, and it must not or cannot be used.
+    /// A certificate was found, but it cannot or must not be used.
     UnusableCertificate,
     /// A certificate source cannot be read, or must not be trusted.
     BadSource,
-    /// The message cannot be read from the mail server.
+    /// The mail server cannot read the message.
     UnreadableMessage,
-    /// The message, or its header, is larger than what is handled.
+    /// The message or its header is too large.
     MessageTooLarge,
-    /// The encrypted message cannot be written: temporary space is full, most likely.
+    /// The encrypted message cannot be written: most likely, the temporary space is full.
     WriteFailed,
     /// The crypto library failed.
     CryptoFailed,
-    /// A fault of this software.
+    /// This software has a bug.
     Internal,
 }
 
 impl Reason {
-    /// One word for events and statistics.
+    /// Returns the word for events and statistics.
     pub fn token(self) -> &'static str {
         match self {
             Self::BadSetting => "bad_setting",
@@ -54,16 +54,16 @@ impl Reason {
     }
 }
 
-/// The settings that errors speak of.
+/// The settings that errors can name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setting {
     /// The certificate sources.
     Certs,
     /// The owner's certificate itself.
     Cert,
-    /// What happens on failure.
+    /// The reaction to a failure.
     OnError,
-    /// Whether subjects are hidden.
+    /// The default for hiding subjects.
     HideSubject,
 }
 
@@ -79,29 +79,29 @@ impl Setting {
     }
 }
 
-/// What an error is about.
+/// The thing that an error is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// What happened says it all.
+    /// Nothing in particular: the text of the error is complete.
     None,
-    /// A setting, and its value, printable.
+    /// A setting and its value, printable.
     Value(Setting, String),
-    /// A setting of one user, whose name is printable.
+    /// A setting of the user with this name, printable.
     SettingOf(Setting, String),
-    /// A recipient that stands in a script or on a command line.
+    /// A recipient in a script or on a command line.
     Recipient,
-    /// A certificate that stands there itself.
+    /// A certificate in a script or on a command line.
     Literal,
     /// A certificate source, printable.
     Source(String),
-    /// Where certificates were found, printable.
+    /// A place where certificates were found, printable.
     Found(String),
-    /// The certificates of a setting.
+    /// A setting whose value is the certificate.
     FoundIn(Setting),
 }
 
 impl Place {
-    /// The place alone, without a word around it, if it is one where certificates are found.
+    /// Returns the name of a source or place; empty for everything else.
     pub fn name(&self) -> &str {
         match self {
             Self::Source(name) | Self::Found(name) => name,
@@ -115,22 +115,23 @@ impl Place {
     }
 }
 
-/// What helps.
+/// The remedy for an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Remedy {
-    /// What happened says it.
+    /// None: the text of the error says enough.
     None,
-    /// The same in all front ends. It continues the sentence, or is one of its own if it begins with a capital letter.
+    /// A text that is the same in all front ends. If it begins with a capital letter, it is a sentence of its
+    /// own.
     Text(Cow<'static, str>),
-    /// Room for ciphertext that is too large for memory.
+    /// Make room for ciphertext that does not fit in memory.
     TemporaryRoom,
-    /// More CPU time, or smaller messages.
+    /// Allow more CPU time, or smaller messages only.
     CpuTime,
-    /// A certificate in one of the sources, or other sources.
+    /// Put a certificate into one of the sources, or correct the sources.
     PutCertificate,
-    /// Certificate sources: there are none.
+    /// Configure certificate sources: there are none.
     NameSources,
-    /// A recipient that is not to be guessed.
+    /// Name the recipient: it cannot be guessed.
     NameRecipient,
 }
 
@@ -140,24 +141,24 @@ impl From<&'static str> for Remedy {
     }
 }
 
-/// What a front end calls the things that errors speak of.
+/// The words of a front end for the things that errors name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Words {
-    /// What stands in front of the name of a setting.
+    /// The prefix of setting names: `sieve_perot_encrypt_` or `--`.
     pub setting_prefix: Cow<'static, str>,
-    /// What stands between the name of a setting and its value.
+    /// The text between a setting and its value: ` = ` or a space.
     pub assigns: Cow<'static, str>,
     /// Where recipients stand: behind `a recipient`.
     pub of_recipients: Cow<'static, str>,
     /// A certificate that stands among them.
     pub literal: Cow<'static, str>,
-    /// Where ciphertext waits: behind `Is there room`.
+    /// The place of waiting ciphertext, after `Is there room`.
     pub temporary_room: Cow<'static, str>,
-    /// What limits CPU time.
+    /// The limit of CPU time.
     pub cpu_limit: Cow<'static, str>,
 }
 
-/// The words of nobody, for tests of the library.
+/// Words of no front end in particular, for the tests of the library.
 impl Default for Words {
     fn default() -> Self {
         Self {
@@ -172,12 +173,12 @@ impl Default for Words {
 }
 
 impl Words {
-    /// What the front end calls a setting.
+    /// Returns the front end's name for a setting.
     pub fn setting(&self, setting: Setting) -> String {
         format!("{}{}", self.setting_prefix, setting.name())
     }
 
-    /// The beginning of a sentence about a place, up to what happened there.
+    /// Returns the beginning of an error's sentence, which names the place.
     pub fn place(&self, place: &Place) -> String {
         match place {
             Place::None => String::new(),
@@ -215,8 +216,9 @@ impl Words {
     }
 }
 
-/// A failure to encrypt: its kind, what it is about, what happened, and what helps. Every one of them is temporary in
-/// the sense of RFC 5321, section 4.2.1: nothing was stored, and the same message may succeed once the cause is removed.
+/// A failure to encrypt: its kind, the place, what happened, and a remedy. All failures are temporary in the
+/// sense of RFC 5321, section 4.2.1: nothing was stored, and the same message may succeed once the cause is
+/// removed.
 #[derive(Clone, Debug)]
 pub struct Error(Box<Inner>);
 
@@ -229,37 +231,37 @@ struct Inner {
 }
 
 impl Error {
-    /// An error of the given kind. `what` goes to the log: untrusted parts of it must have gone through [`printable`], and
-    /// it must hold no part of a message.
+    /// Creates an error. `what` goes to the log, so it must not quote the message, and untrusted text in it
+    /// must have gone through [`printable`].
     pub fn new(reason: Reason, what: impl Into<String>) -> Self {
         Self(Box::new(Inner { reason, place: Place::None, what: what.into(), remedy: Remedy::None }))
     }
 
-    /// The same error, about `place`.
+    /// Adds the place.
     #[must_use]
     pub fn about(mut self, place: Place) -> Self {
         self.0.place = place;
         self
     }
 
-    /// The same error, with what helps.
+    /// Adds the remedy.
     #[must_use]
     pub fn helps(mut self, remedy: impl Into<Remedy>) -> Self {
         self.0.remedy = remedy.into();
         self
     }
 
-    /// A panic that was contained, with its place in the source.
+    /// The error for a panic that was caught at `place` in the source.
     pub fn panicked(place: &str) -> Self {
         Self::new(Reason::Internal, format!("a fault in perot-encrypt ({place})")).helps("please report it")
     }
 
-    /// What kind of failure this is.
+    /// Returns the kind of the failure.
     pub fn reason(&self) -> Reason {
         self.0.reason
     }
 
-    /// The sentence for the log, in the words of a front end.
+    /// Returns the sentence for the log, in the words of a front end.
     pub fn in_words(&self, words: &Words) -> String {
         let Inner { place, what, remedy, .. } = &*self.0;
         let remedy = words.remedy(remedy);
@@ -280,17 +282,17 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The result of everything that can keep a message from being encrypted.
+/// The result of a step of the encryption.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// A message that cannot be read.
+/// A failure to read the message.
 #[derive(Debug)]
 pub enum Unreadable {
-    /// The mail server cannot give it to us.
+    /// The mail server could not read it.
     Failed(io::Error),
-    /// The message, or this part of it, is larger than so many bytes, which is the most.
+    /// The message, or this part of it, has more than so many bytes.
     TooLarge(&'static str, u64),
-    /// Most of the CPU time that a script may take is gone.
+    /// The message has taken most of the CPU time that a script may take.
     TooSlow,
 }
 
@@ -313,7 +315,7 @@ impl From<Unreadable> for Error {
     }
 }
 
-/// An encrypted message that cannot be written.
+/// A failure to write the encrypted message.
 #[derive(Debug)]
 pub struct Unwritable(pub io::Error);
 

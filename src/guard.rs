@@ -1,4 +1,4 @@
-//! The panic boundary: no panic leaves the core, and none brings its message into a log.
+//! The panic boundary: no panic leaves the core, and no panic message gets into a log.
 
 use std::cell::RefCell;
 use std::panic::{catch_unwind, set_hook, AssertUnwindSafe};
@@ -8,7 +8,7 @@ thread_local! {
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Where a panic happened: file and line, never its message, which may quote a mail.
+/// The file and line of a panic. Its message is left out, because it may quote a mail.
 #[derive(Debug)]
 pub struct Panicked(pub String);
 
@@ -16,14 +16,15 @@ pub struct Panicked(pub String);
 pub fn guard<T>(f: impl FnOnce() -> T) -> Result<T, Panicked> {
     catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
         let place = PLACE.try_with(|p| p.try_borrow_mut().ok().and_then(|mut p| p.take())).ok().flatten();
-        // Dropping it runs foreign code, which could panic again.
+        // The destructor of the payload is foreign code, which could panic again.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(payload))).map_err(std::mem::forget);
         Panicked(place.unwrap_or_else(|| "unknown place".to_owned()))
     })
 }
 
-/// Replaces the default report of a panic, which goes to the log with its message, by a note of the
-/// place for [`guard`]. The hook is that of the plugin's own copy of Rust's library.
+/// Replaces the panic hook, which would print the panic message to the log, by one that notes the place for
+/// [`guard`]. The plugin has its own copy of the standard library, so no other code in the process is
+/// affected.
 pub fn quiet_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

@@ -1,8 +1,8 @@
 //! Encrypts mail with OpenPGP on its way into the mailbox.
 //!
-//! This is the core of the Sieve extension `vnd.perot.encrypt` for Dovecot. The way of a message is
-//! in [`encrypt::encrypt`]; what follows from its outcome in [`verdict`]; what Dovecot sees of it in [`ffi`] and in the
-//! C shim.
+//! This is the core of the Sieve extension `vnd.perot.encrypt` for Dovecot. [`encrypt::encrypt`] handles a
+//! message, [`verdict`] decides what follows from the outcome, and [`ffi`] is the border to the C shim, which
+//! knows Dovecot.
 
 pub mod certs;
 pub mod deadline;

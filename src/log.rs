@@ -1,34 +1,34 @@
-//! What the administrator is told, and how text that others wrote is made fit for it.
+//! The log, and the filter that makes untrusted text safe for it.
 
-/// How much a line matters.
+/// The importance of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
-    /// A step, shown by `sieve-test -t` and with `mail_debug`.
+    /// A step in the processing, shown by `sieve-test -t` and with `mail_debug`.
     Debug,
-    /// Something to know when a message is looked into.
+    /// A fact that helps to trace a message.
     Info,
-    /// Something that should be looked at some day.
+    /// A problem that an administrator should look at some day.
     Warning,
-    /// Something that should be looked at now.
+    /// A problem that an administrator should look at now.
     Error,
 }
 
-/// Where lines go.
+/// A log.
 pub trait Log {
-    /// Writes one line. It must hold no part of a message.
+    /// Writes one line. It must not quote a message.
     fn log(&self, level: Level, line: &str);
 }
 
-/// Nowhere.
+/// Discards all lines.
 impl Log for () {
     fn log(&self, _: Level, _: &str) {}
 }
 
-/// The longest piece of foreign text in a log line, in characters: a path or a User ID fits, a flood does not.
+/// Longest piece of untrusted text in a line, in characters: enough for most paths and User IDs.
 const LONGEST: usize = 160;
 
-/// `bytes` as text for a log line: what is not UTF-8, not printable, or could change how a
-/// terminal shows the line is replaced, and long text is cut.
+/// Makes untrusted text safe for a log line: bytes that are not UTF-8, control characters, and characters
+/// that change how a terminal shows the line are replaced. Long text is cut.
 pub fn printable(bytes: impl AsRef<[u8]>) -> String {
     let text = String::from_utf8_lossy(bytes.as_ref());
     let mut out: String = text.chars().take(LONGEST).map(harmless).collect();
@@ -38,13 +38,13 @@ pub fn printable(bytes: impl AsRef<[u8]>) -> String {
     out
 }
 
-/// A whole line that others wrote, made fit in the same way, and not cut.
+/// Makes a whole line safe in the same way, and does not cut it.
 pub fn printable_line(text: &str) -> String {
     text.chars().map(harmless).collect()
 }
 
-/// Control characters, and the invisible ones that reorder text (Unicode's Bidi_Control, line and
-/// paragraph separators, zero width characters), become a question mark.
+/// Replaces control characters, and invisible characters that reorder or break text (Bidi_Control, line and
+/// paragraph separators, zero width), by a question mark.
 fn harmless(c: char) -> char {
     match c {
         '\u{200b}'..='\u{200f}'

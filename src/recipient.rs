@@ -1,31 +1,31 @@
-//! What stands in the argument of `encrypt`.
+//! Parses the recipients of `encrypt`.
 
 use crate::error::{Error, Place, Reason, Result};
 use crate::log::printable;
 
-/// Most recipients that one `encrypt` may have: a session key for each is in front of every message.
+/// Most recipients of one `encrypt`. Each adds a session key to every message: 32 RSA-4096 keys make 17 kB.
 pub const MAX_RECIPIENTS: usize = 32;
 
 /// Longest address, in bytes: 64 for the local part, `@`, 255 for the domain (RFC 5321, section 4.5.3.1).
 const LONGEST_ADDRESS: usize = 320;
 
-/// For whom a message is encrypted.
+/// A recipient as a script names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recipient {
-    /// An e-mail address, to be looked up.
+    /// An e-mail address, whose certificate has to be found.
     Address(String),
-    /// The fingerprint of a certificate, to be looked up: upper case hex digits.
+    /// The fingerprint of a certificate that has to be found, in upper case hex.
     Fingerprint(String),
-    /// The armored certificate itself.
+    /// The certificate itself, armored.
     Literal(Vec<u8>),
 }
 
 impl Recipient {
-    /// Reads one recipient.
+    /// Parses one recipient.
     ///
     /// # Errors
     ///
-    /// `BadRecipient`, where the text is none of the three.
+    /// Fails with `BadRecipient` if the text is none of the three.
     pub fn parse(text: &[u8]) -> Result<Self> {
         let trimmed = text.trim_ascii();
         if trimmed.starts_with(b"-----BEGIN PGP ") {
@@ -45,7 +45,7 @@ impl Recipient {
 }
 
 impl Recipient {
-    /// Its name for the log; a certificate that is the recipient itself is called `literal`.
+    /// Returns the recipient's name for the log. `literal` stands for a certificate.
     pub fn name(&self, literal: &str) -> String {
         match self {
             Self::Address(address) => printable(address),
@@ -55,7 +55,7 @@ impl Recipient {
     }
 }
 
-/// The digits of something that is written like a fingerprint: `0x` in front and spaces are allowed.
+/// Returns the hex digits of a fingerprint. `0x` at the beginning and white space are allowed.
 fn hex_digits(text: &str) -> Option<String> {
     let text = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text);
     let hex: String =
@@ -63,8 +63,9 @@ fn hex_digits(text: &str) -> Option<String> {
     (!hex.is_empty() && hex.bytes().all(|b| b.is_ascii_hexdigit())).then_some(hex)
 }
 
-/// Whether `text` has the shape of an addr-spec. It is only ever compared, never sent to, so this
-/// keeps out mistakes ("Name <me@domain.com>", two addresses in one string), not odd mailboxes.
+/// Returns true if `text` looks like an address (RFC 5322, addr-spec). Addresses are only compared, never
+/// sent to: the check finds mistakes such as "Name <me@domain.com>" or two addresses in one string, and lets
+/// odd mailboxes pass.
 fn is_address(text: &str) -> bool {
     let Some((local, domain)) = text.rsplit_once('@') else { return false };
     let clean = |part: &str| {
@@ -73,7 +74,7 @@ fn is_address(text: &str) -> bool {
     text.len() <= LONGEST_ADDRESS && clean(local) && clean(domain) && !domain.contains(char::is_whitespace)
 }
 
-// Neither quotes the text: at run time it can come from a variable, and so from a message.
+// Neither error quotes the text: when a script runs, it can come from a variable, and so from the message.
 
 fn not_a_recipient() -> Error {
     let remedy = "write an e-mail address (me@domain.com), a fingerprint of 40 or 64 hex digits, or an armored certificate \

@@ -1,16 +1,16 @@
-//! Writing, with an error that says what it is.
+//! A writer whose errors are [`Unwritable`], so that `?` turns them into the right [`crate::error::Error`].
 
 use std::io::Write;
 
 use crate::error::Unwritable;
 
-/// Where an encrypted message, or what is to be encrypted, is written to.
+/// A destination for an encrypted message, or for its payload.
 pub trait Sink {
-    /// Writes all of the bytes.
+    /// Writes all of `bytes`.
     ///
     /// # Errors
     ///
-    /// Those of the writer.
+    /// Returns the error of the writer.
     fn put(&mut self, bytes: &[u8]) -> Result<(), Unwritable>;
 }
 

@@ -1,39 +1,40 @@
-//! Where ciphertext waits until all of it is right: in memory, and in a file without a name once it is too large for that.
+//! Keeps ciphertext until all of it has been written: in memory, or in a file without a name if it is large.
 
 use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::path::PathBuf;
 
-/// How much is kept in memory, in bytes: small mail needs no file, and a hundred deliveries at once no more than 12 MiB.
+/// The bytes that are kept in memory. Most mail fits and needs no file, and a hundred deliveries at once take
+/// no more than 12.5 MiB.
 const MAX_MEMORY: usize = 128 << 10;
 
-/// Takes what is written to it. Only ciphertext may go there: it may get to the disk.
+/// Keeps the bytes that are written to it. They must be ciphertext, because they may reach the disk.
 #[derive(Debug)]
 pub struct Spool {
     folder: PathBuf,
     waiting: Waiting,
 }
 
-/// What has been written.
+/// The bytes that have been written.
 #[derive(Debug)]
 pub enum Waiting {
-    /// All of it.
+    /// All of them, in memory.
     Memory(Vec<u8>),
-    /// A file that nobody else can open.
+    /// A file without a name, which no other process can open.
     File(File),
 }
 
 impl Spool {
-    /// An empty one, which makes its file in `folder` if it needs one.
+    /// Creates an empty spool. It creates its file in `folder` when it needs one.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into(), waiting: Waiting::Memory(Vec::new()) }
     }
 
-    /// What has been written, to be read from its beginning.
+    /// Returns what has been written. The file is at its beginning.
     ///
     /// # Errors
     ///
-    /// The file cannot be read again.
+    /// Fails if the file cannot be rewound.
     pub fn finish(self) -> io::Result<Waiting> {
         match self.waiting {
             Waiting::File(mut file) => file.rewind().map(|()| Waiting::File(file)),

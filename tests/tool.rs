@@ -1,4 +1,4 @@
-//! The command-line tool, as a program.
+//! Runs the command-line tool as a program.
 
 #[path = "../src/bin/perot-encrypt-man.rs"]
 mod man;
@@ -25,7 +25,7 @@ const SECRET: &str = "nightingale";
 const MESSAGE: &[u8] =
     b"From: a@example.net\r\nTo: me@domain.com\r\nSubject: tool\r\nContent-Type: text/plain\r\n\r\nThe nightingale sings.\r\n";
 
-/// A folder with certificates, and the tool, also by the name of gpgit.
+/// A folder with certificates, and the tool, which can also be called gpgit.
 struct Setting {
     folder: tempfile::TempDir,
 }
@@ -38,7 +38,7 @@ impl Setting {
         Self { folder }
     }
 
-    /// One that has `key` in its certificates.
+    /// Makes a setting with the certificate of `key`.
     fn with(key: &Cert) -> Self {
         let setting = Self::new();
         setting.give("me.asc", &armored(key));
@@ -53,7 +53,7 @@ impl Setting {
         fs::write(self.certs().join(name), content).unwrap();
     }
 
-    /// A program with an environment that names the certificates, and nothing else of them.
+    /// Creates a command whose environment names the certificate folder only.
     fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.env("PEROT_ENCRYPT_CERTS", self.certs()).env("HOME", self.folder.path());
@@ -73,7 +73,7 @@ impl Setting {
         command
     }
 
-    /// What `check` says: the exit status, standard output, standard error.
+    /// Runs `check`. Returns the exit status, standard output and standard error.
     fn check(&self, arguments: &[&str]) -> (i32, String, String) {
         let output = self.tool(&[&["check"], arguments].concat()).output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -86,10 +86,10 @@ impl Setting {
     }
 }
 
-/// Runs a command with `input` coming through a pipe.
+/// Runs a command, with `input` through a pipe.
 fn pipe(mut command: Command, input: &[u8]) -> Output {
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
-    // A command line that is wrong is told without reading anything.
+    // A command with a wrong command line reads nothing.
     let _ = child.stdin.take().unwrap().write_all(input);
     child.wait_with_output().unwrap()
 }
@@ -98,7 +98,7 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Panics unless it has failed in the one way there is, and said why.
+/// Panics unless the command failed as it always does, and said why.
 fn assert_failed(what: &str, output: &Output, why: &str) {
     assert_eq!(output.status.code(), Some(75), "{what}: {}", said(output));
     assert!(output.stdout.is_empty(), "{what}: something is on standard output");
@@ -173,7 +173,7 @@ fn every_failure_ends_with_75_and_nothing_else() {
         (vec![], "required arguments were not provided"),
         (vec!["--wrong", ME], "unexpected argument '--wrong'"),
         (vec!["--certs"], "a value is required"),
-        (vec!["--certs", "certs", ME], "--certs certs: not understood; write paths that begin"),
+        (vec!["--certs", "certs", ME], "--certs certs: not understood: write paths that begin"),
         (vec!["nobody@domain.com"], "no certificate for nobody@domain.com. Searched: "),
         (vec![ME, "nobody@domain.com"], "damaged.asc: its armor has no END line: it is cut off"),
         (vec!["revoked@domain.com"], "is revoked"),
@@ -215,7 +215,7 @@ fn output_that_cannot_be_written_is_a_failure() {
     assert_eq!(output.status.code(), Some(75));
     let output = setting.tool(&["--help"]).stdout(full()).output().unwrap();
     assert_eq!(output.status.code(), Some(75));
-    // Nobody to tell is no reason to do it differently.
+    // The exit status is the same if standard error is full.
     let output = setting.tool(&["nobody@domain.com"]).stderr(full()).output().unwrap();
     assert_eq!(output.status.code(), Some(75));
 }
@@ -308,12 +308,13 @@ fn gpgit_goes_by_several_names() {
     }
 }
 
-/// What S/MIME has signed can be read, so it is encrypted; gpgit left it in clear if it was labelled as S/MIME.
+/// A message that is signed with S/MIME can be read, so it is encrypted. gpgit left it in clear if its label
+/// said S/MIME.
 #[test]
 fn skip_smime_leaves_only_what_is_encrypted() {
     let key = key_for(ME);
     let setting = Setting::with(&key);
-    // A CMS signed-data (RFC 5652, section 5), whatever the label says.
+    // A CMS signed-data (RFC 5652, section 5) with a wrong label.
     let readable = b"From: a@example.net\r\nContent-Type: application/pkcs7-mime; smime-type=enveloped-data; name=smime.p7m\r\n\
         Content-Transfer-Encoding: base64\r\n\r\nMIAGCSqGSIb3DQEHAqCAMIACAQExAAAA\r\n";
     let output = pipe(setting.gpgit(&["--skip-smime", ME]), readable);
@@ -357,11 +358,11 @@ fn check_shows_what_a_message_would_be_encrypted_to() {
     let used: Vec<&Value> =
         certificate["keys"].as_array().unwrap().iter().filter(|key| key["used"] == true).collect();
     assert_eq!((used.len(), &used[0]["curve"]), (1, &Value::from("Curve25519")));
-    // The same keys as in a message.
+    // The list names the keys to which a message is encrypted.
     let encrypted = pipe(setting.tool(&[ME]), MESSAGE).stdout;
     assert!(find(&encrypted, hex.as_bytes()).is_some(), "{}", String::from_utf8_lossy(&encrypted));
 
-    // All of them; a fingerprint does as well as an address.
+    // All certificates. A recipient may be a fingerprint instead of an address.
     assert_eq!(setting.json(&[])["certificates"].as_array().unwrap().len(), 2);
     assert_eq!(setting.json(&[&hex])["certificates"][0]["recipient"], hex.as_str());
     let both = setting.json(&["you@domain.com", ME]);
@@ -371,7 +372,7 @@ fn check_shows_what_a_message_would_be_encrypted_to() {
     );
 }
 
-/// Each kind of certificate: what is said of it, and what monitoring makes of it.
+/// Checks the output and the exit status for each kind of certificate.
 #[test]
 fn check_says_why_and_when() {
     let soon = builder(ME).set_validity_period(10 * DAY).generate().unwrap().0;
@@ -414,7 +415,7 @@ fn check_finds_what_is_wrong_with_sources() {
     assert_eq!(setting.json(&[])["problems"].as_array().unwrap().len(), 4);
     assert_eq!(setting.check(&[]).0, 0);
 
-    // Where the check itself fails.
+    // The check itself fails.
     for (arguments, why) in [
         (vec!["me"], "a recipient is not one"),
         (vec!["--days", "-1"], "unexpected argument '-1'"),
@@ -432,7 +433,7 @@ fn check_finds_what_is_wrong_with_sources() {
     let (code, text, _) = setting.check(&["--certs", &sources]);
     assert!(code == 75 && text.contains("everybody may write it") && text.contains("usable   yes"), "{text}");
 
-    // No certificate at all is not good news.
+    // It is a problem if there is no certificate at all.
     let (code, text, _) = setting.check(&["--certs", "/nonexistent", "--days", "30"]);
     assert_eq!((code, text.as_str()), (1, "problem: /nonexistent: there is no certificate\n"));
 }
@@ -463,7 +464,7 @@ fn check_lists_keyrings_and_certificate_directories() {
     );
 }
 
-/// A User ID is whatever its maker liked, and so is the name of a file.
+/// Whoever makes a certificate chooses its User ID, and whoever writes a file chooses its name.
 #[test]
 fn check_shows_hostile_text_harmlessly() {
     let hostile = "\u{1b}]0;x\u{7}\"}]\r\n  usable   yes\u{202e}\u{9b}2J <me@domain.com>";
@@ -483,7 +484,7 @@ fn check_shows_hostile_text_harmlessly() {
 
 // The pages ----------------------------------------------------------------------------------------
 
-/// Text with what differs from one certificate to the next made the same.
+/// Replaces everything in `text` that differs between certificates.
 fn shape(text: &str) -> String {
     let word = |word: &str| {
         let body = word.trim_end_matches(',');

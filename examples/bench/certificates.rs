@@ -1,4 +1,4 @@
-//! Folders with many certificates, and certificates with many signatures.
+//! Measures folders with many certificates, and certificates with many signatures.
 
 use sequoia_openpgp::packet::signature::SignatureBuilder;
 use sequoia_openpgp::packet::Packet;
@@ -11,12 +11,12 @@ use crate::page::{milliseconds, ratio, Page};
 use crate::setup::{message, Servers, ENCRYPT_OWNER, SMALL};
 use perot_testing::{armored, key_for};
 
-/// How many certificate files the folder of a user has.
+/// The numbers of certificate files in a user's folder.
 const COUNTS: [usize; 4] = [1, 10, 100, 10_000];
-/// Where ten files are among them.
+/// The position of the folder with ten files in [`COUNTS`].
 const TEN: usize = 1;
 
-/// Folders that are compared with one of them.
+/// Folders that are compared with one of their group.
 struct Group {
     name: &'static str,
     folders: Vec<Folder>,
@@ -29,12 +29,12 @@ struct Folder {
     user: String,
     /// File names and contents.
     files: Vec<(String, Vec<u8>)>,
-    /// How long a delivery took, warm and cold.
+    /// The median times of a delivery: warm, cold.
     times: [f64; 2],
 }
 
 impl Folder {
-    /// `file` is the file of the user's own certificate.
+    /// `file` holds the user's own certificate.
     fn new(name: &str, user: String, file: (String, Vec<u8>)) -> Self {
         Self { name: name.into(), user, files: vec![file], times: [0.0; 2] }
     }
@@ -66,7 +66,7 @@ fn other(n: usize) -> String {
     format!("other-{n}@bench.test")
 }
 
-/// A folder for each count, with files that are named by the address, or otherwise.
+/// Makes a folder for each of [`COUNTS`]. Its files are named after their addresses, or not.
 fn by_number(others: &[Vec<u8>], by_address: bool) -> Group {
     let file_name = |n: usize, address: &str| {
         let name = if by_address { address.to_owned() } else { format!("file-{n}") };
@@ -84,7 +84,7 @@ fn by_number(others: &[Vec<u8>], by_address: bool) -> Group {
     Group { name, folders: COUNTS.into_iter().map(folder).collect(), compared: TEN }
 }
 
-/// Folders with one special certificate.
+/// Makes folders with one special certificate each.
 fn special() -> Group {
     let folder = |(name, forged, foreign)| {
         let user = format!("certs-signed-{forged}-{foreign}@bench.test");
@@ -99,7 +99,7 @@ fn special() -> Group {
     Group { name: "one certificate", folders: folders.map(folder).into(), compared: 0 }
 }
 
-/// A certificate with signatures of another key over its User ID, some of which claim to be its own.
+/// Makes a certificate with signatures of another key over its User ID. `forged` of them claim to be its own.
 fn signed(cert: &Cert, forged: usize, foreign: usize) -> Vec<u8> {
     let other = key_for("signer@bench.test");
     let mut signer = other.primary_key().key().clone().parts_into_secret().unwrap().into_keypair().unwrap();

@@ -1,4 +1,4 @@
-//! Deliveries by size, by kind, and many of them.
+//! Measures deliveries of messages of several sizes and kinds, and the throughput.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -13,10 +13,10 @@ use crate::setup::{
 use perot_testing::dovecot::{run, Config, Dovecot, Format, Lmtp};
 use perot_testing::{armored, key_for, with_crlf};
 
-/// The name of a size, and the times with `keep`, `encrypt` and gpgit.
+/// A size, and the times with `keep`, `encrypt` and gpgit.
 pub type Bar = (&'static str, [f64; 3]);
 
-/// Returns the times of the warm process, for the plot.
+/// Measures one message at a time. Returns the times of the warm process, for the plot.
 pub fn one_message(servers: &Servers, page: &mut Page) -> Vec<Bar> {
     let [warm, cold] = [false, true].map(|is_cold| by_size(servers, is_cold));
     page.section("One message", "The time of a delivery, and how many times that of `keep` it is.");
@@ -51,7 +51,7 @@ fn by_size(servers: &Servers, is_cold: bool) -> Vec<Bar> {
     let measure = |(name, size)| {
         eprintln!("one message, {state}: {name}");
         let rounds = rounds(size);
-        // gpgit takes hundreds of times as long.
+        // gpgit takes hundreds of times as long as the others.
         let few = (rounds / 20).max(3);
         let ways = [(KEEP, rounds), (ENCRYPT, rounds), (GPGIT, few)];
         let times =
@@ -61,9 +61,9 @@ fn by_size(servers: &Servers, is_cold: bool) -> Vec<Bar> {
     SIZES.into_iter().map(measure).collect()
 }
 
-/// What gpgit adds to `keep`, in times of what `encrypt` does.
+/// Divides the time that gpgit adds to `keep` by the time that `encrypt` adds.
 fn added([keep, encrypt, gpgit]: [f64; 3]) -> f64 {
-    // By chance, nothing or less may seem to be added.
+    // By chance, `encrypt` may seem to add nothing.
     (gpgit - keep) / (encrypt - keep).max(1e-6)
 }
 
@@ -79,7 +79,7 @@ fn write_sizes(bars: &[Bar], old: &str, page: &mut Page) {
     page.table(columns, &bars.iter().map(row).collect::<Vec<_>>());
 }
 
-/// Other certificates, and a message that is encrypted already.
+/// Measures other certificates, and a message that is encrypted already.
 pub fn other_cases(servers: &Servers, page: &mut Page) {
     eprintln!("other cases");
     page.section("Other cases", "Messages of 4 kB, warm.");
@@ -109,7 +109,7 @@ pub fn other_cases(servers: &Servers, page: &mut Page) {
     page.table(["case", "time", "/ `keep`"], &rows);
 }
 
-/// How often each way takes its turn where rates are compared.
+/// The turns of each way when rates are compared: the median of three disregards one that was disturbed.
 const TURNS: usize = 3;
 
 pub fn throughput(servers: &Servers, page: &mut Page) {
@@ -136,7 +136,7 @@ pub fn throughput(servers: &Servers, page: &mut Page) {
     page.table(["connections", "`keep`", "`encrypt`", "`keep` / `encrypt`"], &rows);
 }
 
-/// Messages per second, over a number of connections at once.
+/// Returns the messages per second over several connections at once.
 fn rate(dovecot: &Dovecot, user: &str, connections: usize, each: usize, message: &[u8]) -> f64 {
     let socket = dovecot.path("run/lmtp");
     let begin = Instant::now();
@@ -151,8 +151,9 @@ fn rate(dovecot: &Dovecot, user: &str, connections: usize, each: usize, message:
     rate
 }
 
-/// Mail that is there already. (In an mdbox: in a Maildir the time grows with the square of the number of messages,
-/// whatever the script does, for Pigeonhole reads the list anew for each that it stores.)
+/// Measures the encryption of stored mail. It is in an mdbox: in a Maildir, Pigeonhole reads the list of
+/// messages anew for each one that it stores, so that the time grows with the square of their number with any
+/// script.
 pub fn existing(page: &mut Page) {
     eprintln!("existing mail");
     let count = 5000;
@@ -188,7 +189,7 @@ fn import(dovecot: &Dovecot, user: &str, message: &[u8], count: usize) {
     fs::remove_dir_all(maildir).unwrap();
 }
 
-/// How many seconds `sieve-filter` takes.
+/// Returns the seconds that `sieve-filter` takes.
 fn filter(dovecot: &Dovecot, user: &str, script: &str) -> f64 {
     let source = dovecot.path("global/filter.sieve");
     fs::write(&source, script).unwrap();

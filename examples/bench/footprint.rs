@@ -1,4 +1,4 @@
-//! Memory, and what it costs to have the plugin at all.
+//! Measures memory, and the cost of loading the plugin.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +11,7 @@ use crate::setup::{message, Servers, ENCRYPT, GPGIT, KEEP, SIZES, SMALL};
 use perot_testing::dovecot::{modules_dir, plugin_file, run, Dovecot};
 use perot_testing::pages::project;
 
-/// Peaks by size of the message.
+/// Measures peaks of memory by size of the message.
 pub fn memory(servers: &Servers, page: &mut Page) {
     page.section("Memory", "Peak of the resident memory of a new lmtp process that delivers one message.");
     if servers.has_gpgit() {
@@ -44,7 +44,7 @@ pub fn memory(servers: &Servers, page: &mut Page) {
     page.at_most("memory for 100 MB, more than for 4 kB", 8.0, Some(grown), " MiB");
 }
 
-/// What it costs to have the plugin at all.
+/// Measures the cost of the plugin where it is loaded and not used.
 pub fn footprint(servers: &Servers, page: &mut Page) {
     eprintln!("footprint");
     let [linked, all] = ["normal,no-proc-macro", "normal,build"].map(crates);
@@ -63,7 +63,7 @@ pub fn footprint(servers: &Servers, page: &mut Page) {
     new_process(servers, page);
 }
 
-/// A process that has the plugin, beside one that has not.
+/// Compares a process that has the plugin with one that has not.
 fn new_process(servers: &Servers, page: &mut Page) {
     let way = |dovecot, user| Way { dovecot, user, rounds: rounds(SMALL) };
     let ways = [way(&servers.without, KEEP), way(&servers.cold, KEEP), way(&servers.cold, ENCRYPT)];
@@ -100,7 +100,7 @@ fn stripped_size(dovecot: &Dovecot) -> f64 {
     size(&stripped)
 }
 
-/// How many crates the plugin depends on, by some kinds of dependencies.
+/// Returns the number of crates that the plugin depends on, by kinds of dependencies.
 fn crates(kinds: &str) -> usize {
     let arguments = ["tree", "--offline", "--locked", "--prefix=none", "--features=plugin", "--edges", kinds];
     let tree = run(Command::new(env!("CARGO")).current_dir(project("")).args(arguments));
@@ -110,7 +110,7 @@ fn crates(kinds: &str) -> usize {
     crates.len() - 1
 }
 
-/// Seconds that `dlopen` takes in a fresh process that has Pigeonhole's library.
+/// Returns the seconds that `dlopen` takes in a new process that has loaded Pigeonhole's library.
 fn load_time(dovecot: &Dovecot) -> f64 {
     let program = dovecot.path("load");
     let source = project("examples/bench/load.c");

@@ -1,4 +1,5 @@
-/* How long dlopen() of the second file takes, in nanoseconds, in a process that has loaded the first. */
+/* Prints the nanoseconds that dlopen() of the second file takes, in a process
+   that has loaded the first. */
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -18,6 +19,7 @@ int main(int argc, char *argv[])
 		return 1;
 	}
 	clock_gettime(CLOCK_MONOTONIC, &end);
-	printf("%lld\n", (end.tv_sec - begin.tv_sec) * 1000000000LL + end.tv_nsec - begin.tv_nsec);
+	printf("%lld\n", (end.tv_sec - begin.tv_sec) * 1000000000LL +
+	       end.tv_nsec - begin.tv_nsec);
 	return 0;
 }

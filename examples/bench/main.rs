@@ -1,13 +1,15 @@
-//! `make bench`: what encryption costs in a real Dovecot. Deliveries over LMTP, side by side in one run and
-//! interleaved: a Sieve `keep`, our `encrypt`, and the old recipe, `filter "gpgit"`. Mail is stored in memory
-//! (/dev/shm), so that no disk hides anything.
+//! `make bench`: measures what encryption costs in a real Dovecot.
 //!
-//! It writes doc/dev/benchmark.md and doc/dev/benchmark.svg. The gpgit of `GPGIT=/path/to/gpgit.pl` is used; without it, a
-//! stand-in that runs `gpg --encrypt` on the whole message. `ROUNDS=n` sets how often each small message is
-//! delivered (200).
+//! Messages are delivered over LMTP in three ways: with `keep`, with `encrypt`, and with the old recipe,
+//! `filter "gpgit"`. The ways take turns in one run. Mail is stored in memory (/dev/shm), because waiting for
+//! a disk would hide the differences.
 //!
-//! `setup` makes the servers, `measure` takes times and memory, `page` and `plot` write. Each of the others has the
-//! sections of one topic.
+//! The results are doc/dev/benchmark.md and doc/dev/benchmark.svg. `GPGIT=/path/to/gpgit.pl` names the gpgit
+//! to use; without it, a stand-in runs `gpg --encrypt` on the whole message. `ROUNDS=n` sets how often each
+//! small message is delivered (200).
+//!
+//! `setup` makes the servers, `measure` takes times and memory, `page` and `plot` write the results. Each of
+//! the other modules has the sections of one topic.
 
 mod certificates;
 mod deliveries;

@@ -1,4 +1,4 @@
-//! Times, memory, rates.
+//! Measures times, memory and rates.
 
 use std::fs;
 use std::process::Command;
@@ -8,7 +8,7 @@ use crate::setup::{self, KEEP, SMALL};
 use perot_testing::dovecot::{peak_memory, run, Dovecot, Lmtp};
 use perot_testing::find;
 
-/// How often a message of this size is delivered.
+/// Returns how often a message of this size is delivered.
 pub fn rounds(size: usize) -> usize {
     let small = std::env::var("ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(200);
     match size {
@@ -24,7 +24,7 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Delivers a message over a connection, and returns how many seconds that took.
+/// Delivers a message over a connection. Returns the seconds that it took.
 pub fn deliver(session: &mut Lmtp, user: &str, message: &[u8]) -> f64 {
     let begin = Instant::now();
     let answer = session.deliver_ready(&[user], message).remove(0);
@@ -32,16 +32,16 @@ pub fn deliver(session: &mut Lmtp, user: &str, message: &[u8]) -> f64 {
     begin.elapsed().as_secs_f64()
 }
 
-/// Removes a mailbox.
+/// Removes the messages of a user.
 pub fn empty(dovecot: &Dovecot, user: &str) {
     fs::remove_dir_all(dovecot.home(user).join("Maildir")).unwrap();
 }
 
-/// One of the ways that are compared.
+/// One of the ways of delivery that are compared.
 pub struct Way<'a> {
     pub dovecot: &'a Dovecot,
     pub user: &'a str,
-    /// How often. Who has fewer than the others takes part in every so many rounds.
+    /// The number of deliveries. A way that has fewer than others skips some of the rounds.
     pub rounds: usize,
 }
 
@@ -50,14 +50,14 @@ impl Way<'_> {
         Lmtp::connect(&self.dovecot.path("run/lmtp"))
     }
 
-    /// Waits until processes that are at their end have ended. Else that would count for the next.
+    /// Waits until processes that are ending have ended, so that they do not slow down the next delivery.
     fn wait(&self) {
         while !self.dovecot.lmtp_processes().is_empty() {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
 
-    /// Delivers once, which compiles the script, and warms what is to be warm; and keeps a copy of the mailbox, empty.
+    /// Delivers once, which compiles the script and fills the caches. Then keeps a copy of the empty mailbox.
     fn prepare(&self, session: Option<&mut Lmtp>) {
         let small = setup::message(SMALL);
         match session {
@@ -68,8 +68,8 @@ impl Way<'_> {
         self.shell("rm -rf empty && cp -a Maildir empty");
     }
 
-    /// Puts that copy in the mailbox's place. If only the message were removed, each delivery would take longer than the
-    /// one before, whatever the script does: Dovecot's index and list of messages grow.
+    /// Restores the copy of the mailbox. If only the message were removed, Dovecot's index would grow, and
+    /// each delivery would take longer than the one before with any script.
     fn reset(&self) {
         self.shell("rm -r Maildir && cp -a empty Maildir");
     }
@@ -83,7 +83,7 @@ impl Way<'_> {
         );
     }
 
-    /// Delivers to a new process.
+    /// Delivers a message to a new process. Returns the seconds.
     fn deliver_cold(&self, message: &[u8]) -> f64 {
         self.wait();
         let begin = Instant::now();
@@ -91,8 +91,8 @@ impl Way<'_> {
         begin.elapsed().as_secs_f64()
     }
 
-    /// Peaks of resident memory in MiB: of a new process that delivers one message, and of the largest program that
-    /// it starts, as far as one sees it by looking often.
+    /// Returns peaks of resident memory in MiB: of a new process that delivers one message, and of the
+    /// largest program that it starts. The program is watched by polling, so that a short peak may be missed.
     pub fn peaks(&self, message: &[u8]) -> (f64, f64) {
         self.wait();
         let (process, program) = std::thread::scope(|scope| {
@@ -117,8 +117,8 @@ impl Way<'_> {
     }
 }
 
-/// Median times of deliveries in seconds: one to each, in an order of chance, round by round. Cold is a new
-/// connection and process for each, which counts; warm is one connection for all.
+/// Returns the median seconds of a delivery for each way. The ways take turns in random order, round by
+/// round. A cold delivery includes a new connection and process; the warm ones share a connection.
 pub fn interleaved(ways: &[Way<'_>], cold: bool, message: &[u8]) -> Vec<f64> {
     let mut sessions: Vec<Lmtp> = ways.iter().filter(|_| !cold).map(Way::connect).collect();
     for (n, way) in ways.iter().enumerate() {
@@ -146,7 +146,8 @@ pub fn interleaved(ways: &[Way<'_>], cold: bool, message: &[u8]) -> Vec<f64> {
     times.into_iter().map(median).collect()
 }
 
-/// The numbers below `count`. So nobody always comes after the one who leaves the machine's caches empty.
+/// Returns the numbers below `count` in random order. In a fixed order, a way would always follow the same
+/// one, and find the caches as that leaves them.
 fn in_an_order_of_chance(count: usize) -> Vec<usize> {
     let mut chance = vec![0; count * 8];
     sequoia_openpgp::crypto::random(&mut chance).unwrap();

@@ -1,4 +1,4 @@
-//! doc/dev/benchmark.md: sections, tables, and what was to be reached.
+//! Writes doc/dev/benchmark.md: sections, tables and targets.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use perot_testing::dovecot::run;
 
-/// The page as it grows.
+/// The text of the page so far.
 #[derive(Default)]
 pub struct Page {
     sections: String,
@@ -26,12 +26,12 @@ impl Page {
         table(&mut self.sections, columns, rows);
     }
 
-    /// A target that is reached by a small number; `None` if it could not be measured.
+    /// Adds a target for which less is better. `reached` is `None` if it could not be measured.
     pub fn at_most(&mut self, what: &str, limit: f64, reached: Option<f64>, unit: &str) {
         self.target(what, format!("at most {limit}{unit}"), reached, unit, |reached| reached <= limit);
     }
 
-    /// A target that is reached by a large number.
+    /// Adds a target for which more is better.
     pub fn at_least(&mut self, what: &str, limit: f64, reached: Option<f64>, unit: &str) {
         self.target(what, format!("at least {limit}{unit}"), reached, unit, |reached| reached >= limit);
     }

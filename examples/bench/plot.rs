@@ -1,14 +1,14 @@
-//! The picture.
+//! Draws doc/dev/benchmark.svg.
 
 use std::fmt::Write as _;
 
 use crate::deliveries::Bar;
 
-/// Bars on a logarithmic scale: sizes from left to right, three bars each.
+/// Draws bars on a logarithmic scale: sizes from left to right, with three bars each.
 pub fn plot(bars: &[Bar], old: &str) -> String {
     const COLOURS: [&str; 3] = ["#9aa5b1", "#2f6f4f", "#b5532b"];
     let names = ["keep", "encrypt", old.trim_matches('`')];
-    // From 0.1 ms to 100 s.
+    // The scale goes from 0.1 ms to 100 s.
     let height = |seconds: f64| ((seconds.log10() + 4.0) / 6.0 * 260.0).clamp(1.0, 260.0);
     let mut svg = String::from(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 720 360\" font-family=\"sans-serif\" font-size=\"12\">\n\

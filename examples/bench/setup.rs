@@ -14,7 +14,7 @@ use crate::measure::{deliver, empty};
 use perot_testing::dovecot::{run, Config, Dovecot, Lmtp};
 use perot_testing::{armored, builder, ciphertext, find, key_for, keyring};
 
-/// The users, named by what their script does.
+/// The users, named after their scripts.
 pub const KEEP: &str = "keep@bench.test";
 pub const ENCRYPT: &str = "encrypt@bench.test";
 pub const GPGIT: &str = "gpgit@bench.test";
@@ -33,19 +33,20 @@ const USERS: [(&str, &str); 5] = [
 pub const ENCRYPT_OWNER: &str = "require \"vnd.perot.encrypt\"; encrypt;";
 pub const ENCRYPT_ONE: &str = "require \"vnd.perot.encrypt\"; encrypt \"encrypt@bench.test\";";
 
-/// One of several users who do the same.
+/// Returns the name of one of several users with the same script.
 pub fn numbered(user: &str, n: usize) -> String {
     format!("{n}-{user}")
 }
 
-/// How many of them [`KEEP`] and [`ENCRYPT`] have.
+/// The number of such users that [`KEEP`] and [`ENCRYPT`] have, one for each connection.
 pub const CONNECTIONS: usize = 4;
 
 pub const SMALL: usize = 4 << 10;
 pub const SIZES: [(&str, usize); 5] =
     [("4 kB", SMALL), ("30 kB", 30 << 10), ("1 MB", 1 << 20), ("25 MB", 25 << 20), ("100 MB", 100 << 20)];
 
-/// A message of about the given size: lines of base64, as of an attachment, which cannot be compressed much.
+/// Makes a message of about the given size. It has lines of base64 like an attachment, which cannot be
+/// compressed much.
 pub fn message(size: usize) -> Vec<u8> {
     let mut message = b"From: a@example.org\r\nSubject: x\r\nContent-Type: application/octet-stream\r\n\
                         Content-Transfer-Encoding: base64\r\n\r\n"
@@ -65,9 +66,9 @@ pub struct Servers {
     pub warm: Dovecot,
     /// It starts an lmtp process for each connection.
     pub cold: Dovecot,
-    /// The same, and the plugin is not loaded.
+    /// It is like the warm one, but does not load the plugin.
     pub without: Dovecot,
-    /// The name of what runs as gpgit.
+    /// The name of the program that runs as gpgit.
     pub old: &'static str,
 }
 
@@ -88,7 +89,7 @@ impl Servers {
         servers
     }
 
-    /// Whether it is gpgit itself.
+    /// Returns true if the program is gpgit itself.
     pub fn has_gpgit(&self) -> bool {
         gpgit().is_some()
     }
@@ -118,7 +119,7 @@ fn start(one_connection: bool, plugin: bool, keys: &[(&str, Cert)]) -> Dovecot {
 fn config(one_connection: bool, plugin: bool) -> Config {
     let (count, requests) = if one_connection { (1, "1") } else { (0, "unlimited") };
     let (ours, yes) = if plugin { ("sieve_perot_encrypt", "yes") } else { ("", "no") };
-    // gpgit takes more memory for large messages than Dovecot gives it by default.
+    // For large messages, gpgit takes more memory than Dovecot allows by default.
     let memory = "vsz_limit = 4G";
     let filter = "sieve_filter_bin_dir = {dir}/bin\nsieve_filter_exec_timeout = 600s\n";
     Config {
@@ -131,13 +132,13 @@ fn config(one_connection: bool, plugin: bool) -> Config {
              sieve_extensions {{\n  vnd.dovecot.filter = yes\n}}\n{filter}\
              service lmtp {{\n  restart_request_count = {requests}\n  {memory}\n}}\n"
         ),
-        // gpgit takes the home of who runs it from /etc/passwd.
+        // gpgit looks up the home of its user in /etc/passwd.
         mail_server_users: true,
         ..Config::default()
     }
 }
 
-/// What `filter "gpgit"` runs, and a keyring for it: that of `vmail`, to whom all mailboxes belong.
+/// Installs the program for `filter "gpgit"`, and a keyring for `vmail`, who owns all mailboxes.
 fn install_gpgit(dovecot: &Dovecot, key: &Cert) {
     let program = dovecot.path("bin/gpgit");
     fs::create_dir(dovecot.path("bin")).unwrap();
@@ -152,12 +153,13 @@ fn install_gpgit(dovecot: &Dovecot, key: &Cert) {
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let home = dovecot.home("vmail");
     keyring(&home, key);
-    // gpgit does not ask for that, and without it gpg encrypts to no key that is not certified by another.
+    // gpg does not encrypt to uncertified keys without this option, and gpgit does not pass it.
     fs::write(home.join(".gnupg/gpg.conf"), "trust-model always\n").unwrap();
     run(Command::new("chown").args(["-R", "--reference"]).arg(&home).arg(home.join(".gnupg")));
 }
 
-/// Makes sure that a user's mail is encrypted to `key`. A filter that fails leaves it in clear, and is fast.
+/// Panics unless a user's mail is encrypted to `key`. A filter that fails leaves mail in clear, and would
+/// seem fast.
 fn check(dovecot: &Dovecot, user: &str, key: &Cert) {
     let message = message(SMALL);
     deliver(&mut Lmtp::connect(&dovecot.path("run/lmtp")), user, &message);

@@ -1,6 +1,6 @@
-//! Writes what the fuzzer begins with, a folder for each target: the fixtures of the tests, and keys made on the spot.
+//! Writes the seeds of the fuzzer, in a folder for each target: the messages of the tests, and new keys.
 
-use libfuzzer_sys as _; // the counters of the coverage are in it
+use libfuzzer_sys as _; // it has the counters of the coverage
 use std::fs;
 use std::path::Path;
 
@@ -60,7 +60,8 @@ fn certificates() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// sieve_perot_encrypt_certs, _cert, _on_error, _hide_subject, then recipient, user and envelope recipient.
+/// The values of sieve_perot_encrypt_certs, _cert, _on_error and _hide_subject, then recipient, user and
+/// envelope recipient.
 const SETTINGS: [&str; 6] = [
     "~/pgp-certs /etc/certs\0-\0tempfail\0no\0me+x@t.org\0user\0me@t.org",
     "-\0yes\0keep\0yes\0D2A1 5B36 4F3E 1B0C 0000  1111 2222 3333 4444 5555\0me@t.org\0-",

@@ -1,4 +1,4 @@
-//! Certificates: literals, the setting, folders and keyrings.
+//! Checks certificates: in scripts, in the setting, in folders and in keyrings.
 #![no_main]
 
 use perot_testing::oracle;

@@ -1,11 +1,12 @@
-//! The whole: decrypts to the original, is left alone, or is a typed error; in bounded memory.
+//! Checks the whole encryption: the result decrypts to the original, the message is left alone, or there is
+//! an error. Memory is bounded.
 #![no_main]
 
 use perot_encrypt_fuzz::{bounded, with_options};
 use perot_testing::oracle::Options;
 
-/// Most memory that a message may take, whatever its size. sequoia, which encrypts to version 6 certificates,
-/// has larger buffers.
+/// Most heap memory that a message may take, whatever its size. For version 6 certificates sequoia encrypts,
+/// whose buffers are larger.
 const MAX_HEAP: usize = 1 << 20;
 const MAX_HEAP_VERSION6: usize = 12 << 20;
 

@@ -1,4 +1,4 @@
-//! Header split and assembly.
+//! Checks reading and writing of headers.
 #![no_main]
 
 use perot_encrypt_fuzz::with_options;

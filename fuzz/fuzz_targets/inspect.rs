@@ -1,4 +1,4 @@
-//! Is it encrypted already?
+//! Checks the recognition of encrypted messages.
 #![no_main]
 
 use perot_encrypt_fuzz::with_options;

@@ -1,4 +1,4 @@
-//! Settings and recipients.
+//! Checks settings and recipients.
 #![no_main]
 
 use perot_testing::oracle;

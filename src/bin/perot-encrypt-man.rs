@@ -1,4 +1,4 @@
-//! Writes the man pages of the command-line tool into a folder, when it is built.
+//! Writes the man pages of the command-line tool into a folder. The Makefile runs it.
 
 use std::fs;
 use std::io;
@@ -11,7 +11,7 @@ use clap_mangen::Man;
 #[path = "perot-encrypt/command.rs"]
 mod command;
 
-/// What the command line does not say of itself, for the main page: sections of items.
+/// Sections of the main page that clap cannot generate from the command line, with their items.
 const SECTIONS: [(&str, &[(&str, &str)]); 4] = [
     (
         "ENVIRONMENT",
@@ -67,7 +67,7 @@ fn main() -> io::Result<()> {
     pages(Path::new(&folder))
 }
 
-/// Writes a page for the tool, and one for each of its subcommands.
+/// Writes a page for the tool, and one for each subcommand.
 pub fn pages(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let mut command = command::command();
@@ -85,11 +85,11 @@ pub fn pages(folder: &Path) -> io::Result<()> {
 
 fn man(command: Command) -> Man {
     let version = command.get_version().unwrap_or(env!("CARGO_PKG_VERSION")).to_owned();
-    // The version where a date is usual: the page is of that version, whenever it was made.
+    // Man pages have a date here. The version is written instead, so that each build gives the same page.
     Man::new(command).date(version).source("perot-encrypt").manual("User Commands")
 }
 
-/// gpgit's options, under a heading of their own.
+/// Returns the section with gpgit's options.
 fn in_place_of_gpgit() -> io::Result<Vec<u8>> {
     let mut options = Vec::new();
     Man::new(command::gpgit()).render_options_section(&mut options)?;

@@ -1,4 +1,5 @@
-//! What the author of a script is told about a recipient, before any mail comes.
+//! Checks a recipient when a script is uploaded or compiled, so that its author learns of a problem before
+//! mail arrives.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,33 +11,37 @@ use crate::log::{printable, Level, Log};
 use crate::recipient::Recipient;
 use crate::settings::Loaded;
 
-/// How long before the end a certificate is worth a warning.
+/// A certificate that expires within this time earns a warning: a month leaves time to renew it and to export
+/// it anew.
 const SOON: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// What was found. The text is a sentence for the author.
+/// The result of a check. The text is a sentence for the author of the script.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
-    /// It can be encrypted to.
+    /// The recipient has a certificate that can be used.
     Good,
-    /// It can be encrypted to, but something will have to be done about it.
+    /// The recipient has a certificate that can be used, but it has expired or will soon.
     Warning(String),
-    /// It is wrong, whatever the sources hold.
+    /// The argument itself is wrong: no change to the certificate sources can help.
     Wrong(String),
-    /// It cannot be encrypted to here and now; that may be put right without changing the script.
+    /// No usable certificate was found, or the settings are wrong. Both can be corrected without a change to
+    /// the script.
     NotFound(String),
 }
 
-/// Who reads what is found.
+/// The person who reads the finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Author {
-    /// Whoever uploads the script: it is their own, and they can put it right.
+    /// The user who uploads the script over ManageSieve. The certificate is their own, so they can correct
+    /// it.
     Uploads,
-    /// Whoever runs sievec: often an administrator, as another user and with another home.
+    /// The person who runs sievec: often an administrator, who is another user with another home directory.
     Compiles,
 }
 
 impl Finding {
-    /// What it means for the script, and the sentence. An error is one with which the script is not accepted.
+    /// Returns the level at which the finding is reported, and its text. Pigeonhole refuses the script if the
+    /// level is `Error`.
     pub fn for_author(self, author: Author) -> Option<(Level, String)> {
         match self {
             Self::Good => None,
@@ -48,7 +53,7 @@ impl Finding {
     }
 }
 
-/// Looks at one recipient as it stands in a script.
+/// Checks one recipient as it is written in a script.
 pub fn recipient(loaded: &Loaded, owner: Owner<'_>, text: &[u8], now: SystemTime, log: &dyn Log) -> Finding {
     let words = &loaded.words;
     let recipient = match Recipient::parse(text) {
@@ -59,8 +64,8 @@ pub fn recipient(loaded: &Loaded, owner: Owner<'_>, text: &[u8], now: SystemTime
         Ok(settings) => settings,
         Err(why) => return Finding::NotFound(why.in_words(words)),
     };
-    // It may be usable all the same: signatures protect the keys, and not a User ID or a revocation
-    // that cannot be read any more.
+    // The certificate may still be usable: signatures protect its keys. But a User ID or a revocation may
+    // have become unreadable, and the author has the text at hand to paste it again.
     if matches!(&recipient, Recipient::Literal(armored) if raw::has_wrong_checksum(armored)) {
         let why = damaged_literal("it is damaged: its checksum is wrong");
         return Finding::Wrong(why.in_words(words));

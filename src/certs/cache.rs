@@ -1,4 +1,4 @@
-//! What is remembered from one message to the next, in a process that serves many.
+//! Caches that outlive one message: a Dovecot process delivers many.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -6,9 +6,10 @@ use std::hash::Hash;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Remembers values by their keys, up to a number of bytes. When it is more, all are forgotten.
+/// Keeps values by key, up to a total weight in bytes. A value that exceeds the total empties the cache
+/// first: no order of use has to be kept.
 pub struct Cache<K, V> {
-    most: usize,
+    max: usize,
     remembered: Mutex<Option<Remembered<K, V>>>,
 }
 
@@ -18,12 +19,12 @@ struct Remembered<K, V> {
 }
 
 impl<K: Hash + Eq, V> Cache<K, V> {
-    /// An empty one, for at most so many bytes.
-    pub const fn new(most: usize) -> Self {
-        Self { most, remembered: Mutex::new(None) }
+    /// Creates an empty cache for at most `most` bytes.
+    pub const fn new(max: usize) -> Self {
+        Self { max, remembered: Mutex::new(None) }
     }
 
-    /// The value that is remembered.
+    /// Returns the value for `key`, if it is in the cache.
     pub fn get<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<Arc<V>>
     where
         K: Borrow<Q>,
@@ -32,29 +33,31 @@ impl<K: Hash + Eq, V> Cache<K, V> {
         remembered.as_ref()?.values.get(key).cloned()
     }
 
-    /// Remembers a value of about `weight` bytes, unless that alone is too much.
+    /// Stores a value that takes about `weight` bytes, unless it alone exceeds the maximum. Returns the
+    /// value.
     pub fn put(&self, key: K, value: V, weight: usize) -> Arc<V> {
         let value = Arc::new(value);
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         let remembered = remembered.get_or_insert_with(|| Remembered { weight: 0, values: HashMap::new() });
-        // What is replaced counts until all is forgotten: that only makes it happen earlier.
+        // A value that is replaced keeps its weight until the cache is emptied: that only happens earlier
+        // then.
         remembered.weight += weight;
-        if remembered.weight > self.most {
+        if remembered.weight > self.max {
             remembered.values.clear();
             remembered.weight = weight;
         }
-        if remembered.weight <= self.most {
+        if remembered.weight <= self.max {
             remembered.values.insert(key, Arc::clone(&value));
         }
         value
     }
 }
 
-/// The identity of the process, and a path: what was read as one user is not known to another, even if both are
-/// served by the same process.
+/// Effective user and group ID of the process, and a path. One process serves many users, and a user must not
+/// be answered with a file that only another one may read.
 pub type Key = ((u32, u32), PathBuf);
 
-/// The key of what this process reads at `path` now.
+/// Returns the key under which this process caches what it reads at `path` as its current user.
 pub fn key(path: &Path) -> Key {
     let ids = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     (ids, path.to_owned())

@@ -6,12 +6,12 @@ use super::keyring::read_opened;
 use super::open::{self, Links};
 use super::raw::{RawCert, Refusal};
 
-/// Looks for a certificate: the
-/// first two hex digits of the fingerprint name a folder, the rest a file in it.
+/// Looks up a certificate by its fingerprint, in upper case hex. The first two hex digits name a folder in
+/// `path`, the others a file in it. Returns `None` if that file does not exist or holds another certificate.
 ///
 /// # Errors
 ///
-/// It cannot be read.
+/// Fails if the folder or the file cannot be read.
 pub fn find(path: &Path, hex: &str) -> Result<Option<RawCert>, Refusal> {
     let lower = hex.to_ascii_lowercase();
     let Some((first, rest)) = lower.split_at_checked(2) else { return Ok(None) };
@@ -25,16 +25,15 @@ pub fn find(path: &Path, hex: &str) -> Result<Option<RawCert>, Refusal> {
     Ok(certs.into_iter().find(|cert| cert.summary().is_ok_and(|s| s.fingerprint == hex)))
 }
 
-/// The fingerprints that file names in an OpenPGP certificate directory say, in upper case hex. A folder in
-/// it that cannot be read is told in its place.
+/// Lists the fingerprints that the file names spell, in upper case hex. A folder in it that cannot be read is
+/// an error in the list.
 ///
 /// # Errors
 ///
-/// It cannot be read.
+/// Fails if `path` itself cannot be read.
 pub fn names(path: &Path) -> Result<Vec<Result<String, Refusal>>, Refusal> {
     let names = |folder: &Path, digits: &[usize]| -> Result<Vec<String>, Refusal> {
-        let entries =
-            std::fs::read_dir(folder).map_err(|e| format!("it cannot be read: {}", open::describe(&e)))?;
+        let entries = std::fs::read_dir(folder).map_err(open::unreadable)?;
         let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
         let hex = |name: &str| name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         let mut names: Vec<String> = names.filter(|n| digits.contains(&n.len()) && hex(n)).collect();

@@ -1,4 +1,4 @@
-//! Which subkeys of a certificate a message is encrypted to.
+//! Chooses the subkeys of a certificate to which a message is encrypted.
 
 use sequoia_openpgp as openpgp;
 
@@ -16,33 +16,34 @@ use std::time::SystemTime;
 use super::raw;
 use crate::error::{Error, Reason, Result};
 
-/// A key that a session key can be encrypted to.
+/// A public key to which a session key can be encrypted.
 pub type EncryptionKey = Key<key::PublicParts, key::UnspecifiedRole>;
 
-/// One recipient, ready to be encrypted to.
+/// The keys of one recipient's certificate.
 #[derive(Clone, Debug)]
 pub struct RecipientKeys {
     /// The certificate's fingerprint, in upper case hex.
     pub fingerprint: String,
-    /// The subkeys, at least one.
+    /// The chosen subkeys, at least one.
     pub keys: Vec<EncryptionKey>,
-    /// Whether the certificate reads SEIPDv1, that is: what every OpenPGP software reads.
+    /// True if the recipient's software reads SEIPDv1: all software does, except where a version 6
+    /// certificate does not announce it.
     pub reads_seipd1: bool,
-    /// Whether the certificate reads SEIPDv2. True only of version 6 certificates: GnuPG writes
-    /// into its version 4 certificates that it does, and does not.
+    /// True if the recipient's software reads SEIPDv2. Version 6 certificates only: GnuPG announces it in
+    /// version 4 certificates, and does not read it.
     pub reads_seipd2: bool,
-    /// Whether it has expired. It is used all the same: the owner still has the secret key.
+    /// True if the certificate has expired. It is used all the same: its owner still has the secret key.
     pub expired: bool,
-    /// When it stops being usable, if that is set.
+    /// The time at which the certificate or its last chosen subkey expires; `None` if neither does.
     pub expires: Option<SystemTime>,
 }
 
-/// Whether sequoia's standard policy accepts the certificate as a whole.
+/// Returns true if sequoia's standard policy accepts the certificate as a whole.
 pub fn is_accepted(cert: &Cert, now: SystemTime) -> bool {
     cert.with_policy(&StandardPolicy::new(), now).is_ok()
 }
 
-/// Whether one of the certificate's valid User IDs carries `address` (normalised).
+/// Returns true if one of the certificate's valid User IDs has `address` (normalised).
 pub fn carries(cert: &Cert, address: &str, now: SystemTime) -> bool {
     let policy = StandardPolicy::new();
     let Ok(valid) = cert.with_policy(&policy, now) else { return false };
@@ -51,13 +52,13 @@ pub fn carries(cert: &Cert, address: &str, now: SystemTime) -> bool {
     found
 }
 
-/// Chooses the subkeys: every one that is for encryption (transport or storage), supported, accepted
-/// by sequoia's standard policy, not revoked, and neither of the future nor expired; if all have expired, those that did
-/// so last.
+/// Chooses every subkey that is meant for encryption in transport or storage, supported, accepted by
+/// sequoia's standard policy, not revoked, not created in the future and not expired. If all have expired,
+/// those that expired last are chosen.
 ///
 /// # Errors
 ///
-/// `UnusableCertificate` with the reason.
+/// Fails with `UnusableCertificate` if no subkey is left; the error names the reason for each.
 pub fn choose(cert: &Cert, now: SystemTime) -> Result<RecipientKeys> {
     let fingerprint = cert.fingerprint().to_hex();
     let unusable =
@@ -73,9 +74,10 @@ pub fn choose(cert: &Cert, now: SystemTime) -> Result<RecipientKeys> {
     }
 
     let keys = valid.keys().supported().revoked(false).for_transport_encryption().for_storage_encryption();
-    // By what each says of itself: none is alive to sequoia if the certificate as a whole has expired.
+    // sequoia's `alive()` is of no use here: in a certificate that has expired, it is false for every subkey.
+    // The creation and expiration times of each subkey decide.
     let candidates: Vec<_> = keys.filter(|k| k.key().creation_time() <= now).collect();
-    // In the order of time, and what never ends is last.
+    // Orders expiration times; a subkey that never expires comes last.
     let ends = |time: Option<SystemTime>| (time.is_none(), time);
     let last = candidates.iter().map(|k| ends(k.key_expiration_time())).max();
     let last = last.ok_or_else(|| {
@@ -99,7 +101,7 @@ pub fn choose(cert: &Cert, now: SystemTime) -> Result<RecipientKeys> {
     })
 }
 
-/// Why no key of the certificate can be encrypted to.
+/// Says why no subkey can be used, for the log.
 fn explain(cert: &Cert, policy: &StandardPolicy<'_>, now: SystemTime) -> String {
     let mut reasons: Vec<String> =
         cert.keys().subkeys().filter_map(|subkey| refusal(subkey.into(), policy, now)).collect();
@@ -110,7 +112,7 @@ fn explain(cert: &Cert, policy: &StandardPolicy<'_>, now: SystemTime) -> String 
     reasons.join("; ")
 }
 
-/// Why this key is not encrypted to, if [`choose`] has left it out; `None` if it was never meant to be.
+/// Says why [`choose`] left this key out. Returns `None` if the key is not meant for encryption.
 pub fn refusal(
     key: ErasedKeyAmalgamation<'_, key::PublicParts>,
     policy: &StandardPolicy<'_>,
@@ -139,7 +141,7 @@ pub fn refusal(
     }
 }
 
-/// The cause at the bottom of a chain of errors; the layers above name packets and policies.
+/// Returns the first cause in a chain of errors: the layers above it only name packets and policies.
 fn innermost(error: &openpgp::anyhow::Error) -> String {
     crate::log::printable(error.root_cause().to_string())
 }

@@ -1,4 +1,4 @@
-//! From a recipient to the keys that its messages are encrypted to.
+//! Finds the certificates of a recipient in the configured sources.
 
 use base64::Engine;
 use sequoia_openpgp::Cert;
@@ -13,77 +13,80 @@ use super::choose::{self, RecipientKeys};
 use super::query::Query;
 use super::raw::{self, RawCert, Refusal};
 use super::source;
-use crate::error::{Error, Place, Reason, Remedy, Result, Setting};
+use crate::error::{Error, Place, Reason, Remedy, Result, Setting, Words};
 use crate::log::{printable, Level, Log};
 use crate::recipient::Recipient;
 use crate::settings::{Settings, SourcePath};
 
-/// Most certificates that one recipient may stand for.
+/// The number of certificates that one recipient may have. Each adds a session key to every message, and an
+/// address rarely has more than its old and its new certificate.
 const MAX_CERTIFICATES: usize = 16;
-/// How many bytes of parsed certificates are remembered.
+/// The bytes of parsed certificates that are cached: a thousand usual ones of some kilobytes, or eight of the
+/// largest size.
 const MAX_REMEMBERED_BYTES: usize = 8 << 20;
 
-/// Whose mailbox it is, as far as the host knows.
+/// The owner of the mailbox, as far as the host knows.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Owner<'a> {
     /// The user name in Dovecot.
     pub user: &'a str,
-    /// The final envelope recipient, where there is an envelope: at delivery only.
+    /// The final envelope recipient. `None` except at delivery.
     pub recipient: Option<&'a str>,
-    /// The home directory, where there is one.
+    /// The home directory, if the user has one.
     pub home: Option<&'a str>,
 }
 
-/// A certificate, and where it was found.
+/// A certificate and where it was found.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// The certificate, made of all its copies in that place.
+    /// The certificate, merged from all copies in that place.
     pub cert: Arc<Cert>,
-    /// Where that was.
+    /// The place where the copies were found.
     pub place: Place,
-    /// The files that it was in, printable; none if the place is no source.
+    /// The files that held the copies, printable. Empty if the certificate is in a setting or in the script.
     pub files: Vec<String>,
-    /// Whether the secret key was with it.
+    /// True if a copy included the secret key.
     pub has_secret: bool,
 }
 
-/// What came of the search in one source.
+/// The result of a search in one source.
 enum Searched {
     Found(Vec<Found>),
-    /// What to say of the source.
+    /// Describes the source, for the error that lists where the search went.
     NotFound(String),
 }
 
-/// All that one source has.
+/// All certificates of one source.
 #[derive(Clone, Debug, Default)]
 pub struct Listing {
-    /// The source, printable.
+    /// The path of the source, printable.
     pub place: String,
     /// Its certificates.
     pub certs: Vec<Found>,
-    /// What is wrong with single files or certificates.
+    /// Files and certificates that cannot be used, with the reason.
     pub problems: Vec<String>,
 }
 
-/// Finds keys in the configured sources, for one message.
+/// Searches the configured sources, on behalf of one message.
 pub struct Finder<'a> {
     /// The settings that name the sources.
     pub settings: &'a Settings,
-    /// Whose mail it is.
+    /// The owner of the mailbox.
     pub owner: Owner<'a>,
     /// The time at which certificates must be valid.
     pub now: SystemTime,
-    /// Where to report what an administrator should look at, though encryption goes on.
+    /// The log for what an administrator should correct although the message can be encrypted.
     pub log: &'a dyn Log,
 }
 
 impl Finder<'_> {
-    /// The keys of the mailbox owner: `sieve_perot_encrypt_cert`, else the certificate for the owner's
-    /// address, else, where there is no address, the only certificate below the owner's home.
+    /// Returns the keys of the mailbox owner: those of `sieve_perot_encrypt_cert` if it is set; else of the
+    /// certificate for the owner's address; else, if there is no address, of the only certificate in the
+    /// sources below the owner's home directory.
     ///
     /// # Errors
     ///
-    /// There is none, or it cannot be used.
+    /// Fails if there is no such certificate, or if it cannot be used.
     pub fn owner(&self) -> Result<Vec<RecipientKeys>> {
         self.usable(self.search_owner()?)
     }
@@ -104,20 +107,20 @@ impl Finder<'_> {
         }
     }
 
-    /// The keys of one recipient.
+    /// Returns the keys of one recipient.
     ///
     /// # Errors
     ///
-    /// There are none, or they cannot be used.
+    /// Fails if there is no certificate, or if none can be used.
     pub fn find(&self, recipient: &Recipient) -> Result<Vec<RecipientKeys>> {
         self.usable(self.search(recipient)?)
     }
 
-    /// The certificates of one recipient, at least one, whether they can be used or not.
+    /// Returns the certificates of one recipient, at least one, usable or not.
     ///
     /// # Errors
     ///
-    /// There are none, or it cannot be told.
+    /// Fails if no source has one, or if a source that comes before the first match cannot be read.
     pub fn search(&self, recipient: &Recipient) -> Result<Vec<Found>> {
         match recipient {
             Recipient::Literal(armored) => self.literal(armored),
@@ -131,11 +134,11 @@ impl Finder<'_> {
         }
     }
 
-    /// All that one source has; nothing, if there is nothing at its path.
+    /// Lists all certificates of a source. The list is empty if its path does not exist.
     ///
     /// # Errors
     ///
-    /// It cannot be read, or must not be trusted.
+    /// Fails if the source cannot be read or must not be trusted.
     pub fn list(&self, source: &SourcePath) -> Result<Listing> {
         let Some(path) = self.expand(source) else {
             return Ok(Listing { place: display(source), ..Listing::default() });
@@ -173,7 +176,8 @@ impl Finder<'_> {
         self.merged(&Place::Literal, certs)
     }
 
-    /// Tries one query after the other in all sources; the first source that answers wins.
+    /// Searches all sources for the first query, then for the next. The first source with a match ends the
+    /// search.
     fn look_up(&self, recipient: &Recipient, queries: &[Query<'_>]) -> Result<Vec<Found>> {
         let mut searched = Vec::new();
         for &query in queries {
@@ -218,8 +222,9 @@ impl Finder<'_> {
         Ok(Searched::NotFound(format!("{name} ({})", answer.holds)))
     }
 
-    /// Of certificates in `place` that claim to match, those whose signatures say so, too. `copies` gives
-    /// all that the place has of a fingerprint: a copy without User IDs may hold the revocation.
+    /// Returns the certificates in `place` whose signatures confirm what `claiming` claims. `copies` returns
+    /// all copies that the place has of a fingerprint: a copy without User IDs may be the one with the
+    /// revocation.
     fn matching(
         &self,
         place: &Place,
@@ -237,7 +242,7 @@ impl Finder<'_> {
             certs.extend(self.merged(place, all)?);
         }
         if let Query::Address(address) = query {
-            // A certificate that is not accepted as a whole is kept: it says why when it is used.
+            // A certificate that the policy rejects as a whole stays in the list, so that the error says why.
             certs.retain(|found| {
                 !choose::is_accepted(&found.cert, self.now) || choose::carries(&found.cert, address, self.now)
             });
@@ -245,7 +250,7 @@ impl Finder<'_> {
         Ok(certs)
     }
 
-    /// Parses certificates, and makes one of the copies of each.
+    /// Parses certificates and merges the copies of each.
     fn merged(&self, place: &Place, certs: Vec<RawCert>) -> Result<Vec<Found>> {
         let mut merged: Vec<Found> = Vec::new();
         for raw in certs {
@@ -267,7 +272,8 @@ impl Finder<'_> {
         Ok(merged)
     }
 
-    /// The keys of those of `certs` that can be used; an error if none of them can.
+    /// Returns the keys of the certificates that can be used. Fails if none can, rather than if one cannot:
+    /// an address may have an old certificate beside the new one.
     fn usable(&self, certs: Vec<Found>) -> Result<Vec<RecipientKeys>> {
         let place = certs.first().map_or(Place::None, |found| found.place.clone());
         few_enough(&place, certs.len())?;
@@ -280,7 +286,7 @@ impl Finder<'_> {
             }
         }
         if usable.is_empty() {
-            return Err(none_usable(refusals).about(place));
+            return Err(none_usable(refusals, &self.settings.words).about(place));
         }
         for keys in usable.iter().filter(|k| k.expired) {
             let text = format!(
@@ -292,7 +298,8 @@ impl Finder<'_> {
         Ok(usable)
     }
 
-    /// The certificates in `sieve_perot_encrypt_cert`: armored, or base64 on one line.
+    /// Reads the certificates in `sieve_perot_encrypt_cert`, which are armored, or base64 on one line as the
+    /// user database stores them.
     fn owner_certs(&self) -> Result<Vec<RawCert>> {
         let Some(text) = &self.settings.owner_cert else { return Ok(Vec::new()) };
         let refuse = |why: String| {
@@ -351,7 +358,7 @@ impl Finder<'_> {
     }
 }
 
-/// A source as it stands in the settings, printable.
+/// Returns a source as the settings name it, printable.
 pub fn display(path: &SourcePath) -> String {
     match path {
         SourcePath::Absolute(path) => printable(path),
@@ -365,7 +372,8 @@ fn without_detail(address: &str) -> Option<String> {
     (!user.is_empty()).then(|| format!("{user}@{domain}"))
 }
 
-/// To be asked before any signature is checked: that takes time.
+/// Fails if there are too many certificates. It is called before any signature is checked, because checks
+/// take time.
 fn few_enough(place: &Place, count: usize) -> Result<()> {
     if count <= MAX_CERTIFICATES {
         return Ok(());
@@ -374,12 +382,12 @@ fn few_enough(place: &Place, count: usize) -> Result<()> {
     Err(Error::new(Reason::UnusableCertificate, text).about(place.clone()).helps("remove old ones"))
 }
 
-/// The error for certificates none of which can be used.
-fn none_usable(refusals: Vec<Error>) -> Error {
+/// Joins the reasons why none of the certificates can be used.
+fn none_usable(refusals: Vec<Error>, words: &Words) -> Error {
     match <[Error; 1]>::try_from(refusals) {
         Ok([only]) => only,
         Err(several) => {
-            let several: Vec<String> = several.iter().map(Error::to_string).collect();
+            let several: Vec<String> = several.iter().map(|why| why.in_words(words)).collect();
             Error::new(Reason::UnusableCertificate, several.join("; "))
         }
     }
@@ -389,7 +397,7 @@ fn unusable_literal(why: &str) -> Error {
     Error::new(Reason::UnusableCertificate, why).about(Place::Literal)
 }
 
-/// The error for a certificate in a script that did not get there as it was.
+/// The error for a certificate in a script that was damaged on its way there.
 pub fn damaged_literal(why: &str) -> Error {
     unusable_literal(why).helps(
         "Export it anew (gpg --armor --export ADDRESS), and paste all of it, from the BEGIN line to the END line",
@@ -409,8 +417,8 @@ fn not_found(recipient: &str, searched: &[String]) -> Error {
     Error::new(Reason::NoCertificate, text).helps(Remedy::PutCertificate)
 }
 
-/// Adds a certificate to `merged`. Two copies of one certificate are made into one, so that what only
-/// one of them knows, a revocation for instance, holds for both.
+/// Adds a certificate to `merged`. Copies of one certificate become one, so that a revocation in either holds
+/// for both.
 fn merge(merged: &mut Vec<Found>, found: Found) {
     let fingerprint = found.cert.fingerprint();
     let Some(known) = merged.iter_mut().find(|known| known.cert.fingerprint() == fingerprint) else {
@@ -420,14 +428,14 @@ fn merge(merged: &mut Vec<Found>, found: Found) {
     known.files.extend(found.files);
     known.files.dedup();
     if known.cert != found.cert {
-        // Fails only for certificates with different fingerprints.
+        // merge_public() fails only if the fingerprints differ.
         if let Ok(both) = (*known.cert).clone().merge_public((*found.cert).clone()) {
             known.cert = Arc::new(both);
         }
     }
 }
 
-/// The certificate made of `raw`; remembered by its bytes, so that parsing is paid once.
+/// Returns the parsed certificate. It is cached by its bytes, because parsing checks every signature.
 fn parse(raw: &RawCert) -> std::result::Result<Arc<Cert>, Refusal> {
     static PARSED: Cache<Vec<u8>, Cert> = Cache::new(MAX_REMEMBERED_BYTES);
     match PARSED.get(raw.bytes()) {

@@ -1,4 +1,5 @@
-//! A folder of certificate files. Which file claims what is remembered from one message to the next.
+//! A folder of certificate files. An index of addresses and fingerprints is kept from one message to the
+//! next.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -14,19 +15,20 @@ use super::raw::{self, RawCert, Refusal, Summary};
 use super::{cert_d, keyring};
 use crate::log::printable;
 
-/// File names in a folder that are taken for certificates.
+/// The extensions of files that are read.
 const SUFFIXES: [&str; 5] = ["asc", "pgp", "gpg", "pub", "key"];
-/// How long a folder is trusted not to hold files that were changed in place, without a look at each.
-/// Files that are used are looked at each time, and a folder's list of names is, too.
+/// The time between two looks at every file of a folder. A file that is changed in place, which leaves the
+/// folder's own modification time as it was, is found after at most this time. Files that match are opened
+/// for each message.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
-/// How much is remembered of all folders, in bytes, roughly: of some 30 000 files. When it is more, they are read anew.
+/// The bytes that are cached of all folders, about 30,000 files. If they have more, they are read anew.
 const MAX_REMEMBERED: usize = 32 << 20;
-/// How many problems with files are told.
+/// The number of problems that one log line tells: enough to begin with, and the line stays readable.
 const MAX_PROBLEMS: usize = 3;
 
 static FOLDERS: Cache<Key, Folder> = Cache::new(MAX_REMEMBERED);
 
-/// What is remembered of a folder: which file claims what.
+/// The cached index of a folder.
 #[derive(Clone, Debug, Default)]
 pub struct Folder {
     identity: Option<Identity>,
@@ -40,7 +42,8 @@ pub struct Folder {
 
 #[derive(Clone, Debug)]
 struct FileNote {
-    /// `None` if it could not be read: the next time it may be, for another group or with more descriptors.
+    /// `None` if the file could not be read. It is tried again for the next message, which may have another
+    /// group or more file descriptors.
     identity: Option<Identity>,
     certs: Vec<Arc<Summary>>,
     problem: Option<Refusal>,
@@ -62,11 +65,11 @@ impl FileNote {
     }
 }
 
-/// Asks a folder.
+/// Searches a folder for what matches `query`.
 ///
 /// # Errors
 ///
-/// It cannot be read.
+/// Fails if the folder cannot be read.
 pub fn ask(path: &Path, opened: &Opened, query: Query<'_>) -> Result<Answer, Refusal> {
     if let Query::Fingerprint(hex) = query {
         if let Some(cert) = cert_d::find(path, hex)? {
@@ -91,8 +94,9 @@ pub fn ask(path: &Path, opened: &Opened, query: Query<'_>) -> Result<Answer, Ref
     Ok(folder.answer(certs))
 }
 
-/// Asks the files of a folder that are named after the address, as in `me@example.org.asc`. If the certificate is
-/// there, they speak for the folder: a new process does not have to read thousands of others.
+/// Searches the files whose names are the address, as in `me@example.org.asc`. If one of them holds a
+/// certificate for it, the other files are not read: there may be thousands, and a new process has no index
+/// of them.
 fn named_after(path: &Path, address: &str) -> Option<Answer> {
     if address.contains('/') {
         return None;
@@ -101,7 +105,7 @@ fn named_after(path: &Path, address: &str) -> Option<Answer> {
     let mut matches = false;
     for suffix in SUFFIXES {
         let file = path.join(format!("{address}.{suffix}"));
-        // What is wrong with the file is told when the folder is read.
+        // A file that cannot be read is reported by the search through the whole folder.
         let Ok(Some(mut opened)) = open::open(&file, Links::Refuse) else { continue };
         let Ok(answer) = keyring::ask(&file, &mut opened, Query::All) else { continue };
         let claims = |cert: &RawCert| cert.summary().is_ok_and(|s| Query::Address(address).matches(s));
@@ -112,25 +116,24 @@ fn named_after(path: &Path, address: &str) -> Option<Answer> {
     matches.then(|| Answer { certs, holds, complete: true, ..Answer::default() })
 }
 
-/// Looks at every file of a folder, and into those that are new or have changed.
+/// Brings the index of a folder up to date: reads the files that are new or have changed.
 ///
 /// # Errors
 ///
-/// It cannot be read.
+/// Fails if the folder cannot be read.
 pub fn sweep(path: &Path, identity: Identity) -> Result<Arc<Folder>, Refusal> {
     let before = FOLDERS.get(&key(path)).unwrap_or_default();
     let mut folder = Folder { identity: Some(identity), swept: Some(Instant::now()), ..Folder::default() };
-    let entries =
-        std::fs::read_dir(path).map_err(|e| format!("it cannot be read: {}", open::describe(&e)))?;
+    let entries = std::fs::read_dir(path).map_err(open::unreadable)?;
     for entry in entries {
-        let entry = entry.map_err(|e| format!("it cannot be read: {}", open::describe(&e)))?;
+        let entry = entry.map_err(open::unreadable)?;
         let name = entry.file_name();
         let wanted =
             Path::new(&name).extension().is_some_and(|x| SUFFIXES.iter().any(|s| x.eq_ignore_ascii_case(s)));
         if !wanted {
             continue;
         }
-        // Gone since it was listed: not there.
+        // The file was removed after it was listed.
         let Ok(metadata) = entry.metadata() else { continue };
         let identity = Identity::of(&metadata);
         let note = match before.files.get(&name) {
@@ -159,7 +162,7 @@ impl Folder {
         self.files.insert(name, note);
     }
 
-    /// The certificates that match, from their files as they are now and as this user may read them.
+    /// Returns the certificates that match. Their files are opened anew, with the rights of the current user.
     pub fn read(&self, path: &Path, query: Query<'_>) -> Vec<RawCert> {
         let mut names: Vec<&OsString> = match query {
             Query::Address(address) => self.by_address.get(address).into_iter().flatten().collect(),
@@ -178,7 +181,7 @@ impl Folder {
         names.into_iter().filter_map(answer).flat_map(|answer| answer.certs).collect()
     }
 
-    /// The answer with these certificates.
+    /// Makes the answer that consists of `certs`.
     pub fn answer(&self, certs: Vec<RawCert>) -> Answer {
         let mut holds = plural(self.count);
         let (told, more) = self.problems.split_at(self.problems.len().min(MAX_PROBLEMS));
@@ -193,9 +196,10 @@ impl Folder {
 }
 
 impl Folder {
-    /// About how many bytes of memory it takes.
+    /// Returns roughly how many bytes of memory the index takes.
     fn weight(&self) -> usize {
-        // Names, addresses and fingerprints, each in two places, and the tables around them.
+        // Names, addresses and fingerprints are stored twice each; the rest of these numbers is for the hash
+        // tables.
         let of_cert =
             |cert: &Arc<Summary>| 512 + cert.addresses.iter().map(|a| 256 + a.len() * 2).sum::<usize>();
         let of_file = |note: &FileNote| 512 + note.certs.iter().map(of_cert).sum::<usize>();

@@ -1,4 +1,4 @@
-//! A file of certificates, one or many. What is in it is remembered from one message to the next.
+//! A file of one or many certificates, kept from one message to the next.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -9,12 +9,13 @@ use super::query::{plural, Answer, Query};
 use super::raw::{self, RawCert, Refusal};
 use crate::log::printable;
 
-/// How much is remembered of all keyrings, in bytes, roughly. When it is more, they are read anew.
+/// The bytes that are cached of all keyrings, half of the largest file that is read: a larger keyring is read
+/// anew for each message.
 const MAX_REMEMBERED: usize = 32 << 20;
 
 static KEYRINGS: Cache<Key, Keyring> = Cache::new(MAX_REMEMBERED);
 
-/// What is remembered of a keyring, or of a file in a folder: all of it.
+/// The cached certificates of a file.
 #[derive(Clone, Debug, Default)]
 struct Keyring {
     identity: Option<Identity>,
@@ -22,11 +23,11 @@ struct Keyring {
     problem: Option<Refusal>,
 }
 
-/// Asks a file.
+/// Searches a file for what matches `query`.
 ///
 /// # Errors
 ///
-/// It cannot be read.
+/// Fails if the file cannot be read, or if it is damaged.
 pub fn ask(path: &Path, opened: &mut Opened, query: Query<'_>) -> Result<Answer, Refusal> {
     let identity = Identity::of(&opened.metadata);
     let keyring = match KEYRINGS.get(&key(path)).filter(|k| k.identity == Some(identity)) {
@@ -51,11 +52,11 @@ fn read_keyring(path: &Path, opened: &mut Opened, identity: Identity) -> Result<
     Ok(Keyring { identity: Some(identity), certs, problem })
 }
 
-/// The certificates in a file, each with the name of the file.
+/// Reads the certificates in a file, and notes its name in each.
 ///
 /// # Errors
 ///
-/// It cannot be read.
+/// Fails if the file cannot be read, or if it is damaged.
 pub fn read_opened(path: &Path, opened: &mut Opened) -> Result<Vec<RawCert>, Refusal> {
     let mut certs = raw::read(&open::read(opened)?)?;
     for cert in &mut certs {
@@ -64,7 +65,7 @@ pub fn read_opened(path: &Path, opened: &mut Opened) -> Result<Vec<RawCert>, Ref
     Ok(certs)
 }
 
-/// Those of the certificates in a file that are understood, and what is wrong with another one.
+/// Removes the certificates that cannot be understood, and says what is wrong with the first of them.
 pub fn understood(mut certs: Vec<RawCert>) -> (Vec<RawCert>, Option<Refusal>) {
     let why = certs.iter().find_map(|cert| cert.summary().err());
     let problem = why.map(|why| format!("a certificate in it cannot be used: {why}"));
@@ -73,7 +74,7 @@ pub fn understood(mut certs: Vec<RawCert>) -> (Vec<RawCert>, Option<Refusal>) {
 }
 
 impl Keyring {
-    /// About how many bytes of memory it takes.
+    /// Returns roughly how many bytes of memory the certificates take.
     fn weight(&self) -> usize {
         1024 + self.certs.iter().map(|cert| 256 + cert.bytes().len()).sum::<usize>()
     }

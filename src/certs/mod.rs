@@ -1,4 +1,4 @@
-//! Certificates: where they are found, which one is meant, which of its subkeys are used.
+//! Certificates: finding them in the sources, and choosing among their subkeys.
 
 pub mod advice;
 mod cache;

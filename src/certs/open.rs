@@ -1,4 +1,4 @@
-//! Opening what a source consists of, and telling whether it has changed.
+//! Opens the files and folders of a source with care, and tells if they have changed.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
@@ -8,10 +8,10 @@ use std::path::Path;
 use super::raw::Refusal;
 use crate::log::printable;
 
-/// Largest source file, in bytes.
+/// Largest source file, in bytes. It is read into memory as a whole.
 pub const MAX_BYTES: u64 = 64 << 20;
 
-/// What tells one state of a file or folder from another.
+/// Metadata that changes whenever the content of a file or folder does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
     device: u64,
@@ -22,7 +22,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The identity of what `metadata` is about.
+    /// Takes the identity from `metadata`.
     pub fn of(metadata: &Metadata) -> Self {
         Self {
             device: metadata.dev(),
@@ -34,29 +34,31 @@ impl Identity {
     }
 }
 
-/// Something opened for reading that may be trusted to say who can read the mail.
+/// An open file or folder whose permissions have been checked.
 #[derive(Debug)]
 pub struct Opened {
-    /// The file or folder.
+    /// The open file or folder.
     pub file: File,
-    /// What it is.
+    /// Its metadata, taken from the open descriptor.
     pub metadata: Metadata,
 }
 
-/// Whether the last part of a path may be a symbolic link.
+/// The treatment of a symbolic link that is the last part of a path.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Links {
-    /// The administrator wrote this path.
+    /// It is followed: the administrator wrote this path.
     Follow,
-    /// It lies in a folder, where a link could show other people's files.
+    /// It is refused: the path lies in a folder, where somebody could make a link to a file of others.
     Refuse,
 }
 
-/// Opens a file or folder; `None` if there is none. Never waits, whatever it is (a FIFO, a device).
+/// Opens a file or folder; returns `None` if the path does not exist. A FIFO or a device does not block the
+/// process.
 ///
 /// # Errors
 ///
-/// It cannot be read, or everybody may write it: then everybody could decide who reads the mail.
+/// Fails if it cannot be opened, or if everybody may write to it: then everybody could decide who reads the
+/// mail.
 pub fn open(path: &Path, links: Links) -> Result<Option<Opened>, Refusal> {
     let no_follow = if links == Links::Refuse { libc::O_NOFOLLOW } else { 0 };
     let opened =
@@ -69,20 +71,20 @@ pub fn open(path: &Path, links: Links) -> Result<Option<Opened>, Refusal> {
         Err(e) if e.raw_os_error() == Some(libc::ELOOP) => {
             return Err("it is a symbolic link, which is refused: put the file itself there".into())
         }
-        Err(e) => return Err(format!("it cannot be read: {}", describe(&e))),
+        Err(e) => return Err(unreadable(e)),
     };
-    let metadata = file.metadata().map_err(|e| format!("it cannot be read: {}", describe(&e)))?;
+    let metadata = file.metadata().map_err(unreadable)?;
     if metadata.mode() & 0o002 != 0 {
         return Err("everybody may write it, so anybody could read the mail: chmod o-w".into());
     }
     Ok(Some(Opened { file, metadata }))
 }
 
-/// Reads a whole regular file.
+/// Reads a regular file as a whole.
 ///
 /// # Errors
 ///
-/// It is not a regular file, cannot be read, or is larger than [`MAX_BYTES`].
+/// Fails if it is not a regular file, cannot be read, or is larger than [`MAX_BYTES`].
 pub fn read(opened: &mut Opened) -> Result<Vec<u8>, Refusal> {
     if !opened.metadata.is_file() {
         return Err("it is not a regular file".into());
@@ -93,20 +95,20 @@ pub fn read(opened: &mut Opened) -> Result<Vec<u8>, Refusal> {
     }
     let mut data = Vec::new();
     let limited = &mut (&mut opened.file).take(MAX_BYTES + 1);
-    limited.read_to_end(&mut data).map_err(|e| format!("it cannot be read: {}", describe(&e)))?;
+    limited.read_to_end(&mut data).map_err(unreadable)?;
     if data.len() as u64 > MAX_BYTES {
         return Err(too_large());
     }
     Ok(data)
 }
 
-/// An operating system's error in its own words.
-pub fn describe(error: &io::Error) -> String {
+/// The refusal of what the operating system does not let this process read.
+pub fn unreadable(error: io::Error) -> Refusal {
     let why = printable(error.to_string());
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
-            format!("{why}: the user as whom mail is delivered must be able to read it")
+            format!("it cannot be read: {why}: the user as whom mail is delivered must be able to read it")
         }
-        _ => why,
+        _ => format!("it cannot be read: {why}"),
     }
 }

@@ -1,20 +1,20 @@
-//! What is asked of a certificate source, and what it answers.
+//! Queries to a certificate source, and its answers.
 
 use super::raw::{RawCert, Summary};
 
-/// What is looked for.
+/// A search criterion.
 #[derive(Clone, Copy, Debug)]
 pub enum Query<'a> {
-    /// Certificates that claim this address (normalised).
+    /// Certificates that claim this address, which is normalised.
     Address(&'a str),
     /// The certificate with this fingerprint, in upper case hex.
     Fingerprint(&'a str),
-    /// All of them.
+    /// All certificates.
     All,
 }
 
 impl Query<'_> {
-    /// Whether a certificate claims to be what is looked for.
+    /// Returns true if the certificate claims to match. Its signatures have not been checked.
     pub fn matches(&self, summary: &Summary) -> bool {
         match self {
             Self::Address(address) => summary.addresses.iter().any(|a| a == address),
@@ -24,20 +24,20 @@ impl Query<'_> {
     }
 }
 
-/// What a source has.
+/// The answer of a source.
 #[derive(Debug, Default)]
 pub struct Answer {
-    /// The certificates that match. Not checked in any way.
+    /// The certificates that match. Their signatures have not been checked.
     pub certs: Vec<RawCert>,
-    /// What the source holds altogether, for the log: "3 certificates; x.asc: its armor is damaged".
+    /// Describes the content of the source for the log: "3 certificates; x.asc: its armor is damaged".
     pub holds: String,
-    /// The first problems with single files.
+    /// Problems with single files.
     pub problems: Vec<String>,
-    /// Whether the source need not be asked for other copies of `certs`.
+    /// True if `certs` includes every copy that counts, so that no search by fingerprint has to follow.
     pub complete: bool,
 }
 
-/// So many certificates, in words.
+/// Writes a number of certificates in words.
 pub fn plural(count: usize) -> String {
     match count {
         0 => "no certificate".to_owned(),

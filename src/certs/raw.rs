@@ -1,9 +1,9 @@
-//! From bytes that anybody may have written to certificates that are safe to work with.
+//! Splits certificate files, and filters each certificate before sequoia parses it.
 //!
-//! A certificate file is hostile input: a parser that sorts every packet of it into place can be
-//! kept busy for seconds. So the packets are looked at one by one first, and only what encryption
-//! needs goes on: primary key, subkeys, User IDs, the certificate's own signatures, with a cap on
-//! their number.
+//! Certificate files are hostile input: somebody can write one whose parsing takes seconds, because sequoia's
+//! parser sorts and checks every packet. So the packets are looked at one by one first, and only those that
+//! encryption needs are handed on: primary key, subkeys, User IDs and the certificate's own signatures, up to
+//! a maximum number of each.
 
 use sequoia_openpgp as openpgp;
 
@@ -21,57 +21,60 @@ use std::sync::Arc;
 
 use crate::log::printable;
 use crate::openpgp::armor::checksum;
-use crate::openpgp::packet::{packets, tag};
+use crate::openpgp::packet::{packets, tag, Header};
 
-/// Largest certificate, in bytes. The largest in use, with tens of thousands of signatures of
-/// others, are a few hundred kilobytes.
+/// Largest certificate, in bytes. The largest in use are a few hundred kilobytes, most of it signatures by
+/// others.
 pub const MAX_BYTES: usize = 1 << 20;
 /// Most certificates in one file: each takes some hundred bytes of memory, however small it is.
 const MAX_CERTIFICATES: usize = 50_000;
-/// Most User IDs, subkeys and own signatures of one certificate. A signature takes up to 0.1 ms to
-/// check, and some milliseconds with the largest keys, so this bounds the time that a made-up certificate can take.
+/// Most User IDs, subkeys and own signatures of one certificate. A signature takes up to 0.1 ms to check, and
+/// some milliseconds with the largest keys: so a made-up certificate cannot keep a process busy for more than
+/// a second.
 const MAX_USER_IDS: usize = 256;
 const MAX_SUBKEYS: usize = 128;
 const MAX_SIGNATURES: usize = 256;
-/// 17 bits are usual.
+/// Largest RSA exponent, in bits. Nearly all keys have 65537, which takes 17 bits.
 const MAX_RSA_EXPONENT_BITS: usize = 32;
-/// The largest that there is (FIPS 186-4, section 4.2).
+/// Largest DSA modulus that the standard defines, in bits (FIPS 186-4, section 4.2).
 const MAX_DSA_BITS: usize = 3072;
 
 const BEGIN: &[u8] = b"-----BEGIN PGP ";
 const END: &[u8] = b"-----END PGP ";
 
-/// Why a piece of data is not taken for a certificate, in words for the log.
+/// The reason why data is not accepted as a certificate, in words for the log.
 pub type Refusal = String;
 
-/// One certificate as it was found, not checked.
+/// The packets of one certificate. No signature has been checked.
 #[derive(Clone, Debug)]
 pub struct RawCert {
-    /// Its packets, in their order.
+    /// All packets, in the order of the file.
     bytes: Arc<[u8]>,
     summary: Result<Arc<Summary>, Refusal>,
-    /// The file that it was in, printable, where that is known.
+    /// The file that it was read from, printable, if it is from a file.
     pub file: Option<String>,
 }
 
-/// What can be told of a certificate without checking a signature.
+/// Claims of a certificate that can be read without checking a signature.
 #[derive(Clone, Debug)]
 pub struct Summary {
     /// The fingerprint, in upper case hex.
     pub fingerprint: String,
-    /// The addresses in its User IDs, normalised, whether they are valid or not.
+    /// The addresses in its User IDs, normalised, valid or not.
     pub addresses: Vec<String>,
 }
 
-/// All certificates in `data`, armored (any number of blocks, with any text around them) or binary.
+/// Splits `data` into certificates. The data is binary, or any number of armored blocks with any text around
+/// them.
 ///
 /// # Errors
 ///
-/// The data is neither, a block is damaged, or a certificate is larger than [`MAX_BYTES`].
+/// Fails if the data is neither, holds no certificate or too many of them, if a block is damaged, or if
+/// a certificate is larger than [`MAX_BYTES`].
 pub fn read(data: &[u8]) -> Result<Vec<RawCert>, Refusal> {
     let is_armored = || memchr::memmem::find(data, BEGIN).is_some();
     let certs = match data {
-        // The text around the armor may begin like a packet: with a byte order mark, or an umlaut.
+        // Text around the armor can begin with such a byte, too: a byte order mark, or an umlaut.
         [0x80..=0xff, ..] => {
             split(data).or_else(|why| if is_armored() { read_armored(data) } else { Err(why) })?
         }
@@ -91,9 +94,9 @@ fn read_armored(data: &[u8]) -> Result<Vec<RawCert>, Refusal> {
     Ok(certs)
 }
 
-/// Whether an armored block in `data` has a checksum that is not that of its content: it has been
-/// damaged, even if what it says can still be read. RFC 9580 (section 6.1) wants readers to overlook
-/// that, and [`read`] does. It is meant for who has pasted the text and can do it again.
+/// Returns true if the checksum of an armored block does not match its content: the block has been damaged,
+/// even if it can still be read. RFC 9580, section 6.1, wants readers to ignore the checksum, and [`read`]
+/// does. This check is for the author who has pasted the block and can paste it again.
 pub fn has_wrong_checksum(data: &[u8]) -> bool {
     blocks(data).map_while(Result::ok).any(|block| {
         let (written, content) = (written_checksum(block), dearmor(block));
@@ -101,7 +104,7 @@ pub fn has_wrong_checksum(data: &[u8]) -> bool {
     })
 }
 
-/// What the line in front of the END line says, if it is the line of a checksum: `=` and four digits.
+/// Reads the checksum line (`=` and four digits) in front of the END line. Returns `None` if there is none.
 fn written_checksum(block: &[u8]) -> Option<u32> {
     let body = block[..memchr::memmem::find(block, END)?].trim_ascii_end();
     let line = body.rsplit(|&b| b == b'\n').next()?.trim_ascii();
@@ -110,7 +113,7 @@ fn written_checksum(block: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes([0, high, middle, low]))
 }
 
-/// The armored blocks in `data`, from the BEGIN line to the end of the END line.
+/// Finds the armored blocks in `data`, each from its BEGIN line to the end of its END line.
 fn blocks(data: &[u8]) -> impl Iterator<Item = Result<&[u8], Refusal>> {
     let mut rest = data;
     std::iter::from_fn(move || {
@@ -136,7 +139,7 @@ fn dearmor(block: &[u8]) -> Result<Vec<u8>, Refusal> {
     }
 }
 
-/// Cuts binary data in front of each primary key.
+/// Splits binary data in front of each primary key.
 fn split(data: &[u8]) -> Result<Vec<RawCert>, Refusal> {
     let mut certs: Vec<Vec<u8>> = Vec::new();
     for packet in packets(data) {
@@ -156,7 +159,7 @@ fn split(data: &[u8]) -> Result<Vec<RawCert>, Refusal> {
     Ok(certs.into_iter().map(RawCert::new).collect())
 }
 
-/// What a certificate says of itself.
+/// Reads fingerprint and addresses. No signature is checked.
 fn summarise(cert: &[u8]) -> Result<Summary, Refusal> {
     let mut fingerprint = None;
     let mut addresses = Vec::new();
@@ -166,14 +169,18 @@ fn summarise(cert: &[u8]) -> Result<Summary, Refusal> {
                 fingerprint = Some(primary_key(bytes)?.fingerprint().to_hex())
             }
             tag::USER_ID if addresses.len() < MAX_USER_IDS => {
-                if let Ok(Packet::UserID(user_id)) = Packet::from_bytes(bytes) {
-                    addresses.extend(address_of(&user_id));
-                }
+                addresses.extend(body(bytes).and_then(|body| address_of(&body.into())));
             }
             _ => {}
         }
     }
     Ok(Summary { fingerprint: fingerprint.ok_or("it has no primary key")?, addresses })
+}
+
+/// Returns the body of a packet. sequoia's parser would take two microseconds, and a large keyring has half a
+/// million packets.
+fn body(packet: &[u8]) -> Option<&[u8]> {
+    packet.get(Header::parse(packet).ok()??.size..)
 }
 
 impl RawCert {
@@ -182,30 +189,31 @@ impl RawCert {
         Self { bytes: bytes.into(), summary, file: None }
     }
 
-    /// The packets. Two certificates with the same bytes are the same.
+    /// Returns the packets. They identify the certificate in the cache.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Whether secret key material is in it.
+    /// Returns true if it includes secret key material.
     pub fn has_secret(&self) -> bool {
         packets(&self.bytes).flatten().any(|(tag, _)| matches!(tag, tag::SECRET_KEY | tag::SECRET_SUBKEY))
     }
 
-    /// What the certificate says of itself.
+    /// Returns the certificate's claims about itself.
     ///
     /// # Errors
     ///
-    /// The primary key is not understood.
+    /// Fails if the version or algorithm of the primary key is not supported.
     pub fn summary(&self) -> Result<&Arc<Summary>, &Refusal> {
         self.summary.as_ref()
     }
 
-    /// The certificate, made of what encryption needs and nothing else. Secret parts are dropped.
+    /// Parses the packets that encryption needs. Secret key material is dropped.
     ///
     /// # Errors
     ///
-    /// There is more in it than any honest certificate has, or a primary key is not understood.
+    /// Fails if the certificate has more User IDs, subkeys or signatures than accepted, or if the primary key
+    /// is not supported.
     pub fn certificate(&self) -> Result<Cert, Refusal> {
         let mut filter = Filter::default();
         for (tag, bytes) in packets(&self.bytes).flatten() {
@@ -216,11 +224,11 @@ impl RawCert {
     }
 }
 
-/// The address in a User ID, in the form in which addresses are compared: what stands in angle brackets at its end, or
-/// all of it (RFC 9580, section 5.11, and what all software makes of it). sequoia finds the same with a regular
-/// expression that takes a new process half a millisecond to build.
+/// Returns the address in a User ID, normalised: the text in angle brackets at its end, or else the whole
+/// User ID (RFC 9580, section 5.11; all software reads it like this). sequoia has a function for that, whose
+/// regular expression takes a new process half a millisecond to build.
 pub fn address_of(user_id: &UserID) -> Option<String> {
-    // Old ones have names in other character sets.
+    // Old User IDs have names in other character sets than UTF-8.
     let text = String::from_utf8_lossy(user_id.value());
     let text = text.trim();
     let address = match text.strip_suffix('>') {
@@ -230,13 +238,13 @@ pub fn address_of(user_id: &UserID) -> Option<String> {
     address.contains('@').then(|| normalise(address))
 }
 
-/// An address in the form in which addresses are compared: lower case, the domain in its ASCII form.
+/// Normalises an address for comparison: lower case, the domain in its ASCII form (IDNA).
 pub fn normalise(address: &str) -> String {
     let ascii = |(local, domain)| Some(format!("{local}@{}", idna::domain_to_ascii(domain).ok()?));
     address.rsplit_once('@').and_then(ascii).unwrap_or_else(|| address.to_owned()).to_lowercase()
 }
 
-/// What a signature that follows is about.
+/// The component that the next signature belongs to.
 #[derive(Clone, Copy, Default)]
 enum Component {
     #[default]
@@ -273,14 +281,14 @@ impl Filter {
                 self.keep_if_understood(Component::Subkey, bytes);
             }
             tag::SIGNATURE => return self.signature(bytes),
-            // User attributes (photos), trust packets and what comes in future.
+            // User attributes (photos), trust packets, and packet types of the future.
             _ => self.component = Component::Dropped,
         }
         Ok(())
     }
 
-    /// A subkey may be of an algorithm to come: then the others have to serve. One that can only sign is of no
-    /// use, and its signatures take long to check.
+    /// A subkey of an unknown algorithm is dropped: other subkeys may still serve. A subkey that can only
+    /// sign is dropped because it is not needed, and its signatures would take time to check.
     fn keep_if_understood(&mut self, component: Component, bytes: &[u8]) {
         let packet = match Packet::from_bytes(bytes) {
             Ok(Packet::SecretSubkey(key)) => key.take_secret().0.into(),
@@ -304,7 +312,8 @@ impl Filter {
     fn signature(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         let Ok(Packet::Signature(signature)) = Packet::from_bytes(bytes) else { return Ok(()) };
         let belongs = match self.component {
-            // Wherever it stands: behind the last subkey, if somebody has appended it to the file.
+            // A revocation counts wherever it stands: somebody may have appended it to the file, behind the
+            // last subkey.
             _ if signature.typ() == SignatureType::KeyRevocation => true,
             Component::Dropped => false,
             Component::Primary => signature.typ() == SignatureType::DirectKey,
@@ -324,7 +333,7 @@ impl Filter {
         let own =
             issuers.is_empty() || self.primary.as_ref().is_some_and(|p| issuers.iter().any(|i| i.aliases(p)));
         if belongs && own {
-            // Not cut, but refused: the signature behind the last could be the revocation.
+            // Too many signatures are an error. Ignoring the rest could ignore the revocation.
             count(&mut self.signatures, MAX_SIGNATURES, "signatures of its own")?;
             self.kept.push(signature.into());
         }
@@ -332,11 +341,11 @@ impl Filter {
     }
 }
 
-fn count(counter: &mut usize, most: usize, what: &str) -> Result<(), Refusal> {
+fn count(counter: &mut usize, max: usize, what: &str) -> Result<(), Refusal> {
     *counter += 1;
-    if *counter > most {
+    if *counter > max {
         return Err(format!(
-            "it has more than {most} {what}: export it anew with `gpg --export-options export-minimal`"
+            "it has more than {max} {what}: export it anew with `gpg --export-options export-minimal`"
         ));
     }
     Ok(())
@@ -354,8 +363,8 @@ fn primary_key(bytes: &[u8]) -> Result<Key<key::PublicParts, key::PrimaryRole>, 
     Ok(key)
 }
 
-/// Whether a signature is checked in the time that honest keys take. With the largest numbers that OpenSSL
-/// takes, it is some hundred times as long.
+/// Returns false for keys with such large numbers that a signature takes a hundred times longer to check than
+/// with usual keys. OpenSSL accepts them.
 fn is_quick(key: &mpi::PublicKey) -> bool {
     match key {
         mpi::PublicKey::RSA { e, .. } => e.bits() <= MAX_RSA_EXPONENT_BITS,

@@ -8,11 +8,11 @@ use super::query::{Answer, Query};
 use super::raw::Refusal;
 use super::{cert_d, folder, keyring};
 
-/// Asks one source; `None` if there is nothing at its path.
+/// Searches one source; returns `None` if its path does not exist.
 ///
 /// # Errors
 ///
-/// There is something, but it cannot be read or must not be trusted.
+/// Fails if the source cannot be read or must not be trusted.
 pub fn ask(path: &Path, query: Query<'_>) -> Result<Option<Answer>, Refusal> {
     let Some(mut opened) = open::open(path, Links::Follow)? else { return Ok(None) };
     if opened.metadata.is_dir() {
@@ -22,12 +22,12 @@ pub fn ask(path: &Path, query: Query<'_>) -> Result<Option<Answer>, Refusal> {
     }
 }
 
-/// All that a source has, for those who look after it: without a limit on the problems, and with what
-/// an OpenPGP certificate directory holds. `None` if there is nothing at its path.
+/// Lists everything in a source, for its administrator: all problems, and also the certificates of an OpenPGP
+/// certificate directory. Returns `None` if the path does not exist.
 ///
 /// # Errors
 ///
-/// There is something, but it cannot be read or must not be trusted.
+/// Fails if the source cannot be read or must not be trusted.
 pub fn list(path: &Path) -> Result<Option<Answer>, Refusal> {
     let Some(mut opened) = open::open(path, Links::Follow)? else { return Ok(None) };
     if !opened.metadata.is_dir() {

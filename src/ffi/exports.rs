@@ -29,23 +29,23 @@ extern "C" {
 ///
 /// # Safety
 ///
-/// Called by Pigeonhole, with a Sieve instance and a place for a pointer.
+/// Pigeonhole calls it with a Sieve instance and with room for a pointer.
 #[no_mangle]
 pub unsafe extern "C" fn sieve_perot_encrypt_plugin_load(
     svinst: *mut c_void,
     context: *mut *mut c_void,
 ) -> c_int {
-    // Not in `init`: Pigeonhole does not call that.
+    // This is not done in `init`, because Pigeonhole does not call that.
     quiet_panics();
     // SAFETY: the arguments are passed on as they came; the table is a constant.
     unsafe { perot_shim_load(svinst, context, &CORE) }
 }
 
-/// Takes the extension back from a Sieve instance.
+/// Unregisters the extension from a Sieve instance.
 ///
 /// # Safety
 ///
-/// Called by Pigeonhole, with what `load` left in its `context`.
+/// Pigeonhole calls it with the `context` that `load` has set.
 #[no_mangle]
 pub unsafe extern "C" fn sieve_perot_encrypt_plugin_unload(_svinst: *mut c_void, context: *mut c_void) {
     // SAFETY: passed on as it came.

@@ -1,6 +1,6 @@
-//! What the host hands in, as Rust's traits see it.
+//! Implements the core's traits for the callbacks that the host passes in.
 //!
-//! The promises behind each `unsafe` are in SAFETY.md, by number.
+//! SAFETY.md has the promises that the `unsafe` blocks rely on, by number.
 
 use std::io::{self, Read};
 
@@ -12,7 +12,7 @@ use crate::log::{Level, Log};
 use crate::message::original::Original;
 
 impl perot_bytes {
-    /// There is no such thing.
+    /// Stands for something that does not exist, such as a setting that is not set.
     pub const NONE: Self = Self { data: std::ptr::null(), size: 0 };
 
     /// Lends `bytes` to the host.
@@ -20,7 +20,7 @@ impl perot_bytes {
         Self { data: bytes.as_ptr(), size: bytes.len() }
     }
 
-    /// What the host lends; `None` where it has nothing.
+    /// Returns the bytes that the host lends, or `None` if `data` is NULL.
     ///
     /// # Safety
     ///
@@ -33,18 +33,18 @@ impl perot_bytes {
         Some(unsafe { std::slice::from_raw_parts(self.data, self.size) })
     }
 
-    /// What the host lends, if it is UTF-8.
+    /// Returns the bytes that the host lends, if they are UTF-8.
     ///
     /// # Safety
     ///
-    /// As [`Self::get`].
+    /// The conditions of [`Self::get`].
     pub unsafe fn text(&self) -> Option<&str> {
-        // SAFETY: as promised by the caller.
+        // SAFETY: the caller promises it.
         unsafe { self.get() }.and_then(|bytes| std::str::from_utf8(bytes).ok())
     }
 }
 
-/// The contract's word for a level.
+/// Converts a level to that of the contract.
 pub fn level(level: Level) -> perot_level {
     match level {
         Level::Debug => PEROT_LEVEL_DEBUG,
@@ -54,7 +54,7 @@ pub fn level(level: Level) -> perot_level {
     }
 }
 
-/// The host's log, or nowhere if the host has none.
+/// The host's log. Lines are discarded if the host has none.
 pub struct HostLog<'a>(Option<&'a perot_log>);
 
 impl<'a> HostLog<'a> {
@@ -74,7 +74,7 @@ impl Log for HostLog<'_> {
     }
 }
 
-/// The message as the host has it.
+/// The message, which the host reads.
 pub struct HostInput<'a>(&'a perot_input);
 
 impl<'a> HostInput<'a> {
@@ -109,7 +109,7 @@ impl Original for HostInput<'_> {
     }
 }
 
-/// The user CPU time of this process, in milliseconds; 0 if the system does not tell.
+/// Returns the user CPU time of this process in milliseconds, or 0 if the system cannot tell.
 pub fn cpu_milliseconds() -> u64 {
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::uninit();
     // SAFETY: getrusage() writes a whole `rusage` if it succeeds (POSIX).

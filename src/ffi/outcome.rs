@@ -1,4 +1,4 @@
-//! What a `perot_result` is, and what the host asks of it.
+//! Implements `perot_result`: the outcome of a call, with its report and the ciphertext.
 
 use std::os::fd::IntoRawFd;
 use std::time::Duration;
@@ -13,19 +13,19 @@ use crate::settings::OnError;
 use crate::spool::Waiting;
 use crate::verdict::{Terms, Value, Verdict, Whereabouts};
 
-/// The outcome of one call, until the host frees it.
+/// The outcome of one call. The host owns it until it calls `free()`.
 pub struct CallResult {
     verdict: Verdict,
     ciphertext: Option<Waiting>,
-    /// What a refusal of the ciphertext is judged by.
+    /// The terms for a new verdict, in case the host refuses the ciphertext.
     terms: Option<(Terms, Words)>,
-    /// The verdict as the host sees it. It points into `verdict`, which does not change while it is there.
+    /// The verdict in C's types. It points into `verdict`, which does not change as long as this is set.
     report: Option<Report>,
 }
 
 struct Report {
     report: perot_report,
-    /// What `report.fields` points to.
+    /// `report.fields` points to them.
     _fields: Vec<perot_field>,
 }
 
@@ -34,7 +34,7 @@ impl CallResult {
         Box::into_raw(Box::new(self)).cast()
     }
 
-    /// The result of an encryption that took `elapsed`.
+    /// Makes the result of an encryption that took `elapsed`.
     pub fn from_encryption(
         outcome: Result<(Outcome, Waiting)>,
         terms: Terms,
@@ -48,12 +48,14 @@ impl CallResult {
             let ciphertext = ciphertext.filter(|_| verdict.replaces);
             Self { verdict, ciphertext, terms: Some((terms, words.clone())), report: None }
         });
-        // Without a line, if not even that can be made.
+        // If making the verdict panics, the message is deferred without a line in the log: making one could
+        // panic again.
         let deferred = || Self::of(Verdict { defer: true, ..Verdict::nothing() });
         result.unwrap_or_else(|_| deferred()).give()
     }
 
-    /// A failure of which the host has not said how it is to be judged.
+    /// Makes the result of a failure that happened before the host's terms were known. The message is
+    /// deferred.
     pub fn from_failure(why: Error, elapsed: Duration) -> *mut perot_result {
         let terms = Terms {
             whereabouts: Whereabouts::Delivery,
@@ -64,13 +66,13 @@ impl CallResult {
         Self::from_encryption(Err(why), terms, elapsed, &Words::default())
     }
 
-    /// What there is to say to the author of a script.
+    /// Makes the result of a check: its report has the advice for the author of a script.
     pub fn from_advice(advice: Option<(Level, String)>) -> *mut perot_result {
         let verdict = advice.map_or_else(Verdict::nothing, |(level, text)| Verdict::of_advice(level, text));
         Self::from_verdict(verdict)
     }
 
-    /// A result without ciphertext.
+    /// Makes a result that has no ciphertext.
     pub fn from_verdict(verdict: Verdict) -> *mut perot_result {
         Self::of(verdict).give()
     }
@@ -79,7 +81,7 @@ impl CallResult {
         Self { verdict, ciphertext: None, terms: None, report: None }
     }
 
-    /// The ciphertext cannot be put in the place of the message.
+    /// Turns the result into a failure, because the host could not replace the message by the ciphertext.
     fn refuse(&mut self, why: &str) {
         self.report = None;
         self.ciphertext = None;
@@ -120,7 +122,7 @@ impl Report {
     }
 }
 
-/// What every failure to make a report looks like: the message is deferred, and nothing is said.
+/// The report if none can be made: the message is deferred, and nothing is logged.
 static DEFER: ConstantReport = ConstantReport(perot_report {
     defer: true,
     encrypted: false,
@@ -156,7 +158,7 @@ pub(super) unsafe extern "C" fn core_take(result: *mut perot_result, bytes: *mut
         Some(Waiting::File(file)) => file.into_raw_fd(),
         Some(Waiting::Memory(memory)) => {
             *bytes = perot_bytes::lend(&memory);
-            // It stays until the result is freed.
+            // The result keeps the bytes until it is freed.
             result.ciphertext = Some(Waiting::Memory(memory));
             -1
         }

@@ -1,18 +1,18 @@
-//! What a body without a Content-Type is made of.
+//! Guesses the character set of a body that has no Content-Type.
 
-/// The text of a body, as far as its bytes tell.
+/// The character set that the bytes of a body suggest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Charset {
-    /// Seven bits only.
+    /// All bytes are ASCII.
     Ascii,
-    /// Valid UTF-8.
+    /// The bytes are valid UTF-8.
     Utf8,
-    /// Something else, most likely windows-1252.
+    /// Anything else: windows-1252 is the most likely of the others.
     Other,
 }
 
 impl Charset {
-    /// The name for `charset=`.
+    /// Returns the name for the parameter `charset`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ascii => "us-ascii",
@@ -22,17 +22,17 @@ impl Charset {
     }
 }
 
-/// Looks at a body, chunk by chunk.
+/// Reads a body in chunks and tells its character set.
 #[derive(Debug, Default)]
 pub struct Detector {
     eight_bit: bool,
     invalid: bool,
-    /// The beginning of a character whose rest is in the next chunk: three bytes at most.
+    /// The first bytes, at most three, of a character that continues in the next chunk.
     pending: Vec<u8>,
 }
 
 impl Detector {
-    /// Takes the next bytes.
+    /// Reads the next chunk.
     pub fn update(&mut self, chunk: &[u8]) {
         self.eight_bit |= !chunk.is_ascii();
         if self.invalid || !self.eight_bit {
@@ -56,7 +56,7 @@ impl Detector {
         self.pending = rest;
     }
 
-    /// What it was.
+    /// Returns the character set of the whole body.
     pub fn finish(self) -> Charset {
         match (self.eight_bit, self.invalid || !self.pending.is_empty()) {
             (false, _) => Charset::Ascii,

@@ -1,14 +1,15 @@
-//! Line ends on their way out.
+//! Writes line ends as CR LF, the canonical form that PGP/MIME encrypts (RFC 3156, section 4).
 
 use std::io::{self, Write};
 
 use crate::error::Unwritable;
 use crate::sink::Sink;
 
-/// How much is collected where line ends are added.
+/// The bytes that are collected before they are written on. Where each line end is replaced, there would be
+/// two writes for each line otherwise.
 const BUFFER: usize = 64 << 10;
 
-/// Gives every LF that lacks its CR one, and changes no other byte.
+/// Adds a CR to every LF that lacks one. No other byte is changed.
 pub struct CrlfWriter<W> {
     inner: W,
     last: u8,
@@ -16,16 +17,16 @@ pub struct CrlfWriter<W> {
 }
 
 impl<W: Write> CrlfWriter<W> {
-    /// Writes to `inner`.
+    /// Creates a writer on top of `inner`.
     pub fn new(inner: W) -> Self {
         Self { inner, last: 0, buffer: Vec::new() }
     }
 
-    /// Hands on what has been collected.
+    /// Writes the collected bytes to the inner writer.
     ///
     /// # Errors
     ///
-    /// Those of the writer below.
+    /// Returns the error of the inner writer.
     pub fn finish(mut self) -> Result<(), Unwritable> {
         self.inner.put(&self.buffer)
     }

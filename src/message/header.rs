@@ -1,41 +1,42 @@
-//! The header of a message, told from its body as Dovecot does it: by the first empty line.
+//! Reads the header of a message. As in Dovecot, the first empty line ends it.
 
 use super::lines::{Lines, Piece};
 use super::original::Original;
 use crate::error::Unreadable;
 
-/// Largest header, in bytes. Dovecot looks no further either.
+/// Largest header, in bytes. Dovecot parses no more than that either.
 pub const MAX_HEADER_BYTES: u64 = 10 << 20;
 
-/// Longest field name that is taken for one, in bytes (RFC 5322, section 2.1.1: a line has 998).
+/// Longest field name, in bytes: a line has no more (RFC 5322, section 2.1.1).
 const LONGEST_NAME: usize = 998;
 
-/// What a piece of a header belongs to.
+/// The role of a piece of the header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Field {
-    /// A header field begins here: its name, in lower case.
+    /// The beginning of a header field, with its name in lower case.
     Begins(String),
-    /// The field that began before goes on.
+    /// More of the field that has begun.
     Continues,
-    /// A line that is no header field at all.
+    /// A line that is not part of a header field.
     NotAField,
 }
 
-/// The header of a message, piece by piece; then its body.
+/// Returns the header of a message piece by piece, and then gives access to its body.
 pub struct Header<'a> {
     lines: Lines<&'a mut dyn Original>,
-    /// The header has ended, by the empty line or with the message.
+    /// True after the empty line, or at the end of the message.
     has_ended: bool,
     ends_with_empty_line: bool,
     last_line_is_whole: bool,
 }
 
 impl<'a> Header<'a> {
-    /// Begins at the first field of a message. The line that mbox files put in front of a message is left out.
+    /// Goes to the first field of a message. A `From ` line, which mbox files put before a message, is
+    /// skipped.
     ///
     /// # Errors
     ///
-    /// The message cannot be read.
+    /// Fails if the message cannot be read.
     pub fn open(message: &'a mut dyn Original) -> Result<Self, Unreadable> {
         message.rewind().map_err(Unreadable::Failed)?;
         let mut lines = Lines::new(message);
@@ -43,11 +44,12 @@ impl<'a> Header<'a> {
         Ok(Self { lines, has_ended: false, ends_with_empty_line: false, last_line_is_whole: true })
     }
 
-    /// The next piece and the field that it belongs to, or `None` at the end of the header. The empty line is left out.
+    /// Returns the next piece and its role, or `None` at the end of the header. The empty line is not
+    /// returned.
     ///
     /// # Errors
     ///
-    /// The message cannot be read, or the header is too large.
+    /// Fails if the message cannot be read, or if the header is larger than [`MAX_HEADER_BYTES`].
     pub fn next_piece(&mut self) -> Result<Option<(Field, Piece<'_>)>, Unreadable> {
         if self.has_ended {
             return Ok(None);
@@ -65,27 +67,27 @@ impl<'a> Header<'a> {
         Ok(Some((classify(&piece), piece)))
     }
 
-    /// Goes to the end of the header, if it is not there yet.
+    /// Reads up to the end of the header.
     ///
     /// # Errors
     ///
-    /// As [`Header::next_piece`].
+    /// The errors of [`Header::next_piece`].
     pub fn skip(&mut self) -> Result<(), Unreadable> {
         while self.next_piece()?.is_some() {}
         Ok(())
     }
 
-    /// Whether the last line has a line end.
+    /// Returns true if the last line that was read has a line end.
     pub fn last_line_is_whole(&self) -> bool {
         self.last_line_is_whole
     }
 
-    /// Whether an empty line stands behind the header, once it has ended.
+    /// Returns true if an empty line ended the header. Call it after the end.
     pub fn ends_with_empty_line(&self) -> bool {
         self.ends_with_empty_line
     }
 
-    /// What stands behind what has been read.
+    /// Returns the lines that have not been read yet: the body, after the end of the header.
     pub fn into_rest(self) -> Lines<&'a mut dyn Original> {
         self.lines
     }
@@ -93,7 +95,7 @@ impl<'a> Header<'a> {
 
 fn skip_mbox_line<R: std::io::Read>(lines: &mut Lines<R>) -> Result<(), Unreadable> {
     let Some(first) = lines.next_piece()? else { return Ok(()) };
-    // `From : me@domain.com` is a field.
+    // `From : me@domain.com` is a field, with white space before its colon.
     if !first.bytes.starts_with(b"From ") || classify(&first) != Field::NotAField {
         lines.take_back();
         return Ok(());
@@ -101,14 +103,14 @@ fn skip_mbox_line<R: std::io::Read>(lines: &mut Lines<R>) -> Result<(), Unreadab
     lines.skip_line()
 }
 
-/// What `piece` of a header is, RFC 5322, section 2.2; white space before the colon is allowed
-/// (section 4.5.8), as Dovecot allows it.
+/// Tells the role of a piece of the header (RFC 5322, section 2.2). White space before the colon is allowed,
+/// which is obsolete (section 4.5.8), because Dovecot allows it.
 pub fn classify(piece: &Piece<'_>) -> Field {
     if !piece.begins || matches!(piece.bytes.first(), Some(b' ' | b'\t')) {
         return Field::Continues;
     }
     let Some(colon) = memchr::memchr(b':', piece.bytes) else { return Field::NotAField };
-    // No other white space: a bare CR ends a line for some programs.
+    // Other white space is not allowed: a bare CR ends a line for some programs.
     let end = piece.bytes[..colon].iter().rposition(|b| !matches!(b, b' ' | b'\t')).map_or(0, |n| n + 1);
     let name = &piece.bytes[..end];
     let printable = !name.is_empty() && name.iter().all(u8::is_ascii_graphic);
@@ -118,8 +120,8 @@ pub fn classify(piece: &Piece<'_>) -> Field {
     Field::Begins(String::from_utf8_lossy(name).to_ascii_lowercase())
 }
 
-/// Whether a field, its name in lower case, says what the body is: a structural header field of RFC 9788,
-/// section 1.1.1.
+/// Returns true if a field describes the body: it is a structural header field (RFC 9788, section 1.1.1).
+/// `name` is in lower case.
 pub fn describes_the_body(name: &str) -> bool {
     name == "mime-version" || name.starts_with("content-")
 }

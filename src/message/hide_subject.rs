@@ -1,10 +1,13 @@
-//! The payload of a message whose subject is hidden: mail programs take the subject from the header of the
-//! outermost part that they decrypt, if that part says so ("Protected Headers for Cryptographic E-mail",
-//! draft-autocrypt-lamps-protected-headers, section 3).
+//! Writes the payload of a message whose subject is hidden.
 //!
-//! So that part is a `multipart/mixed` with the parameter `protected-headers="v1"`. Its header has the fields
-//! of the original that do not describe the body; its only part has those that do, and the body. Never
-//! `hp="cipher"`: that is the author's claim to make (RFC 9788, section 2.1).
+//! Mail programs show the subject of the outermost part that they decrypt, if it has the parameter
+//! `protected-headers="v1"` ("Protected Headers for Cryptographic E-mail",
+//! draft-autocrypt-lamps-protected-headers, section 3). Here that part is a `multipart/mixed`. Its header has
+//! the fields of the original that do not describe the body; its only part has the fields that do, and the
+//! body.
+//!
+//! The parameter `hp="cipher"` of RFC 9788 is not written: with it, the author of a message says that the
+//! author has encrypted it (section 2.1).
 
 use std::io::Write;
 
@@ -14,21 +17,21 @@ use super::original::Original;
 use crate::error::Result;
 use crate::sink::Sink;
 
-/// The field that stands in the outer header instead of the subject (RFC 9788, section 3.1.1).
+/// Replaces the subject in the outer header (RFC 9788, section 3.1.1).
 pub const REPLACEMENT: &str = "Subject: [...]\r\n";
 
-/// Whether a field holds the subject, or a copy or a summary of it: `Thread-Topic` and `X-Original-Subject`
-/// for instance; `Comments` and `Keywords` as in RFC 9788, section 3.2.1.
+/// Returns true if a field tells the subject, a copy or a summary of it: for instance `Thread-Topic` and
+/// `X-Original-Subject`, and also `Comments` and `Keywords` (RFC 9788, section 3.2.1).
 pub fn tells_the_subject(name: &str) -> bool {
     name.contains("subject") || matches!(name, "thread-topic" | "comments" | "keywords")
 }
 
-/// Writes the payload, with `missing_fields` among those that describe the body. Returns the size of the
+/// Writes the payload. `missing_fields` go among the fields that describe the body. Returns the size of the
 /// original in bytes.
 ///
 /// # Errors
 ///
-/// The message cannot be read, or the result cannot be written.
+/// Fails if the message cannot be read, or if the result cannot be written.
 pub fn write_payload(
     message: &mut dyn Original,
     missing_fields: &str,
@@ -55,11 +58,11 @@ pub fn write_payload(
     Ok(lines.position())
 }
 
-/// Which fields of the header.
+/// The two groups of header fields.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Half {
-    /// Those that describe the body. A line that is no field goes with them: some programs take it for the beginning of
-    /// the body.
+    /// Fields that describe the body. Lines that are not fields are copied with them, because some programs
+    /// begin the body at such a line.
     AboutTheBody,
     Others,
 }
@@ -74,11 +77,11 @@ impl Half {
     }
 }
 
-/// Copies one half of the header. Returns the header, which has ended.
+/// Copies one group of fields. Returns the header, at its end.
 fn copy_header<'a>(message: &'a mut dyn Original, half: Half, out: &mut dyn Write) -> Result<Header<'a>> {
     let mut header = Header::open(message)?;
     let mut out = CrlfWriter::new(out);
-    // What goes on without having begun is no field.
+    // A folded line before the first field is not part of a field.
     let mut current = Half::AboutTheBody;
     let mut complete = true;
     while let Some((field, piece)) = header.next_piece()? {

@@ -1,14 +1,15 @@
-//! A message, line by line, in constant memory.
+//! Reads a message line by line, in constant memory.
 
 use std::io::{self, Read};
 
 use crate::error::Unreadable;
 use crate::message::original::MAX_BYTES;
 
-/// How much is read at once, and the longest line that comes in one piece.
+/// The bytes that are read at once. Longer lines come in pieces; lines of mail have at most 998 bytes (RFC
+/// 5322, section 2.1.1), so that few do.
 const BUFFER: usize = 64 << 10;
 
-/// Reads lines; a line longer than the buffer comes in several pieces.
+/// Reads lines. A line that does not fit the buffer comes in several pieces.
 pub struct Lines<R> {
     reader: R,
     buffer: Vec<u8>,
@@ -19,17 +20,17 @@ pub struct Lines<R> {
     at_end: bool,
 }
 
-/// A line, or a piece of a long one, its line end included.
+/// A line with its line end, or a piece of a long line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece<'a> {
     /// The bytes, at least one.
     pub bytes: &'a [u8],
-    /// Whether the line begins here.
+    /// True if the line begins here.
     pub begins: bool,
 }
 
 impl<'a> Piece<'a> {
-    /// The bytes without the line end, and the line end: LF, CR LF, or nothing.
+    /// Splits off the line end: LF, CR LF, or nothing.
     pub fn split_end(&self) -> (&'a [u8], &'a [u8]) {
         let length = match self.bytes {
             [.., b'\r', b'\n'] => self.bytes.len() - 2,
@@ -39,14 +40,14 @@ impl<'a> Piece<'a> {
         self.bytes.split_at(length)
     }
 
-    /// Whether this is a whole line with nothing in it: the end of a header.
+    /// Returns true if this is an empty line, which ends a header.
     pub fn is_empty_line(&self) -> bool {
         self.begins && matches!(self.bytes, b"\n" | b"\r\n")
     }
 }
 
 impl<R: Read> Lines<R> {
-    /// Begins at the first byte that `reader` gives.
+    /// Creates a reader that begins at the first byte of `reader`.
     pub fn new(reader: R) -> Self {
         Self {
             reader,
@@ -59,11 +60,11 @@ impl<R: Read> Lines<R> {
         }
     }
 
-    /// The next piece, or `None` at the end of the message.
+    /// Returns the next piece, or `None` at the end of the message.
     ///
     /// # Errors
     ///
-    /// Those of the reader, and `TooLarge` behind [`MAX_BYTES`].
+    /// Returns the error of the reader, or `TooLarge` after [`MAX_BYTES`].
     pub fn next_piece(&mut self) -> Result<Option<Piece<'_>>, Unreadable> {
         let line_end = loop {
             let ready = &self.buffer[self.start..self.end];
@@ -73,7 +74,7 @@ impl<R: Read> Lines<R> {
             if self.at_end {
                 break ready.len();
             }
-            // A CR may be half a line end, and what reads lines wants it whole.
+            // A CR at the end of the buffer may be half of a line end, which must not come in two pieces.
             let certain = ready.strip_suffix(b"\r").unwrap_or(ready).len();
             if !self.at_line_start && certain > 0 || ready.len() == BUFFER {
                 break certain;
@@ -90,11 +91,11 @@ impl<R: Read> Lines<R> {
         Ok(Some(piece))
     }
 
-    /// The next bytes, wherever lines end in them, or `None` at the end of the message.
+    /// Returns the next bytes, without regard to lines, or `None` at the end of the message.
     ///
     /// # Errors
     ///
-    /// As [`Lines::next_piece`].
+    /// The errors of [`Lines::next_piece`].
     pub fn next_chunk(&mut self) -> Result<Option<&[u8]>, Unreadable> {
         if self.start == self.end && !self.at_end {
             self.fill()?;
@@ -104,23 +105,23 @@ impl<R: Read> Lines<R> {
         Ok(Some(bytes).filter(|b| !b.is_empty()))
     }
 
-    /// Skips the rest of the line of which a piece has been returned.
+    /// Skips the rest of a line that was returned in part.
     ///
     /// # Errors
     ///
-    /// As [`Lines::next_piece`].
+    /// The errors of [`Lines::next_piece`].
     pub fn skip_line(&mut self) -> Result<(), Unreadable> {
         while !self.at_line_start && self.next_piece()?.is_some() {}
         Ok(())
     }
 
-    /// Goes back to the beginning of what has just been returned. To be called once, behind the first piece, which must not
-    /// be of a line that is longer than the buffer.
+    /// Takes back the first piece, so that it is returned again. Only the first piece can be taken back, and
+    /// only if it is a whole line: the buffer must not have been filled again.
     pub fn take_back(&mut self) {
         (self.start, self.at_line_start) = (0, true);
     }
 
-    /// How many bytes of the message have been returned.
+    /// Returns the number of bytes that have been returned so far.
     pub fn position(&self) -> u64 {
         self.total - (self.end - self.start) as u64
     }

@@ -1,4 +1,4 @@
-//! The fields about the body that a message lacks and its readers need.
+//! Supplies the fields about the body that a message lacks.
 
 use super::charset::{Charset, Detector};
 use super::header::Header;
@@ -6,12 +6,12 @@ use super::inspect::Inspection;
 use super::original::Original;
 use crate::error::Unreadable;
 
-/// The fields that the payload gets in front, if the original lacks them: mail programs take a part
-/// without a Content-Type for something to show as it is, header and all.
+/// Returns the fields that are written before the original, each with its line end. Without a Content-Type,
+/// mail programs show the decrypted part as it is, with its header as text.
 ///
 /// # Errors
 ///
-/// The message cannot be read.
+/// Fails if the message cannot be read.
 pub fn missing_fields(message: &mut dyn Original, inspection: &Inspection) -> Result<String, Unreadable> {
     if inspection.has_content_type {
         return Ok(String::new());

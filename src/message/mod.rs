@@ -1,4 +1,5 @@
-//! Messages as bytes: header and body, is it encrypted already, and the message around the ciphertext.
+//! Messages as bytes: reads them, tells if they are encrypted already, and writes the message around the
+//! ciphertext.
 
 pub mod charset;
 pub mod crlf;

@@ -1,4 +1,4 @@
-//! The message around the ciphertext: its header, made of the original's, and the payload, which is the whole original.
+//! Writes the outer header, made from the original's, and the payload, which is the whole original.
 
 use std::io::Write;
 
@@ -10,11 +10,11 @@ use crate::envelope::{Addressee, Envelope};
 use crate::error::Result;
 use crate::sink::Sink;
 
-/// The name of the field that says how a message came to be encrypted.
+/// The field that marks a message as encrypted at delivery.
 pub const MARKER: &str = "Encrypted-On-Delivery";
 
-/// Fields of the original that do not go into the outer header: they describe the original body, or
-/// vouch for it. [`header::describes_the_body`] names more. All of them are in the payload.
+/// Fields that are not copied to the outer header, because they describe or sign the original body.
+/// [`header::describes_the_body`] has more of them. The payload keeps all fields.
 const LEFT_OUT: [&str; 7] = [
     "lines",
     "dkim-signature",
@@ -25,12 +25,12 @@ const LEFT_OUT: [&str; 7] = [
     "encrypted-on-delivery",
 ];
 
-/// Writes the outer header, from the original's fields to the empty line. A subject that is to be hidden is
-/// replaced.
+/// Writes the outer header with the empty line that ends it. If `hide_subject` is set, fields that tell the
+/// subject are left out or replaced.
 ///
 /// # Errors
 ///
-/// The message cannot be read, its header is too large, or the result cannot be written.
+/// Fails if the message cannot be read, if its header is too large, or if the result cannot be written.
 pub fn write_header(
     message: &mut dyn Original,
     envelope: &impl Envelope,
@@ -58,13 +58,13 @@ fn copy_fields(message: &mut dyn Original, hide_subject: bool, out: &mut dyn Wri
             }
             Field::Begins(name) => keep = !is_left_out(&name),
             Field::Continues => {}
-            // Some of the body, for all one knows: a text without an empty line in front.
+            // This line may belong to the body of a message that has no empty line before its body.
             Field::NotAField => keep = false,
         }
         if keep {
             let (content, line_end) = piece.split_end();
-            // A bare CR ends a line for some programs: what follows may be the body of a message that
-            // has no other line ends.
+            // Some programs end a line at a bare CR. The rest may be the body of a message that has no other
+            // line ends.
             let bare_cr = memchr::memchr(b'\r', content);
             keep = bare_cr.is_none();
             let line_end = if keep { line_end } else { b"\n" };
@@ -83,10 +83,11 @@ fn is_left_out(name: &str) -> bool {
     header::describes_the_body(name) || LEFT_OUT.contains(&name)
 }
 
-/// What encrypts, and its version. In one piece: `perot-encrypt doctor` looks for it in the plugin.
+/// The name and the version, in one piece: `perot-encrypt doctor` looks for it in the plugin.
 const AGENT: &str = concat!("vnd.perot.encrypt/", env!("CARGO_PKG_VERSION"));
 
-/// The marker field. It is folded, for there may be 32 recipients, and a line has 998 bytes at most.
+/// Builds the marker field. It is folded, because 32 recipients do not fit in the 998 bytes of a line (RFC
+/// 5322, section 2.1.1).
 fn marker(format: &str, addressees: &[Addressee<'_>]) -> String {
     let list = |of: &mut dyn Iterator<Item = &Addressee<'_>>| {
         of.map(|a| a.fingerprint).collect::<Vec<_>>().join(",\r\n ")
@@ -100,13 +101,13 @@ fn marker(format: &str, addressees: &[Addressee<'_>]) -> String {
     field + "\r\n"
 }
 
-/// Writes the payload: `missing_fields`, then the whole original, with CR before each LF that lacks
-/// one, without a leading mbox line, and with the empty line that ends the header. Returns the size
-/// of the original in bytes.
+/// Writes the payload: `missing_fields`, then the whole original. Three things are changed: an LF without CR
+/// gets one, a `From ` line of mbox before the header is left out, and an empty line ends the header if none
+/// did. Returns the size of the original in bytes.
 ///
 /// # Errors
 ///
-/// The message cannot be read, or the result cannot be written.
+/// Fails if the message cannot be read, or if the result cannot be written.
 pub fn write_payload(message: &mut dyn Original, missing_fields: &str, out: &mut dyn Write) -> Result<u64> {
     out.put(missing_fields.as_bytes())?;
     let mut header = Header::open(message)?;

@@ -1,4 +1,4 @@
-//! ASCII armor (RFC 9580, section 6.2) as it is needed in mail: lines of 64 digits that end in CR LF.
+//! Writes ASCII armor (RFC 9580, section 6.2) for mail: lines of 64 digits that end in CR LF.
 
 use base64_simd::{AsOut, STANDARD};
 use crc::{Crc, Digest, Table, CRC_24_OPENPGP};
@@ -8,19 +8,20 @@ use std::io::{self, Write};
 use crate::error::Unwritable;
 use crate::sink::Sink;
 
-/// Bytes of data in a line, and the digits that they become.
+/// A line of 64 digits, as GnuPG writes it, holds 48 bytes. RFC 9580 allows up to 76 digits.
 const LINE: usize = 48;
 const DIGITS: usize = 64;
-/// How many lines are encoded and written at once.
+/// The lines that are encoded and written at once. Their 24 KiB and the digits made of them stay in the
+/// processor's second cache.
 const LINES: usize = 512;
 
 // RFC 9580, section 6.1
 static CRC: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_24_OPENPGP);
 
-/// Armors what is written to it as a PGP MESSAGE.
+/// Armors the bytes that are written to it, as a PGP MESSAGE.
 pub struct ArmorWriter<W> {
     inner: W,
-    /// Data that is not encoded yet.
+    /// Bytes that are not encoded yet.
     data: Vec<u8>,
     digits: Vec<u8>,
     text: Vec<u8>,
@@ -28,7 +29,7 @@ pub struct ArmorWriter<W> {
 }
 
 impl<W: Write> ArmorWriter<W> {
-    /// Writes the armor to `inner`, beginning with its first line.
+    /// Creates a writer on top of `inner`. The BEGIN line is written with the first lines of data.
     pub fn new(inner: W) -> Self {
         Self {
             inner,
@@ -39,12 +40,12 @@ impl<W: Write> ArmorWriter<W> {
         }
     }
 
-    /// Writes what is left, the checksum and the last line. The checksum is optional by now, but
-    /// GnuPG before 2.5.4 stumbles over armor without it.
+    /// Writes the remaining lines, the checksum and the END line. RFC 9580 no longer asks for the checksum,
+    /// but GnuPG before 2.5.4 rejects armor without it.
     ///
     /// # Errors
     ///
-    /// Those of the writer below.
+    /// Returns the error of the inner writer.
     pub fn finish(mut self) -> Result<W, Unwritable> {
         self.write_lines().map_err(Unwritable)?;
         let [_, crc @ ..] = self.crc.finalize().to_be_bytes();
@@ -82,7 +83,7 @@ impl<W: Write> Write for ArmorWriter<W> {
     }
 }
 
-/// The checksum of some data: CRC-24 (RFC 9580, section 6.1.1).
+/// Computes the checksum of the armor: CRC-24 (RFC 9580, section 6.1.1).
 pub fn checksum(data: &[u8]) -> u32 {
     CRC.checksum(data)
 }

@@ -1,8 +1,7 @@
-//! The OpenPGP message itself, written as it streams by. What goes into it is decided elsewhere.
+//! Writes the OpenPGP message, for keys that have been chosen, in constant memory.
 
 use sequoia_openpgp as openpgp;
 
-use openpgp::crypto::random;
 use openpgp::serialize::stream::{self, LiteralWriter, Message, Recipient};
 use openpgp::types::{AEADAlgorithm, Features, SymmetricAlgorithm};
 
@@ -10,26 +9,26 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::armor::ArmorWriter;
+use super::crypto::failed;
 use super::seipd1::Seipd1;
 use crate::certs::choose::RecipientKeys;
-use crate::error::{Error, Reason, Result, Unwritable};
-use crate::log::printable;
+use crate::error::{Error, Reason, Result};
 
-/// The container of a message.
+/// The format of the encrypted container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Container {
-    /// RFC 9580, section 5.13.1, with version 3 PKESKs: what all software reads.
+    /// SEIPDv1 (RFC 9580, section 5.13.1), with version 3 PKESKs. All OpenPGP software reads it.
     Seipd1,
-    /// RFC 9580, section 5.13.2, with version 6 PKESKs and OCB.
+    /// SEIPDv2 (RFC 9580, section 5.13.2), with version 6 PKESKs and OCB.
     Seipd2,
 }
 
 impl Container {
-    /// The container that all recipients read.
+    /// Chooses the container that all recipients read.
     ///
     /// # Errors
     ///
-    /// There is none.
+    /// Fails if there is none.
     pub fn that_all_read(recipients: &[RecipientKeys]) -> Result<Self> {
         if recipients.iter().all(|r| r.reads_seipd2) {
             return Ok(Self::Seipd2);
@@ -48,14 +47,14 @@ impl Container {
     }
 }
 
-/// Encrypts and armors what is written to it: AES-256; a binary literal without name and date (RFC 9580, section 5.9);
-/// not compressed, not signed.
+/// Encrypts and armors the bytes that are written to it. The cipher is AES-256, the data one binary literal
+/// without name and date (RFC 9580, section 5.9), neither compressed nor signed.
 pub struct Encryptor<'w, W: Write + Send + 'w>(Inner<'w, W>);
 
 enum Inner<'w, W: Write + Send + 'w> {
-    /// Written here: three times as fast as sequoia's.
+    /// Composed here, which is three times as fast as in sequoia.
     Seipd1(Box<Seipd1<ArmorWriter<W>>>),
-    /// Written by sequoia: it is fast there, and its buffers are few.
+    /// Composed by sequoia, which is fast with this container, and has few buffers, though large ones.
     Seipd2 { literal: Message<'w>, armor: Shared<ArmorWriter<W>> },
 }
 
@@ -64,7 +63,7 @@ impl<'w, W: Write + Send + 'w> Encryptor<'w, W> {
     ///
     /// # Errors
     ///
-    /// The crypto library fails, or `out` cannot be written.
+    /// Fails if the crypto library does, or if `out` cannot be written.
     pub fn new(recipients: &'w [RecipientKeys], container: Container, out: W) -> Result<Self> {
         let armor = ArmorWriter::new(out);
         Ok(Self(match container {
@@ -76,11 +75,11 @@ impl<'w, W: Write + Send + 'w> Encryptor<'w, W> {
         }))
     }
 
-    /// Ends the message, and gives back what it was written to.
+    /// Ends the message. Returns `out`.
     ///
     /// # Errors
     ///
-    /// As [`Encryptor::new`].
+    /// The errors of [`Encryptor::new`].
     pub fn finish(self) -> Result<W> {
         let armor = match self.0 {
             Inner::Seipd1(message) => message.finish()?,
@@ -116,7 +115,8 @@ fn seipd2<'w>(recipients: &'w [RecipientKeys], out: impl Write + Send + Sync + '
     encryptor.build().and_then(|message| LiteralWriter::new(message).build()).map_err(failed)
 }
 
-/// A writer that sequoia takes and does not give back. It wants one that threads could share, though it starts none.
+/// Shares a writer with sequoia, which does not return the one it is given. The mutex is there because
+/// sequoia requires `Sync`; no thread is started.
 struct Shared<W>(Arc<Mutex<W>>);
 
 impl<W> Clone for Shared<W> {
@@ -142,26 +142,4 @@ impl<W: Write> Write for Shared<W> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// Errors of sequoia: of the writer at the bottom, if there is one in the chain.
-pub fn failed(error: openpgp::anyhow::Error) -> Error {
-    match error.downcast::<io::Error>() {
-        Ok(why) => Unwritable(why).into(),
-        Err(why) => {
-            let why = printable(why.to_string());
-            Error::new(Reason::CryptoFailed, format!("the crypto library failed: {why}"))
-        }
-    }
-}
-
-/// 128 random bits in hex, for a MIME boundary.
-///
-/// # Errors
-///
-/// The system's random number generator failed.
-pub fn random_hex() -> Result<String> {
-    let mut bytes = [0; 16];
-    random(&mut bytes).map_err(failed)?;
-    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
 }

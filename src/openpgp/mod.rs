@@ -1,6 +1,7 @@
-//! OpenPGP (RFC 9580): packets, the encrypted container, armor, and PGP/MIME around it.
+//! OpenPGP (RFC 9580): packets, the encrypted container, armor, and the PGP/MIME parts around it.
 
 pub mod armor;
+pub mod crypto;
 pub mod encryptor;
 pub mod packet;
 pub mod pgp_mime;

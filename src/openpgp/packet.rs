@@ -1,9 +1,9 @@
-//! The framing of OpenPGP packets, RFC 9580, section 4.2: where a packet begins and ends.
+//! Reads the framing of OpenPGP packets (RFC 9580, section 4.2).
 //!
-//! It says nothing about what is inside. Used for looking at messages without reading them, and
-//! for taking certificates apart before a parser sees them.
+//! The content of packets is not parsed: messages are recognised by their framing, and certificates are split
+//! and filtered before sequoia's parser sees them.
 
-/// Packet types, RFC 9580, section 5.
+/// Packet types (RFC 9580, section 5).
 pub mod tag {
     #![allow(missing_docs)]
     pub const PKESK: u8 = 1;
@@ -23,37 +23,37 @@ pub mod tag {
     pub const PADDING: u8 = 21;
 }
 
-/// How much body follows a length field.
+/// The length of a packet body, as a length field gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyLength {
-    /// So many bytes, and the packet is over.
+    /// The body ends after so many bytes.
     Full(u64),
-    /// So many bytes, then another length field.
+    /// After so many bytes, another length field follows.
     Partial(u64),
-    /// All bytes to the end of the data (old format only).
+    /// The body reaches to the end of the data (old format only).
     ToEnd,
 }
 
-/// A packet's header.
+/// The header of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// The packet type.
     pub tag: u8,
-    /// How much body comes right after it.
+    /// The length of the body, or of its first part.
     pub length: BodyLength,
     /// The size of the header itself, in bytes.
     pub size: usize,
 }
 
-/// The bytes are not the beginning of a packet.
+/// The data does not begin with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotAPacket;
 
-/// The most bytes that a packet header takes: type, length marker, four bytes of length.
+/// Longest packet header, in bytes: type, length marker, and four bytes of length.
 pub const LONGEST_HEADER: usize = 6;
 
 impl Header {
-    /// Reads the header at the beginning of `data`; `None` if there is not all of it yet.
+    /// Reads the header at the beginning of `data`. Returns `None` if more bytes are needed.
     pub fn parse(data: &[u8]) -> Result<Option<Self>, NotAPacket> {
         let Some((&first, rest)) = data.split_first() else { return Ok(None) };
         match first {
@@ -70,7 +70,8 @@ impl Header {
     }
 }
 
-/// Reads a length field of the new format (section 4.2.1), and its size.
+/// Reads a length field of the new format (RFC 9580, section 4.2.1). Returns the length, and the size of the
+/// field in bytes.
 pub fn new_format_length(data: &[u8]) -> Option<(BodyLength, usize)> {
     match *data {
         [n @ 0..=191, ..] => Some((BodyLength::Full(n.into()), 1)),
@@ -83,7 +84,8 @@ pub fn new_format_length(data: &[u8]) -> Option<(BodyLength, usize)> {
     }
 }
 
-/// Reads a length field of the old format (section 4.2.2), and its size.
+/// Reads a length field of the old format (RFC 9580, section 4.2.2). Returns the length, and the size of the
+/// field in bytes.
 fn old_format_length(kind: u8, data: &[u8]) -> Option<(BodyLength, usize)> {
     match (kind, data) {
         (0, [n, ..]) => Some((BodyLength::Full((*n).into()), 1)),
@@ -94,9 +96,10 @@ fn old_format_length(kind: u8, data: &[u8]) -> Option<(BodyLength, usize)> {
     }
 }
 
-/// The packets of `data`, each with its type and all of its bytes, header included. Ends with
-/// `NotAPacket` at the first byte that is not one, or where a packet is cut off. Only packets of
-/// known length are taken: others hold data, never keys (section 4.2.1.4).
+/// Iterates over the packets in `data`. Each item has the packet type and all bytes of the packet, header
+/// included. The iteration ends with `NotAPacket` at the first byte that is not a packet, or at a packet that
+/// is cut off. Packets of partial or unknown length end it, too: they only hold data, never keys (RFC 9580,
+/// section 4.2.1.4).
 pub fn packets(mut data: &[u8]) -> impl Iterator<Item = Result<(u8, &[u8]), NotAPacket>> {
     std::iter::from_fn(move || {
         if data.is_empty() {

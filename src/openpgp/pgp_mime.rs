@@ -1,14 +1,15 @@
-//! PGP/MIME (RFC 3156): the two parts of an encrypted message.
+//! PGP/MIME (RFC 3156): an encrypted message has a control part and a part with the ciphertext.
 
 use std::io::{self, Write};
 
-use super::encryptor::{random_hex, Container, Encryptor};
+use super::crypto::random_hex;
+use super::encryptor::{Container, Encryptor};
 use crate::certs::choose::RecipientKeys;
 use crate::envelope::{Addressee, Envelope, Seal};
 use crate::error::Result;
 use crate::sink::Sink;
 
-/// An encrypted message for some recipients.
+/// The PGP/MIME format, for the recipients of one message.
 pub struct PgpMime {
     recipients: Vec<RecipientKeys>,
     container: Container,
@@ -16,11 +17,12 @@ pub struct PgpMime {
 }
 
 impl PgpMime {
-    /// A message for `recipients`.
+    /// Prepares a message for `recipients`.
     ///
     /// # Errors
     ///
-    /// The recipients read no common format; the system's random number generator failed.
+    /// Fails if the recipients have no container in common, or if the random number generator of the system
+    /// does.
     pub fn new(recipients: Vec<RecipientKeys>) -> Result<Self> {
         let container = Container::that_all_read(&recipients)?;
         Ok(Self { recipients, container, boundary: random_hex()? })
@@ -47,7 +49,7 @@ impl Envelope for PgpMime {
         )
     }
 
-    /// Writes the control part, and the header of the other.
+    /// Writes the control part and the header of the part with the ciphertext.
     fn open<'w, W: Write + Send + 'w>(&'w self, mut out: W) -> Result<Body<'w, W>> {
         let boundary = &self.boundary;
         let begin = format!(
@@ -69,10 +71,10 @@ impl Envelope for PgpMime {
     }
 }
 
-/// The body of the outer message.
+/// Encrypts the bytes that are written to it into the second part.
 pub struct Body<'w, W: Write + Send + 'w> {
     message: Encryptor<'w, W>,
-    /// What stands behind the ciphertext.
+    /// The closing boundary, written after the ciphertext.
     end: String,
 }
 

@@ -1,11 +1,10 @@
-//! The encrypted container that all OpenPGP software reads, written as its content streams by: a Symmetrically
-//! Encrypted and Integrity Protected Data packet of version 1 (RFC 9580, section 5.13.1) around one literal
-//! packet (section 5.9).
+//! Writes the container that all OpenPGP software reads: a Symmetrically Encrypted and Integrity Protected
+//! Data packet of version 1 (RFC 9580, section 5.13.1) around one literal packet (section 5.9).
 //!
-//! sequoia writes the same, at a third of the speed (its SHA-1 looks for collision attacks, which the
-//! checksum here has no use for) and with buffers of 4 MiB. The cipher is sequoia's: OpenSSL keeps what it has set up
-//! for it in a library context that sequoia does not share, and setting up a second one takes a new process
-//! longer than the whole message.
+//! sequoia writes the same container at a third of the speed and with buffers of 4 MiB: its SHA-1 detects
+//! collision attacks, which do not matter for this checksum. The cipher is still sequoia's: OpenSSL
+//! initialises ciphers for each library context, and sequoia does not share its own. Initialising another one
+//! would take a new process longer than the whole message.
 
 use sequoia_openpgp as openpgp;
 
@@ -20,7 +19,7 @@ use sha1::{Digest, Sha1};
 
 use std::io::{self, Write};
 
-use super::encryptor::failed;
+use super::crypto::failed;
 use super::packet::tag;
 use crate::certs::choose::RecipientKeys;
 use crate::error::{Result, Unwritable};
@@ -28,20 +27,22 @@ use crate::sink::Sink;
 
 /// The block size of AES, in bytes.
 const BLOCK: usize = 16;
-/// The size of a partial body (RFC 9580, section 4.2.1.4), as a power of two.
+/// The size of a partial body (RFC 9580, section 4.2.1.4), as a power of two: 64 KiB, so that its headers
+/// cost nothing and its buffer is small. 512 bytes is the least that the RFC allows.
 const PARTIAL_BITS: u8 = 16;
-/// How much is hashed and encrypted in one step: little enough to stay in the first cache.
+/// The bytes that are hashed and then encrypted in one step. They stay in the processor's first cache, of 32
+/// KiB or more.
 const STEP: usize = 8 << 10;
 
-/// A message that is being written: what is written to it is the content of the literal packet.
+/// Encrypts the bytes that are written to it, as the content of the literal packet.
 pub struct Seipd1<W: Write>(PartialBody<Container<W>>);
 
 impl<W: Write> Seipd1<W> {
-    /// Writes a session key packet for each key of `recipients`, and begins the container.
+    /// Writes a PKESK packet for each key of `recipients`, and begins the container.
     ///
     /// # Errors
     ///
-    /// Those of the crypto library, and of `out`.
+    /// Fails if the crypto library does, or if `out` cannot be written.
     pub fn new(recipients: &[RecipientKeys], mut out: W) -> Result<Self> {
         let session_key = write_session_keys(recipients, &mut out).map_err(failed)?;
         let container = Container::new(&session_key, out).map_err(failed)?;
@@ -51,11 +52,11 @@ impl<W: Write> Seipd1<W> {
         Ok(Self(literal))
     }
 
-    /// Ends both packets, and gives back the writer.
+    /// Ends both packets. Returns `out`.
     ///
     /// # Errors
     ///
-    /// As [`Seipd1::new`].
+    /// The errors of [`Seipd1::new`].
     pub fn finish(self) -> Result<W> {
         let container = self.0.finish().map_err(Unwritable)?;
         container.finish().map_err(failed)
@@ -72,7 +73,7 @@ impl<W: Write> Write for Seipd1<W> {
     }
 }
 
-/// Makes a session key and writes it for each key: version 3 PKESK packets (RFC 9580, section 5.1.1).
+/// Makes a session key, and writes it for each key in a version 3 PKESK packet (RFC 9580, section 5.1.1).
 fn write_session_keys(recipients: &[RecipientKeys], out: &mut impl Write) -> openpgp::Result<SessionKey> {
     let algorithm = SymmetricAlgorithm::AES256;
     let session_key = SessionKey::new(algorithm.key_size()?)?;
@@ -85,7 +86,7 @@ fn write_session_keys(recipients: &[RecipientKeys], out: &mut impl Write) -> ope
     Ok(session_key)
 }
 
-/// The content of the container: what is written is hashed, encrypted and handed on.
+/// Hashes and encrypts the bytes that are written to it, as the content of the container.
 struct Container<W: Write> {
     hash: Sha1,
     cipher: Encryptor<PartialBody<W>>,
@@ -99,7 +100,7 @@ impl<W: Write> Container<W> {
         let (mode, padding) = (BlockCipherMode::CFB, PaddingMode::None);
         let cipher = Encryptor::new(SymmetricAlgorithm::AES256, mode, padding, session_key, None, body)?;
         let mut container = Self { hash: Sha1::new(), cipher };
-        // A random block, and its last two bytes again.
+        // RFC 9580, section 5.13.1: a random block, whose last two bytes are repeated
         let mut prefix = [0; BLOCK + 2];
         random(&mut prefix[..BLOCK])?;
         prefix.copy_within(BLOCK - 2..BLOCK, BLOCK);
@@ -107,8 +108,8 @@ impl<W: Write> Container<W> {
         Ok(container)
     }
 
-    /// Writes the modification detection code (RFC 9580, section 5.13.1): the hash of all that was written, the
-    /// packet's own header included.
+    /// Writes the modification detection code (RFC 9580, section 5.13.1): the hash of everything before it,
+    /// including the header of its own packet.
     fn finish(mut self) -> openpgp::Result<W> {
         const HEADER: [u8; 2] = [0xc0 | tag::MDC, 20];
         self.hash.update(HEADER);
@@ -132,10 +133,10 @@ impl<W: Write> Write for Container<W> {
     }
 }
 
-/// A packet whose size is not known in advance: in partial bodies, the last of which has the rest.
+/// Writes a packet of unknown size in partial bodies. The last body has an ordinary length.
 struct PartialBody<W: Write> {
     inner: W,
-    /// The packet type, until it has been written.
+    /// The first byte of the packet, until it has been written.
     header: Option<u8>,
     body: Vec<u8>,
 }
@@ -149,10 +150,10 @@ impl<W: Write> PartialBody<W> {
         self.header.take().map_or(Ok(()), |header| self.inner.write_all(&[header]))
     }
 
-    /// Writes what is left, and gives back the writer.
+    /// Writes the last body. Returns the inner writer.
     fn finish(mut self) -> io::Result<W> {
         self.write_header()?;
-        // RFC 9580, section 4.2.1.3: a length of five bytes, which is enough for any
+        // RFC 9580, section 4.2.1.3: the length field of five bytes, which fits all lengths
         let length = u32::try_from(self.body.len()).map_err(io::Error::other)?;
         self.inner.write_all(&[0xff])?;
         self.inner.write_all(&length.to_be_bytes())?;
@@ -163,7 +164,7 @@ impl<W: Write> PartialBody<W> {
 
 impl<W: Write> Write for PartialBody<W> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        // Full, and more is to come: the last one must not be partial.
+        // The buffer is written only when more follows, because the last body must not be partial.
         if self.body.len() == 1 << PARTIAL_BITS && !data.is_empty() {
             self.write_header()?;
             self.inner.write_all(&[0xe0 | PARTIAL_BITS])?;

@@ -1,4 +1,4 @@
-//! dovecot-headers/ABI.md is true for the headers that are installed.
+//! Checks that dovecot-headers/ABI.md is right for the installed headers.
 
 use std::fs;
 use std::io::Write;
@@ -9,7 +9,8 @@ use perot_testing::pages::{code, project, read, rows};
 
 const PAGE: &str = "dovecot-headers/ABI.md";
 
-/// A row of the table by its first cell, and what compiles with the headers of 2.3 only, and of 2.4 only.
+/// The first cell of a row, code that compiles only with the headers of 2.3, and code that compiles only with
+/// those of 2.4.
 const DIFFERENT: [(&str, &str, &str); 6] = [
     (
         "sieve_extension_register",
@@ -48,11 +49,11 @@ const DIFFERENT: [(&str, &str, &str); 6] = [
     ),
 ];
 
-/// Rows about what is not in a header, each with what shows it.
+/// Rows about things that no header shows, each with the place that shows them.
 const NOT_IN_HEADERS: [(&str, &str); 4] = [
     ("<plugin>_load", "Pigeonhole looks the function up by its name; the tests in this folder run it"),
     ("who knows the settings", "documents.rs: doveconf takes the examples"),
-    ("imapsieve_expunge_discarded", "below: the symbol of another plugin"),
+    ("imapsieve_expunge_discarded", "below: which module defines it"),
     ("sieve_environment_get_homedir", "below: in which header it is"),
 ];
 
@@ -84,10 +85,10 @@ fn what_differs_between_the_eras_differs() {
     let homedir = if is_24 { "sieve-common.h" } else { "sieve-settings.h" };
     let header = fs::read_to_string(headers_dir().join("sieve").join(homedir)).unwrap();
     assert!(header.contains("sieve_environment_get_homedir("), "{homedir}");
-    let imapsieve =
-        fs::read(modules_dir().join("lib95_imap_sieve_plugin.so")).expect("apt install dovecot-sieve");
-    let symbol = b"\0imap_sieve_setting_parser_info\0";
-    assert_eq!(imapsieve.windows(symbol.len()).any(|bytes| bytes == symbol), is_24);
+    let module = fs::read(modules_dir().join("settings/libpigeonhole_settings.so"));
+    let setting = b"\0imapsieve_expunge_discarded\0";
+    let defined = module.is_ok_and(|module| module.windows(setting.len()).any(|bytes| bytes == setting));
+    assert_eq!(defined, is_24);
 }
 
 #[test]

@@ -1,6 +1,5 @@
-//! What other actions and tests see and send, in front of `encrypt` and behind it: doc/admin/sieve-actions.md
-//! has it in tables. Each row of them is run here, and what its cells say is what comes out. See later.rs
-//! for failures, and for scripts that follow each other.
+//! Runs each row of the tables in doc/admin/sieve-actions.md: the other actions and tests before and after
+//! `encrypt`, and what they see, send and store. later.rs has failures, and scripts that follow each other.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -17,18 +16,18 @@ const ME: &str = "me@domain.com";
 const PAGE: &str = "doc/admin/sieve-actions.md";
 const ENCRYPT: &str = "encrypt \"me@domain.com\";";
 
-/// A row of the page: `encrypt` is put behind its script, or in front of it.
+/// A row of the page. `encrypt` is put before or after its script.
 struct Row {
-    /// What stands in the first column.
+    /// The first column of the row.
     name: &'static str,
     requires: &'static str,
     script: &'static str,
-    /// What comes in the end, in both cases.
+    /// The end of the script, in both cases.
     tail: &'static str,
     encrypt: &'static str,
     is_test: bool,
     deliveries: usize,
-    /// Dovecot 2.3 has it, 2.4 does not.
+    /// True if Dovecot 2.4 does not have it.
     only_23: bool,
 }
 
@@ -47,7 +46,7 @@ const fn action(name: &'static str, requires: &'static str, script: &'static str
     Row { name, requires, script, ..ROW }
 }
 
-/// A test is true if it sets the variable `box`.
+/// Makes a row for a test: its script sets the variable `box` if the test is true.
 const fn test(name: &'static str, requires: &'static str, script: &'static str) -> Row {
     Row { name, requires, script, tail: "fileinto :create \"${box}\";", is_test: true, ..ROW }
 }
@@ -212,14 +211,14 @@ fn the_message() -> Vec<u8> {
     .into_bytes()
 }
 
-/// Records its arguments and what it is given.
+/// A program that records its arguments and its input.
 const RECORDER: &str = "#!/bin/sh\n\
     file=$(mktemp \"${0%/*}/../sent/${0##*/}.XXXXXX\") || exit 75\n\
     { echo \"$@\"; cat; } > \"$file\"\n";
 
 const MARKER: &str = "#!/bin/sh\necho 'X-Mark: 1'\nexec cat\n";
 
-/// What `include` finds, among the user's scripts and among those for all.
+/// The scripts for `include`: the user's, and those for all users.
 const SCRIPTS: [(&str, &str); 4] = [
     ("encrypts", "require \"vnd.perot.encrypt\";\nencrypt \"me@domain.com\";\n"),
     (
@@ -231,7 +230,7 @@ const SCRIPTS: [(&str, &str); 4] = [
     ("files", "require [\"fileinto\", \"mailbox\"];\nfileinto :create \"box\";\n"),
 ];
 
-/// All extensions, and `sendmail` and programs that record.
+/// Enables all extensions, with a `sendmail` and programs that record.
 fn config(before: Option<&str>) -> Config {
     let extensions = [
         "editheader",
@@ -279,7 +278,7 @@ fn requires(names: &str) -> String {
     format!("require [{}];\n", names.join(", "))
 }
 
-/// A Dovecot, and the key that opens what it stores.
+/// A Dovecot, and the key that decrypts the mail it stores.
 struct Rig {
     dovecot: Dovecot,
     key: Cert,
@@ -310,7 +309,7 @@ impl Rig {
         Self { dovecot, key }
     }
 
-    /// Delivers a message to a user who has nothing but scripts, and says what came of it.
+    /// Delivers a message to a user who has only scripts. Returns a description of what was sent and stored.
     fn deliver(&self, row: &Row, script: &str, message: &[u8]) -> String {
         let home = self.dovecot.home(ME);
         let _ = fs::remove_dir_all(&home);
@@ -335,7 +334,7 @@ impl Rig {
         outcome
     }
 
-    /// What has been sent, and what is stored.
+    /// Describes what has been sent and stored.
     fn outcome(&self, answer: &str, row: &Row) -> String {
         let mut parts: Vec<String> = Vec::new();
         match answer.get(..3) {
@@ -352,7 +351,7 @@ impl Rig {
         let mut stored = self.dovecot.stored(ME);
         stored.sort();
         if row.is_test {
-            // Under which name it has been filed last.
+            // The name under which it was filed last.
             assert!(stored.iter().all(|(_, message)| self.describe(message) == "encrypted"), "{}", row.name);
             return stored.last().unwrap().0.trim_start_matches('.').to_owned();
         }
@@ -367,7 +366,7 @@ impl Rig {
         parts.join("; ")
     }
 
-    /// How much of the original is in a message.
+    /// Describes how much of the original a message has.
     fn describe(&self, message: &[u8]) -> String {
         let has = |text: &str| find(message, text.as_bytes()).is_some();
         if has(SECRET) {
@@ -399,7 +398,7 @@ impl Rig {
     }
 }
 
-/// Whether the header is another than that of the original.
+/// Returns true if the header differs from that of the original.
 fn is_changed(message: &[u8]) -> bool {
     let has = |field: &str| {
         message.starts_with(field.as_bytes()) || find(message, format!("\n{field}").as_bytes()).is_some()
@@ -411,7 +410,8 @@ fn name_of(file: &Path) -> String {
     file.file_name().unwrap().to_string_lossy().into_owned()
 }
 
-/// Runs all rows with the scripts that `script` makes of them, and compares with a column of the page.
+/// Runs all rows with the scripts that `script` makes of them, and compares the results with a column of the
+/// page.
 fn check(rig: &Rig, column: usize, script: fn(&Row) -> String) {
     let page = pages::rows(PAGE);
     let mut wrong = String::new();
@@ -436,7 +436,7 @@ fn each_row_behind_encrypt() {
     check(&Rig::start(None), 2, |row| format!("{}\n{}\n{}", row.encrypt, row.script, row.tail));
 }
 
-/// What holds behind `encrypt` holds where it stands in a script that runs before the user's.
+/// A script that runs before the user's has the same effect as an `encrypt` in front.
 #[test]
 fn each_row_in_a_script_behind_that_which_encrypts() {
     check(&Rig::start(Some(SCRIPTS[0].1)), 2, |row| {
@@ -454,7 +454,8 @@ fn the_page_has_each_row_and_no_other() {
     assert_eq!(said, run);
 }
 
-/// Be they of the same script or of an earlier one. Pigeonhole by itself ends the process after a `pipe`.
+/// The actions are in the same script or in an earlier one. Pigeonhole ends the process by itself after a
+/// `pipe`.
 #[test]
 fn nothing_is_sent_or_stored_when_encrypt_fails() {
     let row = action("", "enotify vacation copy vnd.dovecot.pipe vnd.dovecot.report", "");
@@ -466,7 +467,7 @@ fn nothing_is_sent_or_stored_when_encrypt_fails() {
     let rig = Rig::start(None);
     let outcome = rig.deliver(&row, &format!("{actions}{fails}"), &the_message());
     assert_eq!(outcome, "deferred", "{}", rig.dovecot.log());
-    // They do something where it does not fail.
+    // The actions do something when `encrypt` does not fail.
     let outcome = rig.deliver(&row, &format!("{actions}{ENCRYPT}"), &the_message());
     let parts = ["sent: ", "to the program: ", "box: ", "INBOX: "].map(|part| outcome.matches(part).count());
     assert_eq!(parts, [4, 1, 1, 1], "{outcome}");
@@ -476,7 +477,7 @@ fn nothing_is_sent_or_stored_when_encrypt_fails() {
     assert_eq!(outcome, "deferred", "{}", rig.dovecot.log());
 }
 
-/// `encrypt` leaves it alone, and the actions behind have an edited message, of which there are several.
+/// `encrypt` leaves the message alone, and the later actions get one of several edited messages.
 #[test]
 fn what_came_encrypted_and_was_edited_is_reported_and_stored() {
     let rig = Rig::start(None);
@@ -501,7 +502,8 @@ fn what_came_encrypted_and_was_edited_is_reported_and_stored() {
     }
 }
 
-/// An included script has an environment of its own, and what reports and quotes takes the message from there.
+/// An included script has an environment of its own, from which the actions that report and quote take the
+/// message.
 #[test]
 fn what_an_included_script_has_encrypted_is_sent_by_the_one_around_it() {
     let rig = Rig::start(None);
@@ -529,8 +531,8 @@ fn a_pipe_in_front_draws_a_warning() {
     assert!(output.status.success() && said.contains("'pipe' on line 2 comes before 'encrypt'"), "{said}");
 }
 
-/// A failure behind a `pipe` ends the process, with Pigeonhole 0.5.19 and 2.4.1, whether or not a script
-/// encrypts. The message is with the MTA then.
+/// With Pigeonhole 0.5.19 and 2.4.1, a failure after a `pipe` ends the process, with or without `encrypt`.
+/// The MTA keeps the message then.
 #[test]
 fn a_failure_behind_pipe_stores_nothing_in_clear() {
     let rig = Rig::start(None);
@@ -542,7 +544,7 @@ fn a_failure_behind_pipe_stores_nothing_in_clear() {
     assert_eq!(answer.starts_with("250 "), rig.dovecot.stored(ME).len() == 1, "{answer}");
 }
 
-/// With IMAPSieve the message is in the mailbox already: `report` sends what is there.
+/// With IMAPSieve the message is in the mailbox already, and `report` sends that one.
 #[test]
 fn imapsieve_reports_what_was_appended() {
     let mut config = config(None);

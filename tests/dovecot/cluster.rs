@@ -1,4 +1,4 @@
-//! A proxy in front of two backends, with one database of the users, as doc/admin/cluster.md shows it.
+//! A proxy in front of two backends, with one user database, as doc/admin/cluster.md shows it.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -18,14 +18,14 @@ const ALICE: &str = "alice@domain.com";
 const BOB: &str = "bob@domain.com";
 const CAROL: &str = "carol@domain.com";
 
-/// Has none of our plugin: written behind the harness's settings.
+/// Removes the plugin from the configuration: these lines come after those of the harness.
 fn without_plugin() -> Config {
     let none = "sieve_plugins =\n";
     Config { plugin_23: none.into(), extra_24: none.into(), ..Config::default() }
 }
 
-/// The database that the users of all machines are in. Each machine listens on ports of its own here, so
-/// beside the page's table there is one of these.
+/// The database with the users of all machines. Beside the page's table, it has one with the ports on which
+/// each machine listens here.
 struct Database(tempfile::TempDir);
 
 impl Database {
@@ -58,7 +58,7 @@ impl Database {
         self.run(&format!("UPDATE users SET certificate = '{certificate}' WHERE name = '{user}'"));
     }
 
-    /// A machine, configured as a section of the page shows it.
+    /// Prepares a machine, configured as a section of the page shows it.
     fn machine(&self, section: &str, port: u16, config: Config) -> Dovecot {
         let shown: Vec<String> = blocks(PAGE, section)
             .into_iter()
@@ -76,7 +76,7 @@ impl Database {
         dovecot
     }
 
-    /// A proxy on which the plugin is not installed, and which has no users of its own.
+    /// Prepares a proxy that has neither the plugin nor users of its own.
     fn proxy(&self) -> Dovecot {
         let proxy = self.machine("The proxy", 0, without_plugin());
         fs::remove_file(proxy.path("modules/sieve/lib90_sieve_perot_encrypt_plugin.so")).unwrap();
@@ -107,7 +107,7 @@ fn rewrite(dovecot: &Dovecot, name: &str, edit: impl Fn(&str) -> String) {
     fs::write(&file, edit(&fs::read_to_string(&file).unwrap())).unwrap();
 }
 
-/// In place of `host` in the proxy's query: all machines are this one.
+/// Replaces `host` in the proxy's query: all machines are this one.
 fn on_this_machine() -> String {
     let protocol = if era() == Era::V23 { "%s" } else { "%{protocol}" };
     format!(
@@ -151,7 +151,7 @@ impl Cluster {
         answers
     }
 
-    /// The messages of a user, read through the proxy, are these, decrypted with these keys.
+    /// Panics unless the user's messages, read through the proxy, are these, decrypted with these keys.
     fn assert_mailbox(&self, user: &str, expected: &[(&Cert, &[u8])]) {
         let code = "import base64\nimap.select()\n\
                     for part in good(imap.fetch('1:*', 'BODY.PEEK[]')):\n    \
@@ -173,7 +173,7 @@ fn users_of_all_backends_are_served_alike() {
     cluster.database.add(BOB, "two", Some(&bob));
     cluster.database.add(CAROL, "two", None);
 
-    // So large that it lies in files on its way.
+    // The first message is so large that it is put into files on its way.
     let first = [message("first"), "padding\r\n".repeat(30_000).into_bytes()].concat();
     let answers = cluster.deliver(&first, &[(ALICE, "250 "), (CAROL, "451 "), (BOB, "250 ")]);
     assert!(answers[1].contains("(no_certificate)") && read(PAGE).contains(&answers[1]), "{}", answers[1]);
@@ -184,13 +184,13 @@ fn users_of_all_backends_are_served_alike() {
     cluster.assert_mailbox(ALICE, &[(&alice, &first)]);
     cluster.assert_mailbox(BOB, &[(&bob, &first)]);
 
-    // New certificates hold at once.
+    // New certificates are used at once.
     cluster.database.certificate(ALICE, &new_alice);
     cluster.database.certificate(BOB, &new_bob);
     cluster.deliver(&message("second"), &[(ALICE, "250 "), (BOB, "250 ")]);
     cluster.assert_mailbox(ALICE, &[(&alice, &first), (&new_alice, &message("second"))]);
 
-    // Bob moves, with his home.
+    // Bob moves to the other backend, with his home.
     let (from, to) = (cluster.two.path("home").join(BOB), cluster.one.path("home").join(BOB));
     let _ = fs::remove_dir(&to);
     fs::rename(from, to).unwrap();
@@ -216,12 +216,12 @@ fn a_backend_that_is_down_defers_for_its_own_users() {
     cluster.deliver(&message("up"), &[(BOB, "250 ")]);
     cluster.assert_mailbox(BOB, &[(&bob, &message("up"))]);
 
-    // Whom the database does not know is not delivered on the proxy.
+    // A user who is not in the database is refused.
     cluster.deliver(&message("unknown"), &[("nobody@domain.com", "550 ")]);
     assert_nothing_stored(&cluster.proxy, "nobody@domain.com");
 }
 
-/// Why the page has a check.
+/// This is the reason for the page's check.
 #[test]
 fn a_backend_without_the_plugin_stores_in_clear_and_the_check_tells() {
     let database = Database::new();
@@ -249,8 +249,7 @@ fn a_backend_without_the_plugin_stores_in_clear_and_the_check_tells() {
     assert!(!fine(&bad, compile).status.success() && !named(&fine(&bad, show)));
 }
 
-/// With the page's query, a user whom the database knows is passed on. Whatever the query says, nothing is
-/// delivered on the proxy itself.
+/// The page's query passes a known user on. With any other query, the proxy still delivers nothing itself.
 #[test]
 fn the_proxy_stores_nothing() {
     let database = Database::new();

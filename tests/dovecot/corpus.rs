@@ -1,4 +1,4 @@
-//! Real and hostile messages of other projects, through LMTP.
+//! Delivers real and hostile messages of other projects over LMTP.
 
 use crate::{script, start};
 use perot_testing::corpus::samples;
@@ -7,7 +7,7 @@ use perot_testing::{armored, decrypt, find, key_for, with_crlf};
 
 const ME: &str = "me@domain.com";
 
-/// What LMTP cannot carry, and Dovecot changes on the way: a line end is missing at the end, and so on.
+/// Changes a message as LMTP and Dovecot do: for instance, the last line gets a line end.
 fn as_delivered(message: &[u8]) -> Vec<u8> {
     let mut message = with_crlf(message);
     if !message.ends_with(b"\n") {
@@ -39,7 +39,7 @@ fn every_message_is_stored_as_it_should_be() {
             find(&stored, b"\nEncrypted-On-Delivery: pgp-mime; agent=\"vnd.perot.encrypt/").is_some();
         let original = as_delivered(&sample.message);
         let content = if encrypted { decrypt(&stored, &key) } else { with_crlf(&stored) };
-        // Dovecot puts fields in front; an end of the header may have been added.
+        // Dovecot puts fields before the header, which may have got an end.
         let ends: [&[u8]; 3] = [b"", b"\r\n", b"\r\n\r\n"];
         let complete =
             ends.iter().any(|end| content.strip_suffix(*end).is_some_and(|c| c.ends_with(&original)));

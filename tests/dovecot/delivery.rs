@@ -1,4 +1,4 @@
-//! Mail comes in over LMTP, and is stored encrypted.
+//! Delivers mail over LMTP, which is stored encrypted.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! What README and conf.d-example show is so.
+//! Runs what README and conf.d-example show.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use perot_testing::{armored, decrypt, encrypt_to, find, key_for, settings};
 
 const ME: &str = "me@domain.com";
 
-/// The example configuration for the installed Dovecot.
+/// Returns the example configuration for the installed Dovecot.
 fn example() -> &'static str {
     match era() {
         Era::V23 => "conf.d-example/2.3/90-sieve-perot-encrypt.conf",
@@ -21,7 +21,8 @@ fn example() -> &'static str {
     }
 }
 
-/// A Dovecot with an example configuration besides, and with `encrypt.sieve` in place of the system's.
+/// Starts a Dovecot that also has an example configuration. `encrypt.sieve` is in its own folder, not in the
+/// system's.
 pub fn start_with(example: &str, config: &Config) -> Dovecot {
     let mut dovecot = Dovecot::prepare(config);
     let encrypt = dovecot.path("global/encrypt.sieve");
@@ -36,8 +37,8 @@ pub fn start_with(example: &str, config: &Config) -> Dovecot {
 #[test]
 fn the_example_configuration_encrypts_everybodys_mail() {
     let as_it_is = read(example());
-    // The settings that are shown with their defaults are valid, too, and are the defaults. An empty
-    // certificate is none.
+    // The settings that are commented out are valid, and their values are the defaults. An empty certificate
+    // counts as none.
     let all_active = as_it_is.replace("#sieve_perot_encrypt_", "sieve_perot_encrypt_");
     assert!(
         all_active.matches("\nsieve_perot_encrypt_").count()
@@ -56,7 +57,7 @@ fn the_example_configuration_encrypts_everybodys_mail() {
     }
 }
 
-/// The lines of a configuration without comments.
+/// Returns the lines of a configuration without comments.
 pub fn active(example: &str) -> Vec<&str> {
     example.lines().filter(|line| !line.trim().is_empty() && !line.trim().starts_with('#')).collect()
 }
@@ -75,7 +76,7 @@ fn the_readme_shows_what_is_active_in_the_examples() {
     }
 }
 
-/// A script with a certificate in the place of the one that it shows, if it shows one.
+/// Replaces the certificate in a script, if it has one.
 pub fn pasted(mut script: String, key: &Cert) -> String {
     if let Some(begin) = script.find("\n-----BEGIN") {
         let end = script.rfind("-----\n.").unwrap() + 6;
@@ -126,7 +127,8 @@ fn the_readme_quotes_what_is_said() {
     assert!(readme.contains(line.split_once("sieve: ").unwrap().1), "{line}");
 }
 
-/// The part of doc/admin/messages.md about what is not said by the plugin. The rest is compared in tests/library/documents.rs.
+/// Checks the part of doc/admin/messages.md that quotes Dovecot. tests/library/documents.rs compares the
+/// rest.
 #[test]
 fn the_page_of_messages_quotes_dovecot() {
     let require = script("", "encrypt;");
@@ -136,7 +138,7 @@ fn the_page_of_messages_quotes_dovecot() {
         String::from_utf8(dovecot.tool("sievec", &[source.as_os_str()]).stderr).unwrap()
     };
     let mut said = String::new();
-    // It has no certificate; and it is not named.
+    // First the user has no certificate, then the configuration does not name the plugin.
     for (named, last) in
         [("sieve_perot_encrypt", "was aborted due to temporary failure"), ("", "Failed to compile script")]
     {
@@ -149,11 +151,11 @@ fn the_page_of_messages_quotes_dovecot() {
         dovecot.launch();
         dovecot.script(ME, &require);
         dovecot.deliver(ME, &message("quoted"));
-        // The log is written by another process.
+        // Another process writes the log.
         dovecot.log_line(&[last]);
         said += &(dovecot.log() + &sievec(&dovecot));
     }
-    // It is of another version; and it is not there.
+    // First the plugin is of another version, then its file is missing.
     let dovecot = Dovecot::prepare(&Config::default());
     let plugin = dovecot.path("modules/sieve/lib90_sieve_perot_encrypt_plugin.so");
     let mut bytes = fs::read(&plugin).unwrap();
@@ -179,8 +181,8 @@ fn every_setting_is_documented_with_its_default() {
     let places = ["2.3", "2.4"].map(|era| format!("conf.d-example/{era}/90-sieve-perot-encrypt.conf"));
     let places = places.iter().map(String::as_str).chain(["doc/admin/vnd.perot.encrypt.txt"]);
     let places: Vec<String> = places.map(read).collect();
-    // The module of 2.4 says it a second time: doveconf shows it.
-    let module = read("c-shim/sieve-perot-encrypt-set.c");
+    // The settings module of 2.4 has the defaults a second time. doveconf shows them.
+    let module = read("c-shim/sieve-perot-encrypt-settings.c");
     for (name, default) in [
         ("certs", perot_encrypt::settings::DEFAULT_CERTS),
         ("cert", ""),
@@ -233,7 +235,7 @@ fn make_install_puts_things_in_their_places() {
     }
 }
 
-/// Headers that are not there, or of a Dovecot that nobody here has seen, end the build with a sentence.
+/// Missing headers, and those of an unknown Dovecot, end the build with a sentence.
 #[test]
 fn the_build_says_what_it_misses() {
     let folder = tempfile::tempdir().unwrap();
@@ -262,7 +264,7 @@ fn the_build_says_what_it_misses() {
     assert!(find(said.as_bytes(), b"panicked").is_none(), "{said}");
 }
 
-/// The target folder in which this test was built: all but our own crate is built there already.
+/// Returns the target folder in which this test was built: only this crate has to be compiled there.
 fn target_of_this_test() -> PathBuf {
     std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned()
 }

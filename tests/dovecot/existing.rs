@@ -1,4 +1,4 @@
-//! Mail that is in mailboxes already: sieve-filter, and `perot-encrypt mailbox`.
+//! Encrypts stored mail with sieve-filter and with `perot-encrypt mailbox`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,10 +18,10 @@ use sequoia_openpgp::Cert;
 const ME: &str = "me@domain.com";
 const FORMATS: [Format; 3] = [Format::Maildir, Format::Sdbox, Format::Mdbox];
 
-/// When the first of the messages was received; the others are later by a second each.
+/// The time at which the first message was received. Each later one is a second younger.
 const RECEIVED: u64 = 1_600_000_000;
 
-/// A Dovecot where time does not go into waiting for the disk, and users can be listed.
+/// Starts a Dovecot that does not wait for the disk, and whose users can be listed.
 fn start(format: Format) -> Dovecot {
     Dovecot::start(&config(format))
 }
@@ -35,7 +35,8 @@ fn config(format: Format) -> Config {
     }
 }
 
-/// Message `i`, for [`fill`]: smaller than a block of a file system, and larger when it is encrypted.
+/// Makes message `i` for [`fill`]: smaller than a block of the file system, and larger than one when
+/// encrypted.
 fn numbered(i: usize) -> Vec<u8> {
     let mut message = message(&format!("m{i}"));
     message.resize(message.len() + 2900 + i * 7919 % 799, b'x');
@@ -43,7 +44,7 @@ fn numbered(i: usize) -> Vec<u8> {
     message
 }
 
-/// Puts messages into a mailbox: in a Maildir that is imported.
+/// Puts messages into a mailbox by importing them from a Maildir.
 fn fill(dovecot: &Dovecot, mailbox: &str, numbers: std::ops::Range<usize>) {
     let maildir = dovecot.path("fill");
     dovecot.home(ME);
@@ -52,7 +53,7 @@ fn fill(dovecot: &Dovecot, mailbox: &str, numbers: std::ops::Range<usize>) {
         dovecot.own(&maildir.join(name));
     }
     for i in numbers {
-        // With a size that differs, as real names have: Dovecot's hash of names looks at their end.
+        // The size in the name varies, as in real names: Dovecot's hash of names uses their end.
         let text = numbered(i);
         let path = maildir.join(format!("cur/{}.M{i}P1.host,S={}:2,S", RECEIVED, text.len()));
         fs::write(&path, text).unwrap();
@@ -71,7 +72,7 @@ fn fill(dovecot: &Dovecot, mailbox: &str, numbers: std::ops::Range<usize>) {
     fs::remove_dir_all(&maildir).unwrap();
 }
 
-/// The rows of `doveadm fetch`.
+/// Returns the rows of `doveadm fetch`.
 fn fetch(dovecot: &Dovecot, mailbox: &str, fields: &str) -> Vec<Vec<String>> {
     let found = dovecot.doveadm(&["-f", "tab", "fetch", "-u", ME, "--", fields, "mailbox", mailbox, "all"]);
     found.lines().skip(1).map(|line| line.split('\t').map(str::to_owned).collect()).collect()
@@ -81,7 +82,7 @@ fn uids(dovecot: &Dovecot, mailbox: &str) -> Vec<String> {
     fetch(dovecot, mailbox, "uid").concat()
 }
 
-/// How often a message with each Message-ID is there.
+/// Counts the messages with each Message-ID.
 fn message_ids(dovecot: &Dovecot, mailbox: &str) -> BTreeMap<String, usize> {
     let mut found = BTreeMap::new();
     for row in fetch(dovecot, mailbox, "hdr.message-id") {
@@ -90,13 +91,13 @@ fn message_ids(dovecot: &Dovecot, mailbox: &str) -> BTreeMap<String, usize> {
     found
 }
 
-/// How many messages are encrypted, and how many are not.
+/// Counts the messages that are encrypted, and those that are not.
 fn content_types(dovecot: &Dovecot, mailbox: &str) -> (usize, usize) {
     let found = dovecot.doveadm(&["fetch", "-u", ME, "--", "hdr.content-type", "mailbox", mailbox, "all"]);
     (found.matches("multipart/encrypted;").count(), found.matches("text/plain;").count())
 }
 
-/// One message, as it is.
+/// Returns the text of a message.
 fn text(dovecot: &Dovecot, mailbox: &str, uid: &str) -> Vec<u8> {
     let found = dovecot.doveadm(&["fetch", "-u", ME, "--", "text", "mailbox", mailbox, "uid", uid]);
     found.split_once('\n').unwrap().1.as_bytes().to_vec()
@@ -124,7 +125,7 @@ fn tool(dovecot: &Dovecot, arguments: &[&str]) -> Output {
     run(command.args(["mailbox", "-c"]).arg(dovecot.path("dovecot.conf")).args(arguments))
 }
 
-/// Runs `perot-encrypt mailbox`, which must succeed; its last line.
+/// Runs `perot-encrypt mailbox`, which must succeed. Returns its last line.
 fn tool_summary(dovecot: &Dovecot, arguments: &[&str]) -> String {
     let output = tool(dovecot, arguments);
     let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -169,7 +170,7 @@ fn flags_keywords_and_dates_stay_and_a_second_run_changes_nothing() {
         let before = state();
         assert_eq!(before[1][1], "$Label1 \\Answered \\Flagged \\Seen own", "{format:?}");
 
-        // Without a certificate each stays as it is.
+        // Without a certificate, each message stays as it is.
         let said = filter(&dovecot, "INBOX");
         assert_eq!(said.matches("message not encrypted").count(), 5, "{said}");
         assert_eq!(uids(&dovecot, "INBOX"), ["1", "2", "3", "4", "5", "6"], "{format:?}");
@@ -191,7 +192,7 @@ fn flags_keywords_and_dates_stay_and_a_second_run_changes_nothing() {
     }
 }
 
-/// There is no envelope, and Pigeonhole makes one up of what the sender has written.
+/// There is no envelope. Pigeonhole makes one from the header, which the sender has written.
 #[test]
 fn who_owns_a_mailbox_is_not_a_matter_of_the_header() {
     for (home, encrypted) in [(true, 3), (false, 0)] {
@@ -224,7 +225,7 @@ fn who_owns_a_mailbox_is_not_a_matter_of_the_header() {
     }
 }
 
-/// Dovecot takes another date for it when it is first asked for the size.
+/// Dovecot answers with another date the first time that it is asked for the size.
 #[test]
 fn the_received_date_stays_where_a_script_asks_for_the_size() {
     let dovecot = start(Format::Maildir);
@@ -248,7 +249,7 @@ fn nothing_is_left_in_clear() {
         let dovecot = start(format);
         give_key(&dovecot);
         fill(&dovecot, "INBOX", 0..5);
-        // Into the index's cache, as a mail program that shows the first words has it.
+        // Mail programs that show the first words put these into the cache of the index.
         dovecot.doveadm(&["fetch", "-u", ME, "body.snippet imap.bodystructure", "mailbox", "INBOX", "all"]);
         assert!(std::panic::catch_unwind(|| dovecot.assert_nowhere(SECRET)).is_err(), "it is there before");
         let summary = tool_summary(&dovecot, &["--user", ME]);
@@ -265,7 +266,7 @@ fn a_run_that_was_interrupted_at_its_end_is_cleaned_up() {
         fill(&dovecot, "INBOX", 0..5);
         dovecot.doveadm(&["fetch", "-u", ME, "body.snippet imap.bodystructure", "mailbox", "INBOX", "all"]);
         filter(&dovecot, "INBOX");
-        // In the cache of so few messages, 2.4 has removed it by itself.
+        // 2.4 has removed it by itself from a cache of so few messages.
         let is_there = std::panic::catch_unwind(|| dovecot.assert_nowhere(SECRET)).is_err();
         assert!(is_there || era() == Era::V24, "{format:?}: it is there before");
         let summary = tool_summary(&dovecot, &["--user", ME]);
@@ -282,7 +283,7 @@ fn a_run_that_is_killed_loses_nothing() {
         fill(&dovecot, "INBOX", 0..120);
         let mut found = BTreeMap::new();
         for (killed, stored) in [1, 2, 5].into_iter().enumerate() {
-            // It says much, so that it waits for its reader, and cannot be done before it is killed.
+            // sieve-filter says so much that it waits for its reader, and is not done before it is killed.
             let mut command = filter_command(&dovecot, "INBOX", &["-D"]);
             let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
             let lines = BufReader::with_capacity(256, child.stderr.take().unwrap()).lines();
@@ -295,7 +296,7 @@ fn a_run_that_is_killed_loses_nothing() {
             child.wait().unwrap();
             found = message_ids(&dovecot, "INBOX");
             assert_eq!(found.len(), 120, "{format:?}: nothing is lost");
-            // Each time, the one at which it was killed may be there twice: as it was, and encrypted.
+            // One message for each kill may be there twice: as it was, and encrypted.
             assert!(found.values().all(|count| *count <= 2), "{format:?} {found:?}");
             assert!(found.values().sum::<usize>() <= 120 + killed + 1, "{format:?} {found:?}");
             let (encrypted, clear) = content_types(&dovecot, "INBOX");
@@ -318,7 +319,7 @@ fn two_runs_at_once_leave_each_message_once() {
         let dovecot = start(format);
         give_key(&dovecot);
         fill(&dovecot, "INBOX", 0..60);
-        // It waits for its reader after the first message.
+        // sieve-filter waits for its reader after the first message.
         let mut command = filter_command(&dovecot, "INBOX", &["-D"]);
         let mut first = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::with_capacity(256, first.stderr.take().unwrap()).lines();
@@ -352,7 +353,7 @@ fn a_full_disk_leaves_each_message_once() {
             Era::V23 => format!("mail_location={}:{}", driver(format), path.display()),
             Era::V24 => format!("mail_path={}", path.display()),
         };
-        // The small file system is there as long as this command.
+        // The small file system exists only while this command runs.
         let source = dovecot.path("global/encrypt.sieve");
         fs::write(&source, script("", "encrypt;")).unwrap();
         let steps = "set -e; rest=${2%/*}/rest; cp -a \"$1\" \"$2\"; cat /dev/zero >\"$rest\" 2>/dev/null || true
@@ -447,7 +448,7 @@ fn names_of_mailboxes_are_names() {
     let summary = tool_summary(&dovecot, &["--user", ME, "--", "-e", "("]);
     assert!(summary.contains("messages: 2; encrypted now: 0, encrypted already: 2,"), "{summary}");
 
-    // doveadm would take the first for a pattern. What follows is done nevertheless.
+    // doveadm would take the first name for a pattern. The others are done nevertheless.
     fill(&dovecot, "*", 8..9);
     fill(&dovecot, "zzz", 9..10);
     let output = tool(&dovecot, &["--user", ME, "*", "nowhere", "zzz"]);
@@ -499,7 +500,7 @@ fn a_script_may_choose_messages() {
     let summary = tool_summary(&dovecot, &arguments);
     assert!(summary.contains("encrypted already: 1,") && summary.ends_with("failed: 0"), "{summary}");
 
-    // A failure is one also where nothing was to be encrypted.
+    // A failure counts even if nothing was to be encrypted.
     fs::write(&source, script(", \"fileinto\"", "fileinto \"nowhere\";")).unwrap();
     compile();
     let output = tool(&dovecot, &arguments);
@@ -533,7 +534,7 @@ fn a_folder_for_root_alone_is_no_place_for_the_script() {
     command.args(["mailbox", "-c"]).arg(dovecot.path("dovecot.conf")).args(["--user", ME]);
     let output = run(command.env("TMPDIR", &closed));
     let errors = String::from_utf8_lossy(&output.stderr);
-    // An ordinary user's own processes can read it.
+    // The processes of an ordinary user can read it.
     let by_root = fs::metadata(&closed).unwrap().uid() == 0;
     assert_eq!(output.status.code(), Some(if by_root { 75 } else { 0 }), "{errors}");
     assert_eq!(errors.contains("set TMPDIR to another folder"), by_root, "{errors}");
@@ -572,7 +573,7 @@ fn a_missing_program_is_named_with_its_package() {
     );
 }
 
-/// Two users who can be listed, in a file.
+/// Has two users who can be listed, in a file.
 fn two_users() -> Config {
     let users = match era() {
         Era::V23 => "passdb {\n  driver = static\n  args = password=test\n}\nuserdb {\n  driver = passwd-file\n  \
@@ -601,7 +602,7 @@ fn names_of_users_are_names() {
     assert!(said.contains("users: 1 done, 2 failed; messages: 1; encrypted now: 1,"), "{said}");
 }
 
-/// Runs what the page shows below a heading, with the paths and programs of `dovecot`.
+/// Runs a block of the page, with the paths and programs of `dovecot`.
 fn run_page(dovecot: &Dovecot, heading: &str, block: usize) -> Output {
     let block = &blocks("doc/admin/existing-mail.md", heading)[block];
     let config = dovecot.path("dovecot.conf");
@@ -634,7 +635,8 @@ fn the_page_shows_what_works() {
     let said = good("One user", 0);
     assert_eq!(said, blocks("doc/admin/existing-mail.md", "One user")[1]);
 
-    // Nobody has a certificate for the other user: the run fails for them, and is done for the first.
+    // Nobody has a certificate for the other user. The run fails for that one, and encrypts the mail of the
+    // first.
     assert!(dovecot.deliver("other@domain.com", &message("other")).starts_with("250 "));
     let output = run_page(&dovecot, "All users", 0);
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
@@ -644,7 +646,7 @@ fn the_page_shows_what_works() {
     assert!(said.contains("users: 2 done, 0 failed; messages: 4; encrypted now: 4,"), "{said}");
     good("One user", 2);
 
-    // Going back to the backup, and by hand.
+    // The steps for going back to the backup, and those by hand.
     let backup = format!("maildir:{}", dovecot.path("home/backup").display());
     dovecot.doveadm(&["expunge", "-u", ME, "mailbox", "INBOX", "all"]);
     dovecot.doveadm(&["import", "-u", ME, &backup, "", "all"]);

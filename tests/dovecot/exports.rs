@@ -1,4 +1,4 @@
-//! What the plugin shows to the process that loads it.
+//! Checks the symbols of the plugin that a process can see.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! What keeps a message from being encrypted, and that it is deferred then.
+//! Checks that a message is deferred whenever it cannot be encrypted.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +9,7 @@ use perot_testing::{armored, armored_secret, decrypt, expired, key_for, only_sei
 
 const ME: &str = "me@domain.com";
 
-/// One way to fail: a user, how it is set up, the script, and what the log says.
+/// One cause of failure: a user, the preparation, the script, and the text in the log.
 struct Row {
     user: &'static str,
     prepare: fn(&Dovecot, &str),
@@ -166,7 +166,7 @@ fn every_way_to_fail_defers_the_message() {
         dovecot.log_line(&["Error: ", row.user, "not encrypted, deferred: ", row.log]);
         assert_nothing_stored(&dovecot, row.user);
     }
-    // The same process serves the next message on the same connection, and the cause can be removed.
+    // The same process serves the next message on the connection, and can do so once the cause is removed.
     let key = key_for("missing@t.org");
     dovecot.give("missing@t.org", "k.asc", &armored(&key));
     let answer = session.deliver(&["missing@t.org"], &message("works")).remove(0);
@@ -181,12 +181,12 @@ fn a_wrong_setting_defers_every_message() {
         (
             "on_error",
             "bounce",
-            "sieve_perot_encrypt_on_error = bounce: not understood; write `tempfail` or `keep`",
+            "sieve_perot_encrypt_on_error = bounce: not understood: write `tempfail` or `keep`",
         ),
         (
             "certs",
             "certs/x",
-            "sieve_perot_encrypt_certs = certs/x: not understood; write paths that begin with",
+            "sieve_perot_encrypt_certs = certs/x: not understood: write paths that begin with",
         ),
         ("cert", "rubbish", "sieve_perot_encrypt_cert of me@domain.com: "),
     ] {
@@ -199,7 +199,7 @@ fn a_wrong_setting_defers_every_message() {
     }
 }
 
-/// Dovecot 2.4 gives settings only to whom its settings modules know. 2.3 has no such modules.
+/// Dovecot 2.4 returns settings only for its settings modules. 2.3 has no such modules.
 #[test]
 fn a_missing_settings_module_defers_every_message() {
     let config = Config { no_settings_module: true, default_certs: true, ..Config::default() };
@@ -262,7 +262,7 @@ fn an_expired_certificate_is_used_with_a_warning() {
     dovecot.assert_nowhere(SECRET);
 }
 
-/// Small enough to come in through memory, and large enough, encrypted, to go out through a file.
+/// The message is small enough to be received in memory, and too large, once encrypted, to be kept there.
 #[test]
 fn full_temporary_space_defers_the_message() {
     let big = [message("big"), b"0123456789abcdef0123456789abcdef\r\n".repeat(3300)].concat();
@@ -282,20 +282,20 @@ fn full_temporary_space_defers_the_message() {
         );
         dovecot.log_line(&["Error: ", "the encrypted message cannot be written: ", log]);
         assert_nothing_stored(&dovecot, ME);
-        // Small messages need no room.
+        // Small messages do not need the space.
         assert!(session.deliver(&[ME], &message("small")).remove(0).starts_with("250 "), "{}", dovecot.log());
         assert!(decrypt(&dovecot.only_message(ME), &key).ends_with(&message("small")));
     }
 }
 
-/// An existing message that cannot be read is left where it is.
+/// A stored message that cannot be read stays where it is.
 #[test]
 fn an_unreadable_message_is_left_alone() {
     let dovecot = start();
     dovecot.give(ME, "k.asc", &armored(&key_for(ME)));
     let cur = dovecot.home(ME).join("Maildir/cur");
     fs::create_dir_all(&cur).unwrap();
-    // With its sizes in the name: else sieve-filter finds out before the script runs.
+    // The file name has both sizes. Otherwise sieve-filter would notice before the script runs.
     let size = message("locked").len();
     let mail = cur.join(format!("1700000000.M1P1.host,S={size},W={size}:2,S"));
     fs::write(&mail, message("locked")).unwrap();

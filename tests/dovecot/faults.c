@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Preloaded into lmtp by faults.rs: from there, a file that both have mapped says which system call fails,
-   waits, or is the last one before the process is killed, and how wrong the clock is. */
+/* faults.rs preloads this library into lmtp, and shares a plan with it in a
+   mapped file. The plan says which system call fails, waits, or ends the
+   process, and how wrong the clock is. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -17,27 +18,39 @@
 #include <time.h>
 #include <unistd.h>
 
-/* In the order of `struct Plan` of faults.rs */
+/* The members have the order of `struct Plan` in faults.rs. */
 static struct plan {
-	/* What kinds of calls are counted, and, unless empty, what their paths contain */
+	/* The kinds of calls that are counted, and a part of their paths,
+	   unless it is empty */
 	int64_t kinds;
 	char path[64];
-	/* What happens at the call of this number, counted from 1, and at those after it if it stays */
+	/* The number of the call at which `action` happens, counted from 1. If
+	   `stays` is set, it also happens at all later calls. */
 	int64_t at, stays, action;
-	/* How many there have been */
+	/* The number of calls so far */
 	int64_t count;
-	/* How many seconds the clock is ahead */
+	/* The seconds by which the clock is ahead */
 	int64_t clock;
 } none, *volatile plan = &none;
 
 enum { KILL = -1, HANG = -2 };
-enum { OPEN = 1, READ = 2, WRITE = 4, SYNC = 8, NAME = 16, STAT = 32, REMOVE = 64 };
+enum {
+	OPEN = 1,
+	READ = 2,
+	WRITE = 4,
+	SYNC = 8,
+	NAME = 16,
+	STAT = 32,
+	REMOVE = 64
+};
 
 __attribute__((constructor)) static void map_plan(void)
 {
 	const char *path = getenv("FAULTS");
-	long fd = (path == NULL ? -1 : syscall(SYS_openat, AT_FDCWD, path, O_RDWR));
-	long at = syscall(SYS_mmap, 0, sizeof(none), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	long fd = (path == NULL ? -1 :
+		   syscall(SYS_openat, AT_FDCWD, path, O_RDWR));
+	long at = syscall(SYS_mmap, 0, sizeof(none), PROT_READ | PROT_WRITE,
+			  MAP_SHARED, fd, 0);
 
 	if (fd == -1 || at == -1)
 		abort();
@@ -45,7 +58,7 @@ __attribute__((constructor)) static void map_plan(void)
 	syscall(SYS_close, fd);
 }
 
-/* Whether a call fails now, with errno set */
+/* Counts a call. Returns 1 and sets errno if the call has to fail. */
 static int fails(int kind, const char *path, long fd)
 {
 	struct plan *now = plan;
@@ -55,7 +68,7 @@ static int fails(int kind, const char *path, long fd)
 	    (now->path[0] != '\0' &&
 	     (path == NULL || strstr(path, now->path) == NULL)))
 		return 0;
-	/* It is files that are meant, not sockets and pipes. */
+	/* Only files are counted, not sockets and pipes. */
 	if (fd != -1 && syscall(SYS_lseek, fd, 0L, SEEK_CUR) == -1)
 		return 0;
 	number = __atomic_add_fetch(&now->count, 1, __ATOMIC_SEQ_CST);
@@ -73,10 +86,12 @@ static int fails(int kind, const char *path, long fd)
 	return 1;
 }
 
-/* All of these have integers and pointers for arguments, at most six: what the caller has not given is in
-   registers that the callee does not look at. */
+/* All of these functions have at most six arguments, integers and pointers.
+   Arguments that the caller has not given are in registers, which the real
+   function does not read. */
 #define WRAP(name, kind, path, fd, failure) \
-	long my_##name(long a, long b, long c, long d, long e, long f) __asm__(#name); \
+	long my_##name(long a, long b, long c, long d, long e, long f) \
+		__asm__(#name); \
 	long my_##name(long a, long b, long c, long d, long e, long f) \
 	{ \
 		static long (*real)(long, long, long, long, long, long); \
@@ -129,7 +144,8 @@ BY_FD(fstat64, STAT)
 
 static int64_t ahead(clockid_t clock)
 {
-	return (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE ? plan->clock : 0);
+	return (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE ?
+		plan->clock : 0);
 }
 
 int clock_gettime(clockid_t clock, struct timespec *now_r)

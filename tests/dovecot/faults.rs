@@ -1,5 +1,5 @@
-//! Faults of the machine in the midst of deliveries. Whatever happens, a message is stored encrypted, or the MTA
-//! has it still; it is never stored in clear, and twice only where that happens to a `keep`, too.
+//! Faults of the machine during deliveries. Whatever happens, a message is stored encrypted or still with the
+//! MTA. It is never stored in clear, and it is stored twice only where a `keep` is, too.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use sequoia_openpgp::Cert;
 
-use crate::{message, script, SECRET};
+use crate::{compile_library, message, script, SECRET};
 use perot_testing::dovecot::{files, run, wait_until, Config, Dovecot, Lmtp};
 use perot_testing::{armored, decrypt, key_for, with_crlf};
 
@@ -18,20 +18,20 @@ const ME: &str = "me@domain.com";
 const YOU: &str = "you@domain.com";
 const KEEP: &str = "keep;";
 
-/// What is to happen in the lmtp processes; see faults.c.
+/// The faults in the lmtp processes, which faults.c causes.
 #[derive(Clone, Copy, Default)]
 struct Plan {
-    /// The kinds of system calls that are counted: a sum of the following.
+    /// The kinds of system calls that are counted, as a sum of the constants below.
     kinds: i64,
-    /// What their paths contain.
+    /// A part of the paths of these calls.
     path: &'static str,
-    /// The number of the one at which it happens, ...
+    /// The number of the call that fails.
     at: i64,
-    /// ... and whether it happens at all that follow.
+    /// True if all later calls fail, too.
     stays: bool,
-    /// What happens: an error number, or one of the following.
+    /// The error number, or one of the actions below.
     action: i64,
-    /// How many seconds the clock is ahead.
+    /// The seconds by which the clock is ahead.
     clock: i64,
 }
 
@@ -46,7 +46,7 @@ const REMOVE: i64 = 64;
 const KILL: i64 = -1;
 const HANG: i64 = -2;
 
-/// In `struct plan` of faults.c: the size of the path, and where the count is.
+/// In `struct plan` of faults.c: the size of the path, and the position of the count.
 const PATH_SIZE: usize = 64;
 const COUNT_AT: u64 = 96;
 
@@ -60,7 +60,7 @@ impl Plan {
     }
 }
 
-/// A Dovecot whose lmtp processes do what a [`Plan`] says.
+/// A Dovecot whose lmtp processes follow a [`Plan`].
 struct Faulty {
     dovecot: Dovecot,
     plan: File,
@@ -72,19 +72,14 @@ impl Faulty {
         let lmtp =
             "service lmtp {\n  executable = /usr/bin/env LD_PRELOAD={dir}/faults.so FAULTS={dir}/plan \
                     /usr/lib/dovecot/lmtp\n}\n";
-        // A process for each connection.
+        // Each connection gets a process of its own.
         let config = Config {
             extra_23: format!("{lmtp}service lmtp {{\n  service_count = 1\n}}\n"),
             extra_24: format!("{lmtp}service lmtp {{\n  restart_request_count = 1\n}}\n"),
             ..Config::default()
         };
         let mut dovecot = Dovecot::prepare(&config);
-        let mut compile = Command::new("cc");
-        compile
-            .args(["-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-o"])
-            .arg(dovecot.path("faults.so"));
-        let output = run(compile.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/dovecot/faults.c")));
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        compile_library("faults.c", &dovecot.path("faults.so"));
         let plan =
             File::options().read(true).write(true).create_new(true).open(dovecot.path("plan")).unwrap();
         plan.write_all_at(&Plan::default().bytes(), 0).unwrap();
@@ -95,7 +90,7 @@ impl Faulty {
         Self { dovecot, plan, key }
     }
 
-    /// From now on, and counted from now on.
+    /// Sets a plan, and starts counting again.
     fn set(&self, plan: Plan) {
         self.plan.write_all_at(&plan.bytes(), 0).unwrap();
     }
@@ -110,8 +105,9 @@ impl Faulty {
         Lmtp::connect(&self.dovecot.path("run/lmtp"))
     }
 
-    /// Delivers a message that must be taken. Where there is no answer, it is delivered again, as an MTA does: the master
-    /// also closes connections if it learns that a process was killed before it has noticed that it had started.
+    /// Delivers a message that must be accepted. If there is no answer, it is delivered again, as an MTA
+    /// does: the master closes connections if a process is killed before the master has noticed that it
+    /// started.
     fn accept(&self, session: &mut Lmtp, message: &[u8]) {
         let mut answer = String::new();
         let mut is_answered = || {
@@ -125,7 +121,7 @@ impl Faulty {
         assert!(answer.starts_with("250 "), "{answer}\n{}", self.dovecot.log());
     }
 
-    /// Removes the locks that a process has left behind: Dovecot would wait for two minutes before it does.
+    /// Removes the locks of killed processes, for which Dovecot would wait two minutes.
     fn remove_locks(&self) {
         let is_lock = |file: &&PathBuf| file.as_os_str().as_encoded_bytes().ends_with(b"lock");
         for lock in files(&self.dovecot.home(ME)).iter().filter(is_lock) {
@@ -133,7 +129,7 @@ impl Faulty {
         }
     }
 
-    /// How many messages are stored; they are removed.
+    /// Checks all stored messages and removes them. Returns their number.
     fn take(&self, check: impl Fn(&[u8])) -> usize {
         let stored = self.dovecot.stored_files(ME);
         for (_, file) in &stored {
@@ -143,14 +139,14 @@ impl Faulty {
         stored.len()
     }
 
-    /// Panics unless one message is stored, and that is `message`, encrypted to the key. Removes it.
+    /// Panics unless exactly one message is stored, which is `message` encrypted to the key. Removes it.
     fn take_encrypted(&self, message: &[u8], key: &Cert) {
         let taken = self.take(|stored| assert!(decrypt(stored, key).ends_with(message)));
         assert_eq!(taken, 1, "{}", self.dovecot.log());
     }
 }
 
-/// Does something when it is first read.
+/// Calls a function when it is first read.
 struct Then<'a, A: FnMut()>(Option<A>, &'a [u8]);
 
 impl<A: FnMut()> Read for Then<'_, A> {
@@ -162,18 +158,19 @@ impl<A: FnMut()> Read for Then<'_, A> {
     }
 }
 
-/// Delivers a message, and does something in its midst.
+/// Delivers a message, and calls a function in its midst.
 fn deliver(session: &mut Lmtp, message: &[u8], act: impl FnMut()) -> String {
     let (first, rest) = message.split_at(message.len() / 2);
     session.deliver_from(&[ME], &mut first.chain(Then(Some(act), rest))).remove(0)
 }
 
-/// Small enough to come in through memory, and large enough, encrypted, to go out through a file.
+/// Makes a message that is small enough to be received in memory, and too large, once encrypted, to be kept
+/// there.
 fn large() -> Vec<u8> {
     larger_by(1)
 }
 
-/// So many times as large.
+/// Makes a message that is so many times as large.
 fn larger_by(times: usize) -> Vec<u8> {
     let line = format!("The {SECRET} sings, and nobody but the owner may hear it.\r\n");
     [message("large"), line.repeat(1900 * times).into_bytes()].concat()
@@ -181,23 +178,24 @@ fn larger_by(times: usize) -> Vec<u8> {
 
 // System calls -------------------------------------------------------------------------------------
 
-/// What became of the messages of [`sweep`].
+/// The results of the deliveries of [`sweep`].
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Tally {
-    /// The delivery succeeded all the same.
+    /// Deliveries that succeeded in spite of the fault.
     done: usize,
-    /// It failed, and succeeded when it was repeated.
+    /// Deliveries that failed, and succeeded when they were repeated.
     repeated: usize,
-    /// As if it had failed, but the message had been stored: when repeated it was stored twice.
+    /// Deliveries that seemed to fail although the message was stored, so that the repetition stored it
+    /// twice.
     twice: usize,
 }
 
-/// Delivers a message with the fault at the first call, then one with the fault at the second, and so on, as an
-/// MTA does it: what is deferred, and what is not answered, is delivered again.
+/// Delivers a message with the fault at the first call, one with the fault at the second, and so on. A
+/// message that is deferred, or not answered, is delivered again, as an MTA does.
 fn sweep(user_script: &str, plan: Plan, message: &[u8], check: impl Fn(&Cert, &[u8])) -> Tally {
     let faulty = Faulty::start(user_script);
-    // Its process ends well. As long as none has, the master takes ten that were killed within a second for a service that
-    // cannot start, and closes connections for some seconds.
+    // The process of this delivery ends well. If ten processes are killed within a second and none has ended
+    // well, the master thinks that the service cannot start, and closes connections for some seconds.
     faulty.accept(&mut faulty.connect(), message);
     let mut session = faulty.connect();
     faulty.accept(&mut session, message);
@@ -221,7 +219,7 @@ fn sweep(user_script: &str, plan: Plan, message: &[u8], check: impl Fn(&Cert, &[
             2 if deferred => tally.twice += 1,
             n => panic!("call {at}: {answer} {n} messages\n{}", faulty.dovecot.log()),
         }
-        // A process that was killed may leave the name of a temporary file, and nothing in it.
+        // A killed process may leave an empty temporary file.
         let left = files(&faulty.dovecot.path("tmp"));
         assert!(left.iter().all(|file| fs::metadata(file).unwrap().len() == 0), "call {at}: {left:?}");
         if !reached {
@@ -234,20 +232,20 @@ fn sweep(user_script: &str, plan: Plan, message: &[u8], check: impl Fn(&Cert, &[
     tally
 }
 
-/// The same with `encrypt` and with `keep`, and no more copies with the former. One or two more are by chance: what a
-/// process remembers of a mailbox decides how it goes on.
+/// Compares `encrypt` with `keep`, which must store as many messages twice. One or two more are by chance: a
+/// process continues in another way depending on what it has in memory of a mailbox.
 fn assert_safe(plan: Plan, message: &[u8]) {
     let encrypt = sweep(&script("", "encrypt;"), plan, message, |key, stored| {
         assert!(decrypt(stored, key).ends_with(message));
     });
     let keep = sweep(KEEP, plan, message, |_, stored| assert!(with_crlf(stored).ends_with(message)));
     assert!(encrypt.repeated > keep.repeated && keep.repeated > 0, "{encrypt:?} {keep:?}");
-    // LMTP has no way to tell an MTA, which did not get the answer, that the message is stored already. And a Maildir
-    // has it before Dovecot has done all else.
+    // A Maildir has the message before Dovecot has finished, and LMTP cannot tell an MTA that did not get the
+    // answer.
     assert!(encrypt.twice <= keep.twice + 2, "{encrypt:?} {keep:?}");
 }
 
-/// Of a message that comes in through a file, too.
+/// The message may come in through a file.
 #[test]
 fn a_delivery_that_is_killed() {
     let plan = Plan { kinds: WRITE | SYNC | NAME | REMOVE, action: KILL, ..Plan::default() };
@@ -278,11 +276,11 @@ fn a_broken_disk() {
 
 // Memory -------------------------------------------------------------------------------------------
 
-/// From a limit with which an lmtp process can just start (and not load the plugin), to one that is enough.
+/// The limit goes from one with which an lmtp process just starts (without the plugin) to one that is enough.
 #[test]
 fn too_little_memory() {
     const STEP: usize = 128;
-    // What `vsz_limit` does to a process, without a Dovecot for each value.
+    // It limits memory as `vsz_limit` does, without starting a Dovecot for each value.
     let lmtp = "service lmtp {\n  executable = {dir}/limited\n}\n";
     let config = Config {
         extra_23: format!("{lmtp}service lmtp {{\n  service_count = 1\n}}\n"),
@@ -303,7 +301,7 @@ fn too_little_memory() {
 
     let messages = [message("small"), large()];
     let connect = || Lmtp::connect(&dovecot.path("run/lmtp"));
-    // What the process has at most, the one that serves the session.
+    // The peak of the process that serves the session.
     let size = || dovecot.most_memory("VmPeak") >> 10;
     let mut session = connect();
     let least = size();
@@ -342,7 +340,7 @@ fn too_little_memory() {
 
 // The certificate file -----------------------------------------------------------------------------
 
-/// What happens to the file, and its name.
+/// A change to the certificate file, and its name.
 type Change = (&'static str, fn(&Path));
 
 const CHANGES: [Change; 6] = [
@@ -370,17 +368,17 @@ fn a_certificate_file_that_changes_during_the_delivery() {
     let file = dovecot.home(ME).join("pgp-certs/k.asc");
     let message = message("changing");
     let other = key_for(ME);
-    // A process that remembers the file.
+    // This process has the file in its cache.
     let mut session = faulty.connect();
     for (name, change) in CHANGES {
-        // While the message comes in, ...
+        // The file changes while the message comes in.
         faulty.accept(&mut session, &message);
         faulty.take_encrypted(&message, &faulty.key);
         let answer = deliver(&mut session, &message, || change(&file));
         assert!(answer.starts_with("451 "), "{name}: {answer}\n{}", dovecot.log());
         assert_eq!(faulty.take(|_| {}), 0, "{name}");
         restore(&faulty, &file);
-        // ... and just before each opening of the folder, or of the file.
+        // The file changes just before each opening of the folder or the file.
         for at in 1..=3 {
             faulty.accept(&mut session, &message);
             faulty.take_encrypted(&message, &faulty.key);
@@ -394,7 +392,7 @@ fn a_certificate_file_that_changes_during_the_delivery() {
             restore(&faulty, &file);
         }
     }
-    // Another certificate holds from the moment at which it is there.
+    // Another certificate is used from the moment at which it is there.
     let replace = || {
         let new = dovecot.give(ME, "new", &armored(&other));
         fs::rename(new, &file).unwrap();
@@ -411,7 +409,8 @@ fn restore(faulty: &Faulty, file: &Path) {
     faulty.dovecot.give(ME, "k.asc", &armored(&faulty.key));
 }
 
-/// Delivers a message, and does something when a file or folder in the user's source is opened for the nth time.
+/// Delivers a message, and calls a function when a file or folder in the user's source is opened for the nth
+/// time.
 fn change_at(faulty: &Faulty, session: &mut Lmtp, at: i64, message: &[u8], change: impl Fn()) -> String {
     let plan = Plan { kinds: OPEN, path: "/pgp-certs", at, action: HANG, ..Plan::default() };
     faulty.set(plan);
@@ -464,7 +463,7 @@ fn a_folder_that_hangs_keeps_its_user_waiting_and_nobody_else() {
             delivery.join().unwrap()
         });
         faulty.set(Plan::default());
-        // Late, or the MTA has it still.
+        // It is stored late, or the MTA still has it.
         if ends {
             assert!(answer.starts_with("250 "), "{answer}\n{}", dovecot.log());
         } else {
@@ -514,8 +513,8 @@ fn a_wrong_clock() {
     faulty.dovecot.assert_nowhere(SECRET);
 }
 
-/// Of a file that is named after the address the others are not looked at. Else all of them are read, and there are
-/// too many to be remembered: that takes seconds each time (doc/dev/robustness.md), and no more memory than this.
+/// If a file is named after the address, the others are not read. If none is, all are read, and they do not
+/// fit in the cache: each message takes seconds (doc/dev/robustness.md), and no more memory than this.
 #[test]
 fn a_folder_of_a_hundred_thousand_files() {
     const FILES: usize = 100_000;
@@ -525,7 +524,7 @@ fn a_folder_of_a_hundred_thousand_files() {
     let dovecot = Dovecot::start(&config);
     let warm = key_for("warm@t.org");
     dovecot.give("warm@t.org", "k.asc", &armored(&warm));
-    // No file system has so many links to one file.
+    // File systems limit the number of links to a file.
     for part in 0..4 {
         let first = dovecot.certs().join(format!("{part}.asc"));
         fs::write(&first, armored(&key_for(&format!("{part}@t.org")))).unwrap();

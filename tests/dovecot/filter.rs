@@ -1,5 +1,5 @@
-//! The command-line tool where other programs run it: Pigeonhole's `filter`, by the name of gpgit, procmail
-//! and maildrop. All of it as the pages show it.
+//! Runs the command-line tool in other programs, as the pages show it: in Pigeonhole's `filter` by the name
+//! of gpgit, in procmail and in maildrop.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -25,7 +25,7 @@ pub fn shell(commands: &str, home: &Path, paths: &[(&str, &Path)]) {
     assert!(output.status.success(), "{commands}\n{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A Dovecot as the page has it, with the symbolic link in its place.
+/// Prepares a Dovecot as the page has it, with the symbolic link at its place.
 fn dovecot_with_gpgit() -> Dovecot {
     let mut dovecot = Dovecot::prepare(&Config::default());
     let programs = dovecot.path("bin");
@@ -49,7 +49,7 @@ fn an_existing_installation_of_gpgit_goes_on() {
     keyring(user.path(), &key);
     shell(&blocks(GPGIT, "Take the certificates along")[0], user.path(), &[]);
     let exported = fs::read(user.path().join("pgp-certs/all.pgp")).unwrap();
-    // The other way: one user for all mailboxes.
+    // The other way has one user for all mailboxes.
     let system = blocks(GPGIT, "Take the certificates along").remove(1).replace("sudo -H -u vmail ", "");
     let shared = user.path().join("shared");
     shell(&system, user.path(), &[("/etc/dovecot/pgp-certs", &shared)]);
@@ -80,7 +80,7 @@ fn an_existing_installation_of_gpgit_goes_on() {
     dovecot.assert_nowhere(SECRET);
 }
 
-/// Pigeonhole's doing. If this test fails, Pigeonhole has changed for the better: correct the page.
+/// This is up to Pigeonhole. If the test fails, Pigeonhole has become better: correct the page.
 #[test]
 fn a_filter_that_fails_stores_the_mail_in_clear_and_the_page_says_so() {
     let dovecot = dovecot_with_gpgit();
@@ -90,13 +90,13 @@ fn a_filter_that_fails_stores_the_mail_in_clear_and_the_page_says_so() {
     dovecot.log_line(&["lmtp: Error: perot-encrypt: no certificate for me@domain.com. Searched: "]);
     dovecot.log_line(&["Info: ", "exec:", "bin/gpgit (", "): Terminated with non-zero exit code 75"]);
 
-    // The same with a program that is not there.
+    // The same happens if the program is missing.
     let missing = "missing@domain.com";
     dovecot.script(missing, "require \"vnd.dovecot.filter\"; filter \"missing\";");
     assert!(dovecot.deliver(missing, &message("failing")).starts_with("250 "));
     assert!(dovecot.only_message(missing).ends_with(b"sings.\n"), "{}", dovecot.log());
 
-    // The remedies on the same page.
+    // These are the remedies on the same page.
     let (caught, plugin) = ("caught@domain.com", "plugin@domain.com");
     let scripts = blocks(GPGIT, "To the plugin");
     for (user, script) in [(caught, &scripts[2]), (plugin, &scripts[3])] {
@@ -117,14 +117,14 @@ fn a_filter_that_fails_stores_the_mail_in_clear_and_the_page_says_so() {
     }
 }
 
-/// Delivers a message by a program of its own, with a configuration file made of `recipes`.
+/// Delivers a message with a delivery program, whose configuration file is made of `recipes`.
 fn deliver_by(program: &str, folder: &Path, recipes: &str) -> Output {
     let (configuration, mail) = (folder.join("recipes"), folder.join("mail.eml"));
     let recipes = recipes.replace("/usr/local/bin/perot-encrypt", TOOL);
     let set = |name: &str, value: &str| format!("{name}=\"{}/{value}\"\n", folder.display());
     let settings = set("DEFAULT", "mbox") + &set("PEROT_ENCRYPT_CERTS", "certs");
     fs::write(&configuration, settings + &recipes).unwrap();
-    // maildrop reads no configuration that others may read.
+    // maildrop refuses a configuration that others may read.
     fs::set_permissions(&configuration, fs::Permissions::from_mode(0o600)).unwrap();
     fs::write(&mail, message("piped")).unwrap();
     run(Command::new(program).arg(&configuration).stdin(Stdio::from(fs::File::open(mail).unwrap())))
@@ -156,7 +156,7 @@ fn procmail_and_maildrop_encrypt_or_defer() {
     }
 }
 
-/// The reason for the second recipe.
+/// This is the reason for the second recipe.
 #[test]
 fn procmail_without_the_second_recipe_stores_the_mail_in_clear() {
     let recipes = blocks(COMMAND_LINE, "In procmail").remove(0);

@@ -1,4 +1,4 @@
-//! What the guides for administrators and for users show is so.
+//! Runs what the guides for administrators and users show.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -22,23 +22,23 @@ const USERS: &str = "doc/user/users.md";
 const MESSAGES: &str = "doc/admin/messages.md";
 const ME: &str = "me@domain.com";
 
-/// What a private Dovecot has not, and what takes its place. All else is run as it is shown.
+/// Replaces what a private Dovecot does not have. All else runs as it is shown.
 const REPLACED: [(&str, &str); 4] = [
-    // It writes to a file, and not to the journal.
+    // A private Dovecot writes to a file, not to the journal.
     ("journalctl -u dovecot --since -1day", "cat {dir}/log"),
-    // It is not installed.
+    // The tool is not installed.
     ("perot-encrypt check", concat!(env!("CARGO_BIN_EXE_perot-encrypt"), " check")),
     ("/etc/dovecot/", "{dir}/etc/"),
     ("/var/vmail", "{dir}/home"),
 ];
 
-/// The blocks of a section, which must be `N`.
+/// Returns the blocks of a section, which must be `N`.
 fn shown<const N: usize>(page: &str, heading: &str) -> [String; N] {
     let replace = |block: String| REPLACED.iter().fold(block, |block, (from, to)| block.replace(from, to));
     pages::shown(page, heading).map(replace)
 }
 
-/// Each section with blocks is in one of the tests below, and each of these takes all blocks of its section.
+/// Each section with blocks is in one of the tests below, and each test takes all blocks of its section.
 #[test]
 fn every_block_is_run() {
     for page in [ADMINISTRATORS, USERS] {
@@ -66,7 +66,7 @@ fn add(dovecot: &Dovecot, user: &str) {
     fs::write(&users, fs::read_to_string(&users).unwrap_or_default() + &line).unwrap();
 }
 
-/// Delivers a message, which must be stored for the owner of this home.
+/// Delivers a message, which must be stored below this home. Returns the stored message.
 fn delivered(dovecot: &Dovecot, address: &str, home: &str) -> Vec<u8> {
     let answer = dovecot.deliver(address, &message("guides"));
     assert!(answer.starts_with("250 "), "{address}: {answer}\n{}", dovecot.log());
@@ -75,7 +75,7 @@ fn delivered(dovecot: &Dovecot, address: &str, home: &str) -> Vec<u8> {
     stored
 }
 
-/// The same, encrypted.
+/// Delivers a message, which must be stored encrypted.
 fn assert_encrypted(dovecot: &Dovecot, address: &str, home: &str, key: &Cert) {
     assert!(decrypt(&delivered(dovecot, address, home), key).ends_with(&message("guides")));
 }
@@ -84,7 +84,7 @@ fn is_in_clear(stored: &[u8]) -> bool {
     find(stored, SECRET.as_bytes()).is_some()
 }
 
-/// On a server with users and mail: the plugin is loaded, and then somebody looks.
+/// The server has users and mail. The plugin is loaded, and then the checks of the guide are run.
 #[test]
 fn step_by_step_and_watched() {
     let mut dovecot = prepare(Config::default());
@@ -100,7 +100,7 @@ fn step_by_step_and_watched() {
     dovecot.give(ME, "me.asc", &armored(&key));
     assert_eq!(shell(&dovecot, &who_has_none), format!("{waits}\n{broken}\n"));
 
-    // Nothing changes, but for those who want it.
+    // Nothing changes for users who do not want encryption.
     assert!(is_in_clear(&delivered(&dovecot, ME, ME)), "{}", dovecot.log());
     dovecot.script(wants, &script("", "encrypt;"));
     dovecot.script(waits, &script("", "encrypt;"));
@@ -116,7 +116,8 @@ fn step_by_step_and_watched() {
     dovecot.log_line(&["Failed to compile script", broken]);
     let said = shell(&dovecot, &log);
     assert!(said.contains(waits) && said.contains(broken) && !said.contains(wants), "{said}");
-    // Nor does it pass over what the page of messages says of Dovecot, but for what follows from others.
+    // The search must also find the messages that the page quotes from Dovecot, except those that follow from
+    // others.
     let said = shell(&dovecot, &log.replace("{dir}/log", project(MESSAGES).to_str().unwrap()));
     let rows = rows(MESSAGES).into_iter().filter(|(heading, _)| heading == "What Dovecot says");
     for (_, cells) in rows.filter(|(_, cells)| !cells[0].contains("was aborted due to temporary failure")) {
@@ -131,7 +132,7 @@ fn step_by_step_and_watched() {
     assert!(shell(&dovecot, &certificates).contains("usable   yes"));
 }
 
-/// The exception, and the second key: in the place of the script for all users.
+/// The exception and the second key are in scripts that replace the one for all users.
 #[test]
 fn scripts_for_all_users() {
     let [exception, second_key] = shown(ADMINISTRATORS, "Which script");
@@ -165,7 +166,7 @@ fn scripts_for_all_users() {
     dovecot.assert_nowhere(SECRET);
 }
 
-/// A Dovecot with a block of the page and the users of mail servers, and `encrypt;` for all.
+/// Starts a Dovecot with a block of the page, the users of mail servers, and `encrypt;` for all.
 fn start_with(block: &str, users: &str, before: &str) -> Dovecot {
     let mut dovecot = Dovecot::prepare(&Config {
         users: Some(users.to_owned()),
@@ -196,7 +197,7 @@ fn virtual_users_and_system_users() {
     dovecot.give("me", "me.asc", &armored(&key));
     assert_encrypted(&dovecot, ME, "me", &key);
     dovecot.log_line(&["lmtp(me)", "message encrypted: "]);
-    // The log names the address that the certificate lacks; the script of the page does without.
+    // The log names the address that the certificate lacks. The script of the page does not need it.
     let alias = "me@mail.domain.com";
     let answer = dovecot.deliver(alias, &message("guides"));
     assert!(answer.contains("(no_certificate)"), "{answer}");
@@ -206,15 +207,16 @@ fn virtual_users_and_system_users() {
     assert_encrypted(&dovecot, alias, "me", &key);
 }
 
-/// What the page says of a plugin that is named and not there, and of 2.4 without the settings module. That a plugin
-/// that is not named stores in clear is in documents.rs, that a missing module defers in failing.rs.
+/// Checks the page for a plugin that is named but missing, and for 2.4 without the settings module.
+/// documents.rs has a plugin that is not named, which stores in clear; failing.rs has a missing settings
+/// module, which defers.
 #[test]
 fn between_two_versions() {
     let mut dovecot = Dovecot::prepare(&Config::default());
     fs::remove_file(dovecot.path("modules/sieve/lib90_sieve_perot_encrypt_plugin.so")).unwrap();
     dovecot.launch();
     match dovecot.era {
-        // The connection is closed, and so the mail server tries again.
+        // The connection is closed, so the mail server tries again.
         Era::V23 => {
             assert_eq!(dovecot.deliver(ME, &message("between")), "");
             dovecot.imap(ME, "good(imap.select('INBOX'))");
@@ -235,7 +237,7 @@ fn between_two_versions() {
     assert_eq!(loads, dovecot.era == Era::V23);
 }
 
-/// Who uses it is found, and what it has encrypted is opened without it.
+/// The users of the plugin are found, and their mail is decrypted without it.
 #[test]
 fn moving_away() {
     let dovecot = Dovecot::start(&Config { format: Format::Mdbox, ..Config::default() });
@@ -261,7 +263,7 @@ fn moving_away() {
     let [fetch, open] = shown(ADMINISTRATORS, "Decrypt a whole mailbox");
     shell(&dovecot, &format!("cd {{dir}}; {fetch}"));
 
-    // On the owner's machine.
+    // This is done on the owner's machine.
     let machine = tempfile::tempdir().unwrap();
     keyring(machine.path(), &key);
     fs::rename(dovecot.path("encrypted"), machine.path().join("encrypted")).unwrap();
@@ -274,7 +276,7 @@ fn moving_away() {
     }
 }
 
-/// With ManageSieve, and no certificate on the server.
+/// The user has ManageSieve only, and no certificate on the server.
 #[test]
 fn the_users_script() {
     let [shown] = shown(USERS, "4. Switch it on");
@@ -299,7 +301,7 @@ fn the_users_script() {
         assert_eq!(folder, expected);
         let opened = decrypt(stored, &key);
         assert!(find(&opened, format!("From: {sender}").as_bytes()).is_some());
-        // What the page says is to be seen.
+        // The page says what has to be seen.
         let to = format!("to={}", key.fingerprint().to_hex());
         for field in ["Encrypted-On-Delivery: ", &to, "-----BEGIN PGP MESSAGE-----"] {
             assert!(find(stored, field.as_bytes()).is_some(), "{field}");

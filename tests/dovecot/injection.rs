@@ -1,4 +1,4 @@
-//! Text of others does not shape what administrators read, nor what mail servers and mail programs are told.
+//! Checks that untrusted text cannot forge log lines, events, or answers to mail servers and mail programs.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -12,11 +12,11 @@ use crate::{script, SECRET};
 use perot_testing::dovecot::{Config, Dovecot, Lmtp};
 use perot_testing::{armored, armored_secret, builder};
 
-/// A line of its own, escape sequences of a terminal in one byte and in two, a character that turns text around,
-/// and what formats and variables look like.
+/// A line of its own, escape sequences of a terminal in one byte and in two, a character that reverses text,
+/// and the syntax of formats and variables.
 const EVIL: &str = "\r\nFeb 29 00:00:00 forged\u{7}\u{1b}[2J\u{9b}2J\u{202e}%s%n%{user}${x}";
 const EVIL_SHOWN: &str = "??Feb 29 00:00:00 forged??[2J?2J?%s%n%{user}${x}";
-/// The same as far as it may stand in an address, or in a path of a user database.
+/// The part of it that an address, or a path in a user database, may have.
 const ADDRESS: &str = "%s%n%{user}\u{202e}@t.org";
 const ADDRESS_SHOWN: &str = "%s%n%{user}?@t.org";
 const PATH: &str = "/nonexistent/\u{1b}[2J\u{9b}2J\u{202e}";
@@ -28,7 +28,8 @@ const EXPORT_24: &str = "event_exporter log {\n  format = json\n  driver = log\n
 const METRIC: &str =
     "metric perot {\n  exporter = log\n  filter = event=sieve_perot_encrypt_finished\n}\nauth_username_chars =\n";
 
-/// A message with such text in all of its fields. What the scripts look for is encoded, so that Sieve gets it whole.
+/// Makes a message with such text in all of its fields. Those that scripts use are encoded, so that Sieve
+/// gets the text unchanged.
 fn hostile() -> Vec<u8> {
     let encoded = |text: &str| {
         let hex: String = text.bytes().map(|b| format!("={b:02X}")).collect();
@@ -37,7 +38,7 @@ fn hostile() -> Vec<u8> {
     let armor =
         format!("-----BEGIN PGP PUBLIC KEY BLOCK-----\n{EVIL}\n\n{EVIL}\n-----END PGP PUBLIC KEY BLOCK-----");
     let raw = EVIL.trim_start();
-    // Dovecot itself writes it into the log, and lets these pass.
+    // Dovecot itself logs the Message-ID, and lets these two characters pass.
     let id = raw.replace(['\u{9b}', '\u{202e}'], "");
     format!(
         "Return-Path: <{raw}@t.org>\r\nFrom: {raw} <{raw}@t.org>\r\nTo: {raw}\r\nSubject: {raw}\r\n\
@@ -51,7 +52,7 @@ fn hostile() -> Vec<u8> {
     .into_bytes()
 }
 
-/// A script that encrypts for what stands in a field of the message.
+/// Makes a script that encrypts to the text of a field.
 fn for_field(field: &str) -> String {
     let body = format!("if header :matches \"{field}\" \"*\" {{ encrypt \"${{1}}\"; }}");
     script(", \"variables\"", &body)
@@ -61,7 +62,7 @@ fn for_constant() -> String {
     script("", &format!("encrypt \"{EVIL}@t.org\";"))
 }
 
-/// Panics unless it is text and nothing else.
+/// Panics unless the bytes are text without control characters.
 fn assert_text(text: &[u8]) {
     let text =
         std::str::from_utf8(text).unwrap_or_else(|e| panic!("{e}: {:?}", String::from_utf8_lossy(text)));
@@ -87,7 +88,8 @@ fn assert_lines(log: &str) {
     }
 }
 
-/// Panics unless our fields of each event hold nothing but words. (In others, Dovecot has header fields.)
+/// Panics unless the plugin's fields of each event are single words. Dovecot's own fields may have text of
+/// headers.
 fn assert_events(events: &[&str]) {
     assert!(events.len() > 5, "{events:#?}");
     for event in events {
@@ -101,7 +103,7 @@ fn assert_events(events: &[&str]) {
     }
 }
 
-/// What the ManageSieve server answers to the upload of a script, every byte of it.
+/// Returns every byte of the ManageSieve server's answer to the upload of a script.
 fn upload(dovecot: &Dovecot, user: &str, script: &str) -> Vec<u8> {
     let mut stream = UnixStream::connect(dovecot.path("run/sieve")).unwrap();
     let login = STANDARD.encode(format!("\0{user}\0test"));
@@ -153,7 +155,7 @@ fn text_of_others_shapes_neither_logs_nor_answers() {
             plain(),
             Err(format!("(no certificate; {EVIL_SHOWN}.asc: its armor has no END")),
         ),
-        ("secret@t.org", certs, plain(), Ok(format!("/{EVIL_SHOWN}.asc holds a secret key"))),
+        ("secret@t.org", certs, plain(), Ok(format!("/{EVIL_SHOWN}.asc: it holds a secret key"))),
         ("userid@t.org", certs, plain(), Ok(with_user_id.fingerprint().to_hex())),
         ("%s%n@t.org", certs, plain(), Err("no certificate for %s%n@t.org. ".into())),
         ("path@t.org", &format!("certs={PATH}"), plain(), Err(format!("Searched: {PATH_SHOWN} (not there)"))),

@@ -1,4 +1,5 @@
-//! What one user has is not another's, and what is put in a certificate's place does not hold up the mail.
+//! Checks that users cannot use each other's certificates, and that no file in the place of a certificate can
+//! block the mail.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{chown, symlink, PermissionsExt};
@@ -10,7 +11,7 @@ use crate::{assert_nothing_stored, message, script};
 use perot_testing::dovecot::{era, is_root, run, wait_until, Config, Dovecot, Era, Lmtp};
 use perot_testing::{armored, decrypt, key_for};
 
-/// A Dovecot that knows the users that are [`add`]ed, ready to be launched.
+/// Prepares a Dovecot for the users that [`add`] adds.
 pub fn prepare(config: Config) -> Dovecot {
     let users = match era() {
         Era::V23 => {
@@ -25,7 +26,7 @@ pub fn prepare(config: Config) -> Dovecot {
     Dovecot::prepare(&Config { users: Some(users.to_owned()), ..config })
 }
 
-/// Adds a user, whose script is `encrypt;`, with a setting of their own.
+/// Adds a user with the script `encrypt;`, and with a setting of their own.
 pub fn add(dovecot: &Dovecot, name: &str, id: Option<u32>, setting: &str) {
     dovecot.script(name, &script("", "encrypt;"));
     let (home, users) = (dovecot.home(name), dovecot.path("users"));
@@ -38,7 +39,7 @@ fn mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Makes all that there is the user's, and closes it to others.
+/// Gives all files below a path to the user, and closes them to others.
 fn close(path: &Path, id: u32) {
     run(Command::new("chown").args(["-R", &format!("{id}:{id}")]).arg(path));
     mode(path, if path.is_dir() { 0o700 } else { 0o600 });
@@ -71,13 +72,14 @@ fn a_user_of_the_system_learns_nothing_of_another() {
     dovecot.launch();
 
     for ([owner, other], place) in pairs.iter().zip(&places) {
-        // One connection, and so one process.
+        // One connection is served by one process.
         let mut session = Lmtp::connect(&dovecot.path("run/lmtp"));
         let mut told = Vec::new();
         for target in ["owner@t.org", &hex, "nobody@t.org", "0123456789ABCDEF0123456789ABCDEF01234567"] {
             dovecot.script(other, &script("", &format!("encrypt \"{target}\";")));
             close(&dovecot.home(other), OTHER);
-            // Before the owner's mail has come and after it: then the process knows the certificate.
+            // The first round comes before the owner's mail, the second after it, when the process has the
+            // certificate in its cache.
             for _ in 0..2 {
                 let name = format!("lmtp({other})");
                 let lines = |log: &str| {
@@ -101,12 +103,12 @@ fn a_user_of_the_system_learns_nothing_of_another() {
                 fs::remove_dir_all(dovecot.home(owner).join("Maildir")).unwrap();
             }
         }
-        // The same is said of what is there and of what is not.
+        // The error is the same whether the file exists or not.
         assert!(told.iter().all(|t| *t == told[0]), "{place:?}: {told:#?}");
     }
 }
 
-/// What one group cannot read, another can, though the user is the same. Needs root, as above.
+/// A file may be readable for one group only, though the user is the same. Needs root, as above.
 #[test]
 fn a_user_of_the_system_in_another_group_is_another() {
     const ID: u32 = 5004;
@@ -137,8 +139,8 @@ fn a_user_of_the_system_in_another_group_is_another() {
     }
 }
 
-/// What may be found where a certificate should be: its name, how it is made, and what is said of it as a file in
-/// a folder and as a source.
+/// An obstacle in the place of a certificate: its name, how to make it, and the errors for it as a file in a
+/// folder and as a source.
 type Obstacle = (&'static str, fn(&Path), &'static str, &'static str);
 
 const OBSTACLES: [Obstacle; 8] = [
@@ -195,7 +197,7 @@ fn file_with_mode(path: &Path, wanted: u32) {
 #[test]
 fn what_is_no_certificate_is_refused_without_delay() {
     let mut dovecot = prepare(Config::default());
-    // Not in Dovecot's folder, of which every file is read in search of what is in clear.
+    // Dovecot's own folder would not do: all files in it are read in search of plaintext.
     let place = tempfile::tempdir().unwrap();
     mode(place.path(), 0o755);
     let mut rows = Vec::new();
@@ -219,7 +221,7 @@ fn what_is_no_certificate_is_refused_without_delay() {
 
     let mut session = Lmtp::connect(&dovecot.path("run/lmtp"));
     for (user, why) in &rows {
-        // It waits for an answer as long as it has patience, and no longer.
+        // The connection waits for an answer until its patience ends.
         let answer = session.deliver(&[user], &message("obstacle")).remove(0);
         assert!(answer.starts_with("451 "), "{user}: {answer}\n{}", dovecot.log());
         dovecot.log_line(&[user, "not encrypted, deferred: ", why]);

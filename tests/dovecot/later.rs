@@ -1,5 +1,4 @@
-//! What happens around `encrypt`: earlier and later actions, other scripts, failures in them. The
-//! message as it came is never stored.
+//! Checks earlier and later actions, other scripts, and failures in them: the original is never stored.
 
 use crate::{assert_nothing_stored, message, script, SECRET};
 use perot_testing::dovecot::{Config, Dovecot};
@@ -7,7 +6,7 @@ use perot_testing::{armored, decrypt, find, key_for};
 
 const ME: &str = "me@domain.com";
 
-/// Delivers a message with the given scripts, and returns the answer and what is stored.
+/// Delivers a message with the given scripts. Returns the answer and the stored messages.
 fn deliver(config: &Config, user_script: &str) -> (Dovecot, String, Vec<(String, Vec<u8>)>) {
     let dovecot = Dovecot::start(config);
     let key = key_for(ME);
@@ -69,13 +68,13 @@ fn what_has_been_stored_before_a_failure_is_not_stored_again() {
     let user_script = script(", \"fileinto\"", "encrypt; fileinto \"INBOX\"; redirect \"x@example.net\";");
     let (dovecot, answer, stored) = deliver(&config, &user_script);
     assert!(answer.starts_with("250 ") && stored.len() == 1, "{answer} {}\n{}", stored.len(), dovecot.log());
-    // The first one is undone when the second fails, and so it is stored all the same.
+    // The first fileinto is undone when the second fails, so the message is stored by the implicit keep.
     let user_script = script(", \"fileinto\"", "encrypt; fileinto \"INBOX\"; fileinto \"nowhere\";");
     let (dovecot, answer, stored) = deliver(&Config::default(), &user_script);
     assert!(answer.starts_with("250 ") && stored.len() == 1, "{answer} {}\n{}", stored.len(), dovecot.log());
 }
 
-/// Nor what an earlier script has stored.
+/// An earlier script has stored the message, which must not be stored again.
 #[test]
 fn what_an_earlier_script_has_stored_is_not_stored_again() {
     let copies = before(script(", \"fileinto\", \"copy\"", "encrypt; fileinto :copy \"INBOX\";"));
@@ -163,7 +162,7 @@ fn a_failing_encrypt_after_a_successful_one_defers() {
 
 #[test]
 fn a_mailbox_that_does_not_take_the_message_does_not_get_the_original() {
-    // Dovecot falls back to the INBOX when the mailbox of the detail cannot be had.
+    // Dovecot falls back to the INBOX if the mailbox of the address detail cannot be used.
     let config = Config {
         extra_23: "recipient_delimiter = +\nlmtp_save_to_detail_mailbox = yes\nlda_mailbox_autocreate = no"
             .into(),
@@ -232,7 +231,8 @@ fn a_script_that_takes_too_much_time_after_encrypt_stores_nothing_in_clear() {
     };
     let dovecot = Dovecot::start(&config);
     dovecot.give(ME, "k.asc", &armored(&key_for(ME)));
-    // Looking for a long text in a longer one takes Pigeonhole about as many steps as their product.
+    // Pigeonhole takes about as many steps to find a long text in a longer one as the product of their
+    // lengths.
     let needle = "a".repeat(10_000) + "b";
     let slow = format!("if header :contains \"x-a\" \"{needle}\" {{ stop; }}\n").repeat(40);
     dovecot.script(ME, &script("", &format!("encrypt;\n{slow}")));

@@ -1,4 +1,4 @@
-//! Dovecot's plugin mail_crypt and ours, both on, as doc/admin/mail_crypt.md shows it.
+//! Uses Dovecot's plugin mail_crypt and this one together, as doc/admin/mail_crypt.md shows.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -16,14 +16,14 @@ const ME: &str = "me@domain.com";
 const PAGE: &str = "doc/admin/mail_crypt.md";
 const KEYS: &str = "/etc/dovecot/private";
 
-/// A Dovecot with mail_crypt configured as the page says, its keys made by the page's commands, and an
-/// owner with a certificate.
+/// Starts a Dovecot with mail_crypt configured as on the page, with keys made by its commands, and with an
+/// owner's certificate.
 fn with_mail_crypt() -> (Dovecot, Cert) {
     let mut dovecot = Dovecot::prepare(&Config::default());
     let shown = blocks(PAGE, "Configure");
     let file = dovecot.path("dovecot.conf");
     let rest = fs::read_to_string(&file).unwrap();
-    // The page says where it has to stand with 2.3. The first line with 2.4 is the version.
+    // With 2.3 the page says where the lines go. With 2.4 the version has to stay the first line.
     let all = match dovecot.era {
         Era::V23 => shown[0].clone() + &rest,
         Era::V24 => rest + &shown[1],
@@ -39,7 +39,7 @@ fn with_mail_crypt() -> (Dovecot, Cert) {
     (dovecot, key)
 }
 
-/// The content of the files of all messages: nothing of a message is readable in them.
+/// Returns the content of all message files. None of it may be readable.
 fn closed_files(dovecot: &Dovecot) -> Vec<Vec<u8>> {
     let files: Vec<Vec<u8>> = dovecot.stored(ME).into_iter().map(|(_, content)| content).collect();
     for content in &files {
@@ -51,7 +51,7 @@ fn closed_files(dovecot: &Dovecot) -> Vec<Vec<u8>> {
     files
 }
 
-/// What IMAP returns is a PGP/MIME message, and GnuPG makes the original of it.
+/// Checks that IMAP returns a PGP/MIME message, and that GnuPG decrypts it to the original.
 fn assert_read_by_its_owner(dovecot: &Dovecot, key: &Cert, subject: &str) {
     let code = format!(
         "imap.select()\nnumber = good(imap.search(None, 'SUBJECT', '{subject}'))[0]\n\
@@ -73,7 +73,7 @@ fn mail_is_encrypted_by_both() {
     assert_read_by_its_owner(&dovecot, &key, "both");
     dovecot.assert_nowhere(SECRET);
 
-    // The header can be searched, the body cannot; its size is that of the PGP/MIME message.
+    // The header can be searched, the body cannot. The size is that of the PGP/MIME message.
     let found = dovecot.imap(
         ME,
         &format!(
@@ -86,7 +86,7 @@ fn mail_is_encrypted_by_both() {
     assert_eq!(found.trim_end(), format!("[b'1'] [b''] [b'1 (RFC822.SIZE {size})'] {size}"));
     assert!(file.len() > size.parse().unwrap());
 
-    // The page's commands.
+    // These are the page's commands.
     let checks = if dovecot.era == Era::V23 { 2..4 } else { 2..3 };
     for check in blocks(PAGE, "Configure")[checks].concat().lines() {
         let arguments: Vec<&OsStr> = check.split_whitespace().skip(1).map(OsStr::new).collect();
@@ -99,12 +99,12 @@ fn mail_is_encrypted_by_both() {
     let recovered = gpg_decrypts(&key, shown.split_once('\n').unwrap().1.as_bytes());
     assert!(recovered.ends_with(&message("both")));
 
-    // What the page warns of: the cache has header fields in clear.
+    // The page warns that the cache has header fields in clear.
     let cache = fs::read(dovecot.home(ME).join("Maildir/dovecot.index.cache")).unwrap();
     assert!(find(&cache, b"both@example.net").is_some(), "the cache is closed: correct the page");
 }
 
-/// `sieve-filter` on what mail_crypt alone has encrypted, and on what is older than that, in clear.
+/// Runs `sieve-filter` on mail that only mail_crypt has encrypted, and on older mail in clear.
 #[test]
 fn existing_mail_is_encrypted_by_both() {
     let (dovecot, key) = with_mail_crypt();

@@ -1,4 +1,4 @@
-//! The plugin in a real Dovecot.
+//! Tests of the plugin in a real Dovecot.
 
 mod abi;
 mod actions;
@@ -30,12 +30,15 @@ mod streaming;
 mod subject;
 mod users;
 
-use perot_testing::dovecot::{Config, Dovecot};
+use std::path::Path;
+use std::process::Command;
 
-/// Stands in the body of every message here, and must not be found in any file.
+use perot_testing::dovecot::{run, Config, Dovecot};
+
+/// The body of every message has it, and no file may.
 const SECRET: &str = "nightingale";
 
-/// A message with a subject of its own.
+/// Makes a message with this subject.
 fn message(subject: &str) -> Vec<u8> {
     format!(
         "From: a@example.net\r\nTo: me@domain.com\r\nSubject: {subject}\r\nMessage-ID: <{subject}@example.net>\r\n\
@@ -44,24 +47,32 @@ fn message(subject: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// A script that begins with the `require` of ours.
+/// Makes a script that requires the extension.
 fn script(requires: &str, body: &str) -> String {
     format!("require [\"vnd.perot.encrypt\"{requires}];\n{body}\n")
 }
 
-/// An `encrypt` to a certificate that stands in the script.
+/// Returns an `encrypt` to a certificate in the script.
 fn literal(armored: &[u8]) -> String {
     format!("encrypt text:\n{}\n.\n;", String::from_utf8_lossy(armored).replace("\r\n", "\n"))
 }
 
-/// Panics unless nothing is stored for the user, and nothing lies anywhere in clear.
+/// Panics unless nothing is stored for the user, and no file has plaintext.
 fn assert_nothing_stored(dovecot: &Dovecot, user: &str) {
     let stored = dovecot.stored(user);
     assert!(stored.is_empty(), "{user} has {} messages; the log:\n{}", stored.len(), dovecot.log());
     dovecot.assert_nowhere(SECRET);
 }
 
-/// A Dovecot with the defaults.
+/// Compiles a file of this folder into a library that Dovecot's processes can preload.
+fn compile_library(source: &str, library: &Path) {
+    let mut compile = Command::new("cc");
+    compile.args(["-g", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-o"]).arg(library);
+    let output = run(compile.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dovecot").join(source)));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Starts a Dovecot with the defaults.
 fn start() -> Dovecot {
     Dovecot::start(&Config::default())
 }

@@ -1,4 +1,4 @@
-//! What a user does who has nothing but a ManageSieve client, with a real one: sieve-connect.
+//! Does what a user does who has only a ManageSieve client, here sieve-connect.
 
 use std::fs;
 use std::process::Command;
@@ -10,7 +10,7 @@ use perot_testing::{armored, armored_secret, decrypt, expired, key_for, revoked,
 
 const ME: &str = "me@domain.com";
 
-/// A file of a user's own computer.
+/// Makes a file on the user's own computer.
 fn file(dovecot: &Dovecot, name: &str, script: &str) -> String {
     let path = dovecot.path(name);
     fs::write(&path, script).unwrap();
@@ -25,7 +25,7 @@ fn a_script_with_a_certificate_from_the_upload_to_the_mail() {
     assert!(capability.contains(" vnd.perot.encrypt"), "{capability}");
 
     for line_end in ["\n", "\r\n"] {
-        // Uploaded again with another key: the active script is replaced.
+        // Uploading it with another key replaces the active script.
         let key = key_for("somebody@else.org");
         let script = script("", &literal(&armored(&key))).replace('\n', line_end);
         let local = file(&dovecot, "mine.sieve", &script);
@@ -43,7 +43,7 @@ fn a_script_with_a_certificate_from_the_upload_to_the_mail() {
     }
 }
 
-/// The steps of doc/admin/keys.md, with another server, and with GnuPG.
+/// Runs the steps of doc/admin/keys.md, with another server, and with GnuPG.
 #[test]
 fn the_steps_of_the_page() {
     let dovecot = start();
@@ -65,7 +65,7 @@ fn the_steps_of_the_page() {
     assert!(dovecot.deliver(ME, &message("page")).starts_with("250 "), "{}", dovecot.log());
     assert!(decrypt(&dovecot.only_message(ME), &key).ends_with(&message("page")));
 
-    // What the page quotes is said of such a script.
+    // This script causes the error that the page quotes.
     let script = fs::read_to_string(folder.join("encrypt.sieve")).unwrap();
     let checksum = script.rfind("\n=").unwrap() + 1;
     let damaged = [&script[..checksum], "=AAAA", &script[checksum + 5..]].concat();
@@ -154,7 +154,7 @@ fn what_is_refused_says_why_and_what_helps() {
 
     let said = dovecot.sieve_connect(ME, &[], &commands);
     for (name, _, why, remedy) in rows {
-        // One line for each fault, with the place in the script in front; once for each command.
+        // Each fault has one line, which begins with its place in the script. Each command reports it once.
         let sentence = format!("{why}{remedy}");
         let told: Vec<&str> = said.lines().filter(|line| line.ends_with(&sentence)).collect();
         assert!(told.len() >= 2, "{name}: '{sentence}' is not in\n{said}");
@@ -163,7 +163,7 @@ fn what_is_refused_says_why_and_what_helps() {
     assert!(said.contains("PUTSCRIPT(large) failed: NO (QUOTA/MAXSIZE) \"Script is too large"), "{said}");
     let refused = said.matches(") failed: NO ").count() + said.matches("CHECKSCRIPT failed: NO ").count();
     assert_eq!(refused, 2 * rows.len() + 1, "{said}");
-    // Nothing is listed, and so nothing is stored.
+    // Nothing is listed, so nothing has been stored.
     assert!(said.trim_start().starts_with("PUTSCRIPT("), "{said}");
 }
 
@@ -181,7 +181,7 @@ fn several_faults_are_told_at_once() {
     }
 }
 
-/// What is accepted with a warning is stored, and the user sees the warning.
+/// A script with a warning is stored, and its user sees the warning.
 #[test]
 fn a_warning_reaches_the_user() {
     let dovecot = start();
@@ -194,7 +194,7 @@ fn a_warning_reaches_the_user() {
         ("late", format!("line 2: warning: encrypt: certificate {} has expired: renew it, and export it anew.", key.fingerprint())),
         ("open", "line 3: warning: 'keep' on line 2 comes before 'encrypt': it takes the message as it is, not encrypted.".into()),
     ] {
-        // sieve-connect calls this failed; the server does not.
+        // sieve-connect calls this a failure, the server does not.
         let expected = format!("PUTSCRIPT({name}) failed: OK (WARNINGS)");
         assert!(said.contains(&expected), "'{expected}' is not in\n{said}");
         let said = said.replace('`', "'");

@@ -1,18 +1,22 @@
-//! That valgrind finds nothing, and that it would. (`make memcheck` runs the other tests under it.)
+//! Checks that valgrind finds no error, and that it would find one. (`make memcheck` runs the other tests
+//! under it.)
 
-use crate::{literal, message, script};
+use crate::{compile_library, literal, message, script};
 use perot_testing::dovecot::{Config, Dovecot, Lmtp};
 use perot_testing::{armored, key_for};
 
 const ME: &str = "me@domain.com";
 
-/// What valgrind finds when a message has been delivered with each of the scripts, all by one process. With each goes
-/// the beginning of the answer.
+/// Delivers a message with each of the scripts, all with one process. Returns the findings of valgrind. Each
+/// script comes with the beginning of the answer.
 fn faults_of(scripts: &[(&str, &str)]) -> Vec<String> {
-    let mut dovecot = Dovecot::start(&Config { valgrind: true, ..Config::default() });
+    faults_in(Dovecot::start(&Config { valgrind: true, ..Config::default() }), scripts)
+}
+
+fn faults_in(mut dovecot: Dovecot, scripts: &[(&str, &str)]) -> Vec<String> {
     dovecot.give(ME, "k.asc", &armored(&key_for(ME)));
     let requires = ", \"copy\", \"fileinto\", \"mailbox\", \"variables\", \"foreverypart\", \"mime\"";
-    // Encrypted, it does not stay in memory.
+    // It is so large that it is not kept in memory when encrypted.
     let large = [message("memory"), b"0123456789abcdef0123456789abcdef\r\n".repeat(5000)].concat();
     let mut session = Lmtp::connect(&dovecot.path("run/lmtp"));
     for (body, code) in scripts {
@@ -32,13 +36,21 @@ fn faults_of(scripts: &[(&str, &str)]) -> Vec<String> {
 
 #[test]
 fn a_fault_of_the_plugin_is_noticed() {
-    let log = faults_of(&[("encrypt \"fault@test.invalid\";", "451 ")]).concat();
+    let mut dovecot = Dovecot::prepare(&Config {
+        valgrind: true,
+        extra_23: "import_environment = $import_environment LD_PRELOAD={dir}/fault.so\n".into(),
+        extra_24: "import_environment {\n  LD_PRELOAD = {dir}/fault.so\n}\n".into(),
+        ..Config::default()
+    });
+    compile_library("fault.c", &dovecot.path("fault.so"));
+    dovecot.launch();
+    let log = faults_in(dovecot, &[("encrypt \"nobody@test.invalid\";", "451 ")]).concat();
     for text in [
         "Invalid read of size 1",
-        "inject (mod.rs:",
+        "getrusage (fault.c:",
         "cmd_encrypt_operation_execute (cmd-encrypt.c:",
         "0 bytes after a block of size 13",
-        "definitely lost: 26 bytes in 2 blocks",
+        "bytes in 2 blocks are definitely lost",
     ] {
         assert!(log.contains(text), "'{text}' is not in\n{log}");
     }

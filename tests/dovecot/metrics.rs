@@ -1,4 +1,4 @@
-//! What Dovecot's statistics make of the event, with the configuration of doc/admin/metrics.md.
+//! Checks the statistics that Dovecot makes from the event, with the configuration of doc/admin/metrics.md.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -29,7 +29,7 @@ fn deliver(dovecot: &Dovecot, user: &str, script: &str, message: &[u8], expected
     assert!(answer.starts_with(expected), "{user}: {answer}\n{}", dovecot.log());
 }
 
-/// As Prometheus does: the body of the answer.
+/// Returns the body of the answer that Prometheus gets.
 fn scraped(port: u16) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
@@ -40,14 +40,14 @@ fn scraped(port: u16) -> String {
     body.to_owned()
 }
 
-/// Number and sum of a field in the output of `doveadm stats dump`.
+/// Returns count and sum of a field in the output of `doveadm stats dump`.
 fn dumped(dump: &str, metric: &str, field: &str) -> (usize, u64) {
     let mut rows = dump.lines().map(|line| line.split('\t').collect::<Vec<_>>());
     let row = rows.find(|row| row[..2] == [metric, field]).unwrap_or_else(|| panic!("{metric}: {dump}"));
     (row[2].parse().unwrap(), row[3].parse().unwrap())
 }
 
-/// The sizes that the log tells of.
+/// Returns the sizes that the log has.
 fn logged_sizes(log: &str) -> (u64, u64) {
     let sizes = |line: &str| {
         let (before, after) =
@@ -83,7 +83,7 @@ fn statistics_count_each_outcome() {
     let (bytes_in, bytes_out) = logged_sizes(&dovecot.log());
     assert_eq!(dumped(&dump, "perot_encrypt_encrypted", "bytes_in"), (2, bytes_in));
     assert_eq!(dumped(&dump, "perot_encrypt_encrypted", "bytes_out"), (2, bytes_out));
-    // In what is not encrypted, they are 0.
+    // They are 0 for a message that is not encrypted.
     assert_eq!(dumped(&dump, "perot_encrypt", "bytes_out"), (EVENTS, bytes_out));
     let (name, _) = shown[1].split_once(' ').unwrap();
     let line = format!("{name} {bytes_in}");
@@ -91,7 +91,7 @@ fn statistics_count_each_outcome() {
     assert_rules_use(&scraped);
 }
 
-/// Not of the script up to then: all of them together do not take longer than the delivery.
+/// It does not include the script before: all durations together are shorter than the delivery.
 #[test]
 fn the_duration_is_that_of_one_encrypt() {
     const TIMES: usize = 20;
@@ -115,7 +115,7 @@ fn the_duration_is_that_of_one_encrypt() {
     assert!(counted >= logged, "{counted:?} counted, and one of them took {logged:?}");
 }
 
-/// Panics unless the rules of the page are YAML, and use names that were scraped.
+/// Panics unless the rules of the page are YAML, and use metrics that were scraped.
 fn assert_rules_use(scraped: &str) {
     let rules = blocks(PAGE, "Alert").concat();
     let mut python = Command::new("/usr/bin/python3");

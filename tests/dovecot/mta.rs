@@ -1,5 +1,5 @@
-//! Real mail servers in front of Dovecot, configured as doc/admin/mail-servers.md shows it: what cannot be
-//! encrypted waits in their queue, and is delivered encrypted when it can be.
+//! Real mail servers in front of Dovecot, configured as doc/admin/mail-servers.md shows. A message that
+//! cannot be encrypted waits in their queue, and is delivered encrypted once it can be.
 
 use crate::{assert_nothing_stored, message, script, SECRET};
 use perot_testing::dovecot::{era, run_with, wait_for_line, wait_until, Config, Dovecot, Era};
@@ -9,25 +9,25 @@ use perot_testing::{armored, decrypt, find, key_for, with_crlf};
 
 const PAGE: &str = "doc/admin/mail-servers.md";
 
-/// Two recipients. The first has a certificate from the beginning.
+/// The two recipients. The first has a certificate from the beginning.
 const ME: &str = "me@domain.com";
 const YOU: &str = "you@domain.com";
 
 const REASON: &str = "Message could not be encrypted for its owner (no_certificate)";
 
-/// The blocks of a section of the page.
+/// Returns the blocks of a section of the page.
 fn shown<const N: usize>(heading: &str) -> [String; N] {
     pages::shown(PAGE, heading)
 }
 
-/// A message as a local program writes it, with all header fields that a mail server would add.
+/// Makes a message of a local program, with all header fields that a mail server would add.
 fn mail(subject: &str) -> Vec<u8> {
     let mut mail = [b"Date: Mon, 01 Jan 2024 00:00:00 +0000\r\n", &message(subject)[..]].concat();
     mail.retain(|&byte| byte != b'\r');
     mail
 }
 
-/// Encrypts for everybody, with further configuration.
+/// Encrypts for everybody, with more configuration.
 fn config(dovecot_conf: &str) -> Config {
     Config {
         before: Some(script("", "encrypt;")),
@@ -38,7 +38,7 @@ fn config(dovecot_conf: &str) -> Config {
     }
 }
 
-/// What the commands of the page print that show the queue.
+/// Returns the output of the page's commands that show the queue.
 fn queue(mta: &dyn MailServer, dovecot: &Dovecot, commands: &str) -> String {
     let mut said = String::new();
     for command in commands.lines() {
@@ -55,7 +55,7 @@ fn queue(mta: &dyn MailServer, dovecot: &Dovecot, commands: &str) -> String {
     said
 }
 
-/// The commands of the page for one of the mail servers: queue, new attempt, count.
+/// The commands of the page for a mail server: queue, new attempt, count.
 struct Commands {
     queue: String,
     flush: String,
@@ -76,8 +76,9 @@ fn exim_commands() -> Commands {
     Commands { queue, flush, count }
 }
 
-/// A message to both is stored for the one, and waits for the certificate of the other. `users` are their
-/// names in Dovecot, `reason` is what the queue shows. Returns the line with it in the mail server's log.
+/// Sends a message to both recipients. It is stored for the first, and waits for the certificate of the
+/// second. `users` are their names in Dovecot, `reason` is the text in the queue. Returns the line in the
+/// mail server's log that has it.
 fn a_message_waits(
     mta: &dyn MailServer,
     dovecot: &Dovecot,
@@ -112,14 +113,14 @@ fn a_message_waits(
     why
 }
 
-/// A mail server that has given up returns the message to its sender, here a user of this Dovecot.
+/// A mail server that gives up returns the message to its sender, who is a user of this Dovecot.
 fn a_message_goes_back(mta: &dyn MailServer, dovecot: &Dovecot) {
     let mine = key_for(ME);
     dovecot.give(ME, "k.asc", &armored(&mine));
     mta.send(dovecot, ME, &[YOU], &mail("goes-back"));
     wait_until(|| !dovecot.stored(ME).is_empty(), || dovecot.log());
     let bounce = String::from_utf8(decrypt(&dovecot.only_message(ME), &mine)).unwrap();
-    // On one line: mail servers fold what is long.
+    // Mail servers fold long lines.
     let words: Vec<&str> = bounce.split_whitespace().collect();
     for text in [REASON, SECRET] {
         assert!(words.join(" ").contains(text), "'{text}' is not in\n{bounce}");
@@ -127,11 +128,11 @@ fn a_message_goes_back(mta: &dyn MailServer, dovecot: &Dovecot) {
     assert_nothing_stored(dovecot, YOU);
 }
 
-/// The configuration of `dovecot-lda` for the installed Dovecot, and the command with which it is run.
+/// Returns the configuration of `dovecot-lda` for the installed Dovecot, and the command that runs it.
 fn lda() -> (Config, impl Fn(&Dovecot, &str) -> String) {
     let [in_23, in_24, stats, _, _] = shown("dovecot-lda");
     let both = stats + "protocol lda {\n  log_path = {dir}/lda.log\n}\n";
-    // Who asks for a user from outside Dovecot's own processes has to be that user.
+    // A process that is not Dovecot's own can only look up the user it runs as.
     let users = match era() {
         Era::V23 => {
             "passdb {
@@ -167,7 +168,7 @@ userdb static {
     (config, adapt)
 }
 
-/// A Dovecot in which the mail user can write the log of `dovecot-lda`.
+/// Starts a Dovecot in which the mail user can write the log of `dovecot-lda`.
 fn start_for_lda(config: &Config) -> Dovecot {
     let dovecot = Dovecot::start(config);
     std::fs::write(dovecot.path("lda.log"), "").unwrap();
@@ -255,7 +256,7 @@ fn exim_keeps_what_dovecot_lda_cannot_encrypt_yet() {
     exim.log_line(&["transport output: ", REASON]);
 }
 
-/// As the mail user, with the message from a pipe.
+/// dovecot-lda runs as the mail user, and gets the message through a pipe.
 #[test]
 fn dovecot_lda_says_try_again_later() {
     let (config, _) = lda();

@@ -1,4 +1,4 @@
-//! What is stored is read by the programs that people read it with.
+//! Reads stored mail with the programs that people use.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -23,12 +23,12 @@ use perot_testing::{
 const ME: &str = "me@domain.com";
 const PAGE: &str = "doc/user/readers.md";
 
-/// A program that decrypts. What it prints for a mail, with the secret key.
+/// Decrypts with a program: takes the secret key and the mail, returns the program's output.
 type Decrypt = fn(&Cert, &[u8]) -> Output;
-/// A program that verifies: the sender's certificate, what was signed, and the signature.
+/// Verifies with a program: takes the sender's certificate, the signed bytes and the signature.
 type Verify = fn(&Cert, &[u8], &[u8]) -> Output;
 
-/// A message encrypted to `key`, and what its payload has to be.
+/// Makes a message encrypted to `key`. Returns it with its payload.
 fn encrypted(key: &Cert) -> (Vec<u8>, Vec<u8>) {
     let certs = folder_with(&[("me.asc", &armored(key))]);
     let message = [message("read"), "grüße\r\n".repeat(10_000).into_bytes()].concat();
@@ -90,7 +90,7 @@ fn openpgp_js() {
     reads_messages_to_all_keys(js_decrypt);
 }
 
-/// sq 1 and later read them: Debian 13's, not Debian 12's.
+/// sq reads them from version 1 on: that of Debian 13 does, that of Debian 12 does not.
 #[test]
 fn messages_to_a_version_6_certificate() {
     let key = version6(ME);
@@ -110,7 +110,7 @@ fn gpg(home: &Path) -> Command {
     command
 }
 
-/// A home of GnuPG with keys. Its agent ends when this is dropped.
+/// A home of GnuPG with keys. Dropping it ends the agent.
 struct GnuPg(TempDir);
 
 impl GnuPg {
@@ -130,8 +130,8 @@ impl Drop for GnuPg {
     }
 }
 
-/// What GnuPG, with the secret key of `key`, makes of a message. The whole mail is given to it, as a user
-/// does to recover a message.
+/// Decrypts a message with GnuPG and the secret key of `key`. GnuPG gets the whole mail, as from a user who
+/// recovers a message.
 pub fn gpg_decrypts(key: &Cert, message: &[u8]) -> Vec<u8> {
     let output = gpg_decrypt(key, message);
     assert!(output.status.success(), "gpg: {}", String::from_utf8_lossy(&output.stderr));
@@ -152,7 +152,7 @@ fn gpg_verify(sender: &Cert, part: &[u8], signature: &[u8]) -> Output {
         .arg(folder.path().join("part")))
 }
 
-/// The options of sq have changed between Debian 12 and 13.
+/// The options of sq changed between Debian 12 and 13.
 fn sq_is_old() -> bool {
     version("sq").starts_with("0.")
 }
@@ -221,7 +221,7 @@ fn js_verify(sender: &Cert, part: &[u8], signature: &[u8]) -> Output {
     js(&files, &["verify", "sender.asc", "part.asc", "part"])
 }
 
-/// The version in what a program says of itself.
+/// Finds the version in the output of a program.
 fn version_in(output: &Output) -> Option<String> {
     let text = String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned();
     let word = text.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
@@ -229,19 +229,19 @@ fn version_in(output: &Output) -> Option<String> {
 }
 
 fn version(program: &str) -> String {
-    // sq of Debian 13 knows the second only.
+    // sq of Debian 13 only knows the second way.
     let asked = ["--version", "version"].map(|how| run(Command::new(program).arg(how)));
     asked.iter().find_map(version_in).unwrap_or_else(|| panic!("{program}: {asked:?}"))
 }
 
-/// What other people wrote, as Dovecot has stored it; each with what came.
+/// Mail of others, as Dovecot has stored it, each with the original.
 struct Mails {
     key: Cert,
     sender: Cert,
-    /// With umlauts, a part of 8-bit text, and an attachment
+    /// With umlauts, a part of 8-bit text, and an attachment.
     plain: [Vec<u8>; 2],
     signed: [Vec<u8>; 2],
-    /// As `plain`, with the subject hidden
+    /// Like `plain`, with the subject hidden.
     hidden: [Vec<u8>; 2],
 }
 
@@ -289,7 +289,7 @@ fn with_attachment() -> Vec<u8> {
     [first.as_bytes(), b"Stra\xdfe", last.as_bytes()].concat()
 }
 
-/// As in RFC 3156.
+/// Makes a signed message as in RFC 3156.
 fn signed(sender: &Cert) -> Vec<u8> {
     let part =
         "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n\
@@ -310,7 +310,7 @@ fn signed(sender: &Cert) -> Vec<u8> {
     .into_bytes()
 }
 
-/// What was signed, and the signature, in a message that [`signed`] made.
+/// Returns the signed bytes and the signature in a message that [`signed`] has made.
 fn signed_parts(message: &[u8]) -> (&[u8], &[u8]) {
     let at = |from: usize, what: &str| from + find(&message[from..], what.as_bytes()).unwrap();
     let begin = at(0, "\r\n--s\r\n") + 7;
@@ -318,7 +318,7 @@ fn signed_parts(message: &[u8]) -> (&[u8], &[u8]) {
     (&message[begin..end], &message[at(end, "-----BEGIN")..at(end, "\r\n--s--")])
 }
 
-/// Every byte of what came; the sender's signature in it.
+/// Checks that a program gives back every byte of the originals, and verifies the sender's signature.
 fn tool(mails: &Mails, decrypts: Decrypt, verify: Verify) -> Vec<bool> {
     let reads = |[stored, original]: &[Vec<u8>; 2]| {
         let (output, payload) = (decrypts(&mails.key, stored), decrypt(stored, &mails.key));
@@ -338,8 +338,8 @@ fn tool(mails: &Mails, decrypts: Decrypt, verify: Verify) -> Vec<bool> {
     ]
 }
 
-/// What a mail program has to show: text with umlauts, the names of attachments, that the sender's signature is good, the
-/// subject that was hidden. What it shows of the three mails is given.
+/// Checks what a mail program shows of the three mails: umlauts, the names of attachments, that the sender's
+/// signature is good, and the subject that was hidden.
 fn shows(plain: &str, signed: &str, hidden: &str, good_signature: &str) -> Vec<bool> {
     println!("{plain}\n{signed}\n{hidden}");
     let both = |text: &str| plain.contains(text) && hidden.contains(text);
@@ -351,7 +351,7 @@ fn shows(plain: &str, signed: &str, hidden: &str, good_signature: &str) -> Vec<b
     ]
 }
 
-/// Reads the mail in a Maildir as a person would: it has a terminal, and shows the first message.
+/// Reads the mail in a Maildir as a person would: neomutt has a terminal, and shows the first message.
 fn neomutt(gnupg: &GnuPg, maildir: &Path) -> String {
     let shown = maildir.join("shown");
     let settings = format!(
@@ -361,7 +361,7 @@ fn neomutt(gnupg: &GnuPg, maildir: &Path) -> String {
         shown.display()
     );
     fs::write(maildir.join("muttrc"), settings).unwrap();
-    // It would wait for ever if it asked something.
+    // neomutt would wait for ever if it asked a question.
     let mut terminal = Command::new("timeout");
     terminal
         .args(["300", "script", "-qec", "stty rows 40 cols 120; neomutt -n -R -F muttrc", "/dev/null"])
@@ -377,7 +377,7 @@ fn neomutt(gnupg: &GnuPg, maildir: &Path) -> String {
     String::from_utf8_lossy(&shown).into_owned()
 }
 
-/// What it shows, in JSON.
+/// Returns the JSON in which notmuch shows the mail.
 fn notmuch(gnupg: &GnuPg, maildir: &Path) -> String {
     let config = maildir.join("config");
     let settings = format!(
@@ -410,14 +410,14 @@ fn mail_program(mails: &Mails, show: fn(&GnuPg, &Path) -> String, good_signature
     shows(&shown[0], &shown[1], &shown[2], good_signature)
 }
 
-/// Which column of the page has the versions of this Debian.
+/// Returns the column of the page that has the versions of this Debian.
 fn column_of_this_debian() -> Option<usize> {
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let is = |number: &str| release.lines().any(|line| line == format!("VERSION_ID=\"{number}\""));
     ["12", "13"].iter().position(|number| is(number)).map(|n| n + 1)
 }
 
-/// The tables of the page are what was tried here. `READERS=write` in the environment corrects them.
+/// The tables of the page have the results of these tests. `READERS=write` in the environment corrects them.
 #[test]
 fn the_page_says_what_each_reader_does() {
     let mails = Mails::stored();
@@ -454,7 +454,8 @@ fn the_page_says_what_each_reader_does() {
     assert!(read(PAGE) == tried, "{PAGE} is not what was tried: see with READERS=write\n{tried}");
 }
 
-/// What SECURITY.md says of who changes stored mail. GnuPG prints what it decrypts as it goes, and complains at the end.
+/// Checks what SECURITY.md says about changes to stored mail. GnuPG prints what it decrypts as it goes, and
+/// reports an error at the end.
 #[test]
 fn gnupg_notices_what_was_changed_in_the_storage() {
     let key = key_for(ME);
@@ -476,7 +477,7 @@ fn gnupg_notices_what_was_changed_in_the_storage() {
         assert_eq!(output.status.code(), Some(2), "{what}");
         assert!(!output.stdout.is_empty(), "{what}: then SECURITY.md may say so");
     }
-    // GnuPG 2.2 says the same of it, and 2.4 that it cannot read on.
+    // GnuPG 2.2 reports the same error, 2.4 that it cannot read on.
     let output = gpg_decrypt(&key, &binary[..second]);
     assert_eq!(output.status.code(), Some(2), "cut off: {}", String::from_utf8_lossy(&output.stderr));
     assert!(output.stdout.len() < expected.len());

@@ -1,5 +1,5 @@
-//! Mail that a mail program saves over IMAP (imapsieve), and existing mail that it has encrypted
-//! (FILTER=SIEVE): what doc/admin/saved-mail.md says, with the configuration of conf.d-example.
+//! Checks doc/admin/saved-mail.md with the configuration of conf.d-example: mail that a mail program saves
+//! over IMAP (imapsieve), and stored mail that it has encrypted (FILTER=SIEVE).
 
 use std::ffi::OsStr;
 use std::fs;
@@ -16,12 +16,12 @@ use perot_testing::{armored, decrypt, encrypt_to, find, key_for, settings};
 const ME: &str = "me@domain.com";
 const PAGE: &str = "doc/admin/saved-mail.md";
 
-/// What a mail program saves.
+/// A message that a mail program saves.
 const SENT: &str =
     "From: me@domain.com\r\nTo: a@example.net\r\nSubject: sent\r\nMessage-ID: <sent@domain.com>\r\n\
                     Content-Type: text/plain\r\n\r\nThe nightingale sings.\r\n";
 
-/// For the sessions: a message, a date, and what is in a mailbox.
+/// Definitions for the sessions: a message, a date, and a function that shows a mailbox.
 const SESSION: &str = r#"
 MESSAGE = b"""From: me@domain.com
 To: a@example.net
@@ -42,10 +42,10 @@ def show(mailbox):
     good(imap.unselect())
 "#;
 
-/// The date of the messages, as it comes back.
+/// The date of the messages, as IMAP returns it.
 const DATE: &str = r#"INTERNALDATE "02-Jan-2020 02:04:05 +0000""#;
 
-/// The example configuration for the installed Dovecot.
+/// Returns the example configuration for the installed Dovecot.
 fn example() -> String {
     read(match era() {
         Era::V23 => "conf.d-example/2.3/91-sent-mail.conf",
@@ -53,7 +53,7 @@ fn example() -> String {
     })
 }
 
-/// With a certificate for the user, whose key is returned.
+/// Starts a Dovecot whose user has a certificate. Returns it with the key.
 fn start(config: &Config) -> (Dovecot, Cert) {
     let dovecot = start_with(&example(), config);
     let key = key_for(ME);
@@ -61,18 +61,18 @@ fn start(config: &Config) -> (Dovecot, Cert) {
     (dovecot, key)
 }
 
-/// Runs a session; what it prints.
+/// Runs a session. Returns its output.
 fn session(dovecot: &Dovecot, code: &str) -> String {
     dovecot.imap(ME, &format!("{SESSION}\n{code}"))
 }
 
-/// The messages in a Maildir folder of the user.
+/// Returns the messages in a Maildir folder of the user.
 fn stored_in(dovecot: &Dovecot, folder: &str) -> Vec<Vec<u8>> {
     dovecot.stored(ME).into_iter().filter(|(name, _)| name == folder).map(|(_, message)| message).collect()
 }
 
-/// Waits until the folder has `count` messages and none in clear (originals go when the IMAP command is done,
-/// and its answer may be here before), and panics unless each is `SENT`, encrypted.
+/// Waits until the folder has `count` messages and none in clear: originals go when the IMAP command is done,
+/// which may be after its answer. Panics unless each message is `SENT`, encrypted.
 fn assert_encrypted(dovecot: &Dovecot, folder: &str, count: usize, key: &Cert) {
     let is_clear = |message: &Vec<u8>| find(message, SECRET.as_bytes()).is_some();
     let is_so = || {
@@ -85,7 +85,7 @@ fn assert_encrypted(dovecot: &Dovecot, folder: &str, count: usize, key: &Cert) {
     }
 }
 
-/// Whether any file below a folder holds the secret.
+/// Returns true if a file below the folder has the secret.
 fn holds_secret(folder: &Path) -> bool {
     fs::read_dir(folder).unwrap().flatten().any(|entry| match entry.file_type() {
         Ok(kind) if kind.is_dir() => holds_secret(&entry.path()),
@@ -107,7 +107,7 @@ fn shown(dovecot: &Dovecot, command: &str) -> String {
 #[test]
 fn an_appended_message_is_encrypted_and_keeps_what_belongs_to_it() {
     let (dovecot, key) = start(&Config::default());
-    // Sent is not opened: most mail programs do not open it to save a message.
+    // The session does not open Sent, because most mail programs do not open it to save a message.
     let said = session(
         &dovecot,
         r#"
@@ -120,7 +120,7 @@ good(imap.noop())
     dovecot.assert_nowhere(SECRET);
     assert_encrypted(&dovecot, ".Sent", 1, &key);
 
-    // The UID that was answered is that of the original.
+    // The UID in the answer is that of the original.
     let said = session(&dovecot, "show('Sent')");
     assert_eq!(said, format!("(UID 2 FLAGS (\\Answered \\Flagged \\Seen $Work other) {DATE})\n"));
     assert!(!dovecot.log().contains("Warning: "), "{}", dovecot.log());
@@ -129,7 +129,7 @@ good(imap.noop())
     assert!(read(PAGE).contains(&format!("imap({ME})<...>: Info: {text}encrypted: ")), "{line}");
 }
 
-/// Without an envelope, the user name is all there is to find the owner's certificate by.
+/// There is no envelope, so only the user name can lead to the owner's certificate.
 #[test]
 fn a_user_name_that_is_no_address_needs_a_certificate_at_home() {
     let dovecot = start_with(&example(), &Config::default());
@@ -170,10 +170,10 @@ show("INBOX")
     assert!(!holds_secret(&dovecot.home(ME).join("Maildir/.Sent")));
 }
 
-/// A mail program may close the connection as soon as it has its answer, or before.
+/// A mail program may close the connection when it has its answer, or even before.
 #[test]
 fn the_original_is_removed_when_the_session_ends_at_once() {
-    // Other plugins may be through with the user before the plugin for Sieve is.
+    // Other plugins may finish with the user before the Sieve plugin does.
     let (dovecot, key) = start(&Config {
         extra_23: "mail_plugins = quota\n".into(),
         plugin_23: "quota = count:User\n  quota_rule = *:storage=100M\n  quota_vsizes = yes\n".into(),
@@ -426,7 +426,7 @@ fn without_room_for_both_the_message_stays() {
     dovecot.log_line(&["failed to store into mailbox 'Sent': Quota exceeded"]);
 }
 
-/// Users may attach scripts to mailboxes.
+/// Lets users attach scripts to mailboxes.
 fn with_users_scripts() -> Config {
     Config {
         extra_23: "imap_metadata = yes\nmail_attribute_dict = file:%h/attributes\n".into(),
@@ -438,7 +438,7 @@ fn with_users_scripts() -> Config {
     }
 }
 
-/// Has the user's script run for a mailbox.
+/// Attaches the user's script to a mailbox.
 fn attach(dovecot: &Dovecot, mailbox: &str, script: &str) {
     let folder = dovecot.home(ME).join("sieve");
     fs::create_dir_all(&folder).unwrap();
@@ -499,7 +499,7 @@ fn a_users_own_script_encrypts_what_is_saved() {
     session(&dovecot, change_flags);
     assert_eq!(stored_in(&dovecot, ".Mine"), [SENT.replace("\r\n", "\n").into_bytes()], "{}", dovecot.log());
 
-    // Without the condition, a copy for each change: what the page warns of.
+    // Without the condition, each change makes a copy, as the page warns.
     attach(&dovecot, "Mine", &script("", "encrypt;"));
     session(&dovecot, &change_flags.replace("'one', 'two'", "'three', 'four'"));
     assert_eq!(stored_in(&dovecot, ".Mine").len(), 3, "{}", dovecot.log());
@@ -530,7 +530,7 @@ for flags in r"(\Seen $Work)", r"(\Flagged)":
 good(imap.append("INBOX", r"(\Draft)", DATE, MESSAGE.replace(b"nightingale", b"draft")))
 "#,
     );
-    // Without a certificate: the session is told.
+    // Without a certificate, the session gets an error.
     let said = session(&dovecot, &typed);
     assert!(said.contains(&page[3]), "{said}");
     assert_eq!(said.matches("(no_certificate)").count(), 2, "{said}");
@@ -546,7 +546,7 @@ good(imap.append("INBOX", r"(\Draft)", DATE, MESSAGE.replace(b"nightingale", b"d
     );
     assert_eq!(session(&dovecot, "show('INBOX')"), expected, "{}", dovecot.log());
 
-    // With the user's active script: once more, for one that is new.
+    // The user's active script is run once more, for a new message.
     session(&dovecot, "good(imap.append('INBOX', None, DATE, MESSAGE))");
     dovecot.script(ME, &script("", "encrypt;"));
     let delivery = "good(imap.select('INBOX'))\ngood(imap.xatom('FILTER', 'SIEVE DELIVERY UNDELETED'))\ngood(imap.expunge())";

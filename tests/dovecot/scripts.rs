@@ -1,4 +1,4 @@
-//! The language, beside what tests/sieve shows: the compiled form, recipients, and deliveries.
+//! The language, in addition to tests/sieve: the compiled form, recipients, and deliveries.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -9,7 +9,7 @@ use perot_testing::{armored, ciphertext, decrypt, encrypt_to, find, key_for, set
 
 const ME: &str = "me@domain.com";
 
-/// What sievec says of a script.
+/// Runs sievec on a script. Returns success and output.
 fn sievec(dovecot: &Dovecot, text: &str) -> (bool, String) {
     let source = dovecot.path("global/checked.sieve");
     fs::write(&source, text).unwrap();
@@ -81,7 +81,7 @@ fn a_trace_shows_each_step() {
     }
 }
 
-/// A user, and a script that encrypts to the certificate of `me@domain.com`.
+/// Each row: a user, and a script that encrypts to the certificate of `me@domain.com`.
 #[test]
 fn recipients_of_all_kinds() {
     let dovecot = start();

@@ -1,9 +1,10 @@
-//! The scripts in tests/sieve, as Pigeonhole has its `.svtest` files. Those in `compile` are compiled by sievec, those
-//! in `run` are run by sieve-test on `message.eml`, or an `.eml` of their own. What is said stands in the file `.out` beside each, line by line.
+//! Runs the scripts in tests/sieve, like Pigeonhole's `.svtest` files. sievec compiles those in `compile`;
+//! sieve-test runs those in `run` on `message.eml`, or on their own `.eml`. The file `.out` beside each has
+//! the expected output, line by line.
 //!
-//! A script may set settings in its first lines (`# sieve_perot_encrypt_... = ...`). `{dir}` is the folder of
-//! the private Dovecot. Of the certificates that are made here, `{me}` is the fingerprint of one,
-//! `{me.asc}` the certificate itself, and `{me.subkey}` the ID of the subkey that is for encryption.
+//! A script may set settings in its first lines (`# sieve_perot_encrypt_... = ...`). `{dir}` stands for the
+//! folder of the private Dovecot. `{me}` stands for the fingerprint of a certificate that is made here,
+//! `{me.asc}` for the certificate itself, and `{me.subkey}` for the ID of its encryption subkey.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -29,7 +30,7 @@ use perot_testing::{armored, armored_secret, builder, expired, key_for, only_sei
 
 type Subkey = Key<PublicParts, SubordinateRole>;
 
-/// The certificates, by the names that they have in scripts. Each is in a file of its own.
+/// Makes the certificates, by their names in scripts. Each goes into its own file.
 fn certificates() -> BTreeMap<&'static str, Cert> {
     let day = Duration::from_secs(24 * 60 * 60);
     let subkey = |age: Option<Duration>| -> Subkey {
@@ -42,7 +43,7 @@ fn certificates() -> BTreeMap<&'static str, Cert> {
         builder.set_key_validity_period(Duration::from_secs(24 * 60 * 60)).unwrap()
     };
     let sha1 = |builder: SignatureBuilder| builder.set_hash_algo(HashAlgorithm::SHA1);
-    // Those of a certificate are told in the order of their numbers.
+    // Errors name the subkeys of a certificate in the order of their IDs.
     let (used_up, to_come) = std::iter::repeat_with(|| (subkey(Some(2 * day)), subkey(None)))
         .find(|(first, second)| first.public_cmp(second).is_lt())
         .unwrap();
@@ -87,7 +88,7 @@ fn with_revoked_subkey(cert: Cert, subkey: Subkey) -> Cert {
     cert.insert_packets(revocation).unwrap().0
 }
 
-/// The same primary key and User ID, and nothing else, with another signature.
+/// Makes a certificate of the same primary key and User ID only, with another signature.
 fn self_signed_with(cert: Cert, change: fn(SignatureBuilder) -> SignatureBuilder) -> Cert {
     let key = cert.primary_key().key().clone().parts_into_secret().unwrap();
     let user_id: UserID = cert.userids().next().unwrap().userid().clone();
@@ -97,7 +98,7 @@ fn self_signed_with(cert: Cert, change: fn(SignatureBuilder) -> SignatureBuilder
     bare.insert_packets([Packet::from(user_id), signature.into()]).unwrap().0
 }
 
-/// A key of an algorithm that OpenSSL does not have. Nobody has its secret part.
+/// Makes a key of an algorithm that OpenSSL does not have. Nobody has its secret part.
 fn elgamal() -> Subkey {
     let number = || vec![0xff; 256].into();
     let mpis = openpgp::crypto::mpi::PublicKey::ElGamal { p: number(), g: number(), y: number() };
@@ -105,7 +106,7 @@ fn elgamal() -> Subkey {
     Key::from(Key4::new(time, 16.into(), mpis).unwrap())
 }
 
-/// Files that are refused, in an OpenPGP certificate directory: in their order in `files.sieve`.
+/// Writes files that are refused into an OpenPGP certificate directory, in the order of `files.sieve`.
 fn write_faulty_files(folder: &Path, certificate: &Cert) {
     let binary = binary(certificate);
     let armored = armored(certificate);
@@ -126,7 +127,7 @@ fn write_faulty_files(folder: &Path, certificate: &Cert) {
         &block("MESSAGE", "0gIBAg=="),
         &binary[..binary.len() / 2],
         &Packet::from(signature).to_vec().unwrap(),
-        // A packet of a kind that is not looked at, and 1 MiB.
+        // A packet of a type that is skipped, with 1 MiB.
         &[&binary[..], &[0xfc, 0xff, 0, 0x10, 0, 0], &vec![0; 1 << 20]].concat(),
         &of_another_version,
     ];
@@ -154,7 +155,7 @@ fn binary(certificate: &Cert) -> Vec<u8> {
     certificate.clone().strip_secret_key_material().to_vec().unwrap()
 }
 
-/// A private Dovecot with all that scripts in tests/sieve name.
+/// A private Dovecot with everything that scripts in tests/sieve name.
 struct Rig {
     dovecot: Dovecot,
     certificates: BTreeMap<&'static str, Cert>,
@@ -184,7 +185,7 @@ impl Rig {
         for folder in ["files", "empty", "faulty", "locked"] {
             fs::create_dir(dovecot.path(folder)).unwrap();
         }
-        // sieve-test has no envelope: whose mail it is, the only certificate below the home says.
+        // sieve-test has no envelope, so the only certificate below the home is the owner's.
         let own = dovecot.home("vmail").join("own");
         fs::create_dir(&own).unwrap();
         fs::write(own.join("me.asc"), armored(me)).unwrap();
@@ -199,7 +200,7 @@ impl Rig {
         Self { dovecot, certificates }
     }
 
-    /// What stands for what in scripts, and, where it is no certificate, in what is said.
+    /// Returns the replacements in scripts. Those that are not certificates are also made in the output.
     fn names(&self) -> Vec<(String, String)> {
         let mut names = vec![(
             "{dir}".to_owned(),
@@ -223,7 +224,7 @@ impl Rig {
         names
     }
 
-    /// What a program says of a script, without what differs each time.
+    /// Returns the output of a program for a script, without the parts that differ each time.
     fn said(&self, program: &str, script: &Path) -> String {
         let names = self.names();
         let fill_in =
@@ -254,15 +255,16 @@ impl Rig {
     }
 }
 
-/// Armor as it is pasted into a script, with empty lines behind it: signatures are not all of one length, and in `.out`
-/// there are line numbers.
+/// Returns armor as it is pasted into a script. Empty lines fill it up, because signatures differ in length
+/// and `.out` has line numbers.
 fn text(armored: Vec<u8>) -> String {
     let text = String::from_utf8(armored).unwrap().replace("\r\n", "\n");
     let lines = text.lines().count();
     text + &"\n".repeat(60 - lines)
 }
 
-/// Dovecot 2.3 and 2.4 quote in different ways, and one of them names the script once more. Sizes and times differ anyway.
+/// Removes what differs: Dovecot 2.3 and 2.4 quote in different ways, and one of them repeats the name of the
+/// script. Sizes and times differ, too.
 fn without_what_differs(line: &str, prefixes: &[&str]) -> String {
     const FATAL: &str = "Fatal: failed to compile sieve script";
     let line = prefixes.iter().fold(line, |line, prefix| line.strip_prefix(prefix).unwrap_or(line));
@@ -275,7 +277,7 @@ fn without_what_differs(line: &str, prefixes: &[&str]) -> String {
     }
 }
 
-/// The scripts in a folder of tests/sieve.
+/// Returns the scripts in a folder of tests/sieve.
 fn scripts(folder: &str) -> Vec<PathBuf> {
     let files = fs::read_dir(project("tests/sieve").join(folder)).unwrap().map(|entry| entry.unwrap().path());
     let mut scripts: Vec<PathBuf> =

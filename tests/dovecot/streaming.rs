@@ -1,4 +1,4 @@
-//! Large messages take no more memory than small ones.
+//! Checks that large messages take no more memory than small ones.
 
 use std::fs;
 
@@ -8,10 +8,12 @@ use perot_testing::{armored, decrypt, key_for};
 
 const ME: &str = "me@domain.com";
 const MIB: usize = 1 << 20;
-/// How much more memory a message of 100 MiB may take than one of 10 KiB.
+/// The bytes that a message of 100 MiB may take beyond one of 10 KiB: far less than its size, and room for
+/// the buffers of Dovecot.
 const MAX_MORE: usize = 32 * MIB;
 
-/// Delivers a small message, then `big`, in one process, and returns how much more memory it took.
+/// Delivers a small message and then `big` with one process. Returns the answer, and the growth of its
+/// memory.
 fn growth(dovecot: &Dovecot, big: &[u8]) -> (String, usize) {
     let mut session = Lmtp::connect(&dovecot.path("run/lmtp"));
     let small = [message("small"), vec![b'x'; 10 << 10]].concat();
@@ -46,10 +48,10 @@ fn a_hundred_mebibytes_take_no_more_memory() {
     assert!(more <= MAX_MORE, "{} MiB more", more / MIB);
 }
 
-/// A message that looks encrypted up to its last line, or to its end.
+/// Makes a message that looks encrypted up to its last line, or to its end.
 fn claims_to_be_encrypted(end: &str) -> Vec<u8> {
     use base64::Engine;
-    // A PKESK of one byte, then a SEIPD packet of 64 MiB.
+    // A PKESK of one byte, then an SEIPD packet of 64 MiB.
     let size = 64 * MIB;
     let mut packets = vec![0xc1, 1, 3, 0xd2, 0xff];
     packets.extend(u32::try_from(size).unwrap().to_be_bytes());
@@ -89,7 +91,7 @@ fn nor_does_one_that_is() {
     assert!(more <= MAX_MORE, "{} MiB more", more / MIB);
 }
 
-/// Pigeonhole delivers in clear what comes after a script that has taken too much time.
+/// After a script that has taken too much time, Pigeonhole delivers in clear.
 #[test]
 fn a_message_that_takes_too_much_time_is_deferred_by_us() {
     let dovecot = Dovecot::start(&Config {
@@ -99,7 +101,7 @@ fn a_message_that_takes_too_much_time_is_deferred_by_us() {
     });
     let key = key_for(ME);
     dovecot.give(ME, "k.asc", &armored(&key));
-    // Each time it is a third larger: no machine is fast enough for all of them.
+    // Each layer is larger by a third, so that no machine is fast enough for all of them.
     dovecot.script(ME, &script("", &format!("encrypt;{}", "encrypt :force;".repeat(19))));
     let big = [message("slow"), lines(20 * MIB)].concat();
     for _ in 0..2 {
@@ -114,7 +116,7 @@ fn a_message_that_takes_too_much_time_is_deferred_by_us() {
     assert!(decrypt(&dovecot.only_message(ME), &key).ends_with(&message("small")));
 }
 
-/// Pigeonhole adds up what the runs of a script take, if it is more than 1.5 seconds each.
+/// Pigeonhole adds up the time of all runs of a script that take more than 1.5 seconds each.
 #[test]
 fn the_time_of_several_messages_is_not_added_up() {
     let dovecot = Dovecot::start(&Config {
@@ -137,7 +139,8 @@ fn the_time_of_several_messages_is_not_added_up() {
         }
         dovecot.most_user_time() - before
     };
-    // Some of the time is that of receiving the message. Each layer adds a third, so it is not more than is allowed.
+    // Some of the time goes to receiving the message. Each layer adds a third, so the time is not more than
+    // allowed.
     let layers = (2..).find(|&layers| seconds(layers) > 2.2).unwrap();
     for _ in 0..5 {
         seconds(layers);
@@ -149,7 +152,7 @@ fn the_time_of_several_messages_is_not_added_up() {
 #[test]
 fn an_endless_header_is_deferred() {
     let (dovecot, _) = dovecot();
-    // Not a field that Dovecot 2.3 itself looks at: an endless Subject makes its lmtp panic, with and
+    // An endless Subject would not do: Dovecot 2.3 reads that field itself, and its lmtp panics, with and
     // without this plugin.
     let folded = [b"X-Long: x".as_slice(), &b"\r\n nightingale and more of it".repeat(MIB / 2)].concat();
     let one_line = [b"X-Long: ".as_slice(), &b"nightingale".repeat(MIB), b"\r\n\r\nx\r\n"].concat();

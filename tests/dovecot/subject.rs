@@ -1,4 +1,4 @@
-//! Hiding the subject: by the script, by the setting, and what later rules see.
+//! Hides the subject by the script and by the setting, and checks what later rules see.
 
 use crate::{message, script, SECRET};
 use perot_testing::dovecot::{Config, Dovecot};
@@ -6,7 +6,8 @@ use perot_testing::{armored, decrypt, find, key_for};
 
 const ME: &str = "me@domain.com";
 
-/// A message with a secret subject, and what is stored of it; it must be stored in the folder `hidden`.
+/// Delivers a message with a secret subject, which must be stored in the folder `hidden`. Returns the
+/// Dovecot, the payload of the stored message, and the original.
 fn deliver(config: &Config, user_script: &str) -> (Dovecot, Vec<u8>, Vec<u8>) {
     let dovecot = Dovecot::start(config);
     let key = key_for(ME);
@@ -31,7 +32,7 @@ fn the_subject_is_nowhere_in_clear() {
         [(Config::default(), "encrypt :hidesubject;"), (by_setting, "if not encrypt { stop; }")]
     {
         let (dovecot, payload, original) = deliver(&config, user_script);
-        // Neither in the message nor in index, log or any other file.
+        // The subject is neither in the message nor in the index, the log or any other file.
         dovecot.assert_nowhere(SECRET);
         let subject = format!("\r\nSubject: the-{SECRET}\r\n");
         let wrapper =

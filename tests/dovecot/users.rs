@@ -22,12 +22,12 @@ const SQL: &str = "From SQL";
 pub const PASSDB: [&str; 2] =
     ["passdb {\n  driver = static\n  args = password=test\n}\n", "passdb static {\n  password = test\n}\n"];
 
-/// A block of the page, with the folder `etc` of a private Dovecot in place of the system's.
+/// Returns a block of the page, with the folder `etc` of a private Dovecot instead of the system's.
 fn block(section: &str, number: usize) -> String {
     blocks("doc/admin/keys.md", section).swap_remove(number).replace("/etc/dovecot", "{dir}/etc")
 }
 
-/// The one of two for the installed Dovecot.
+/// Returns the argument for the installed Dovecot.
 pub fn of_era<T>(v23: T, v24: T) -> T {
     match era() {
         Era::V23 => v23,
@@ -35,7 +35,7 @@ pub fn of_era<T>(v23: T, v24: T) -> T {
     }
 }
 
-/// A Dovecot whose script for all users is `encrypt;`, ready to be launched.
+/// Prepares a Dovecot whose script for all users is `encrypt;`.
 fn prepare(users: impl Into<Option<String>>, config: Config) -> Dovecot {
     let before = Some(script("", "encrypt;"));
     let dovecot = Dovecot::prepare(&Config { users: users.into(), before, ..config });
@@ -43,7 +43,7 @@ fn prepare(users: impl Into<Option<String>>, config: Config) -> Dovecot {
     dovecot
 }
 
-/// The same, with the SQLite database of the page.
+/// Prepares one with the SQLite database of the page.
 fn prepare_sqlite(config: Config) -> Dovecot {
     let users = of_era(PASSDB[0].to_owned() + &block(SQL, 2), PASSDB[1].to_owned() + &block(SQL, 3));
     let dovecot = prepare(users, config);
@@ -54,7 +54,7 @@ fn prepare_sqlite(config: Config) -> Dovecot {
     dovecot
 }
 
-/// Runs commands of the page; what they print. GnuPG has the keys that [`know`] has given it.
+/// Runs commands of the page. Returns their output. GnuPG has the keys that [`know`] has imported.
 pub fn shell(dovecot: &Dovecot, commands: &str) -> String {
     let commands = commands
         .replace("{dir}", dovecot.path("").to_str().unwrap())
@@ -65,7 +65,7 @@ pub fn shell(dovecot: &Dovecot, commands: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Gives a certificate to GnuPG.
+/// Imports a certificate into GnuPG.
 fn know(dovecot: &Dovecot, key: &Cert) {
     let _ = fs::create_dir(dovecot.path("gnupg"));
     fs::write(dovecot.path("known.asc"), armored(key)).unwrap();
@@ -88,14 +88,14 @@ fn base64(key: &Cert) -> String {
     base64::engine::general_purpose::STANDARD.encode(binary)
 }
 
-/// Delivers a message to the user, which must be encrypted to the key.
+/// Delivers a message to the user, which must be stored encrypted to the key.
 fn assert_delivered(dovecot: &Dovecot, user: &str, key: &Cert) {
     let answer = dovecot.deliver(user, &message("users"));
     assert!(answer.starts_with("250 "), "{user}: {answer}\n{}", dovecot.log());
     assert_encrypted(dovecot, user, key);
 }
 
-/// Panics unless the user's one message is encrypted to the key. Removes it.
+/// Panics unless the user's only message is encrypted to the key. Removes it.
 fn assert_encrypted(dovecot: &Dovecot, user: &str, key: &Cert) {
     let stored = dovecot.only_message(user);
     assert!(find(&stored, key.fingerprint().to_hex().as_bytes()).is_some(), "{user}: another key");
@@ -103,7 +103,7 @@ fn assert_encrypted(dovecot: &Dovecot, user: &str, key: &Cert) {
     fs::remove_dir_all(dovecot.home(user).join("Maildir")).unwrap();
 }
 
-/// The answer to a recipient that is refused before the message is sent.
+/// Returns the answer to a recipient who is refused before the message is sent.
 fn refusal(dovecot: &Dovecot, user: &str) -> String {
     let mut session = Lmtp::connect(&dovecot.path("run/lmtp"));
     session.command("MAIL FROM:<sender@example.net>");
@@ -161,7 +161,7 @@ fn a_certificate_for_each_user_from_sql() {
     shell(&dovecot, &block(SQL, 4));
     dovecot.launch();
 
-    // One connection, and so one process: what one user has disturbs no other.
+    // One connection is served by one process: a wrong field of one user must not disturb the next.
     let mut session = Lmtp::connect(&dovecot.path("run/lmtp"));
     let mut deliver = |user: &str| session.deliver(&[user], &message("users")).remove(0);
     let good = [(ME, &keys[0]), ("two@t.org", &keys[1]), ("three@t.org", &keys[2]), ("file@t.org", &keys[3])];
@@ -196,7 +196,7 @@ fn a_certificate_for_each_user_from_sql() {
         }
     }
 
-    // Another key: it holds from the next delivery.
+    // A new key is used from the next delivery on.
     let new = key_for(ME);
     sqlite(&dovecot, &format!("UPDATE users SET pgp_cert = '{}' WHERE name = '{ME}'", base64(&new)));
     assert!(deliver(ME).starts_with("250 "), "{}", dovecot.log());
@@ -205,7 +205,7 @@ fn a_certificate_for_each_user_from_sql() {
     assert_eq!(shell(&dovecot, &shown).trim(), base64(&new));
     assert_eq!(shell(&dovecot, &shown.replace(ME, "null@t.org")).trim(), "");
 
-    // And nothing, when the database cannot be asked.
+    // If the database cannot be read, nothing is delivered.
     fs::write(dovecot.path("etc/users.sqlite"), "broken").unwrap();
     let answer = refusal(&dovecot, ME);
     assert!(answer.starts_with("451 "), "{answer}");
@@ -231,7 +231,7 @@ fn how_large_a_field_may_be() {
     let answer = refusal(&dovecot, "beyond@t.org");
     assert!(answer.starts_with("451 "), "{answer}");
     dovecot.log_line(&["more than 8192 bytes"]);
-    // Nor does the user get in.
+    // The user cannot log in, either.
     let said = dovecot.sieve_connect("beyond@t.org", &[], "list\n");
     assert!(said.starts_with("Connection dropped"), "{said}");
     assert_nothing_stored(&dovecot, "beyond@t.org");
@@ -252,7 +252,7 @@ fn dovecot_s_cache_can_be_emptied() {
     assert_delivered(&dovecot, ME, &new);
 }
 
-/// Nobody logs in when mail is delivered, so that what the passdb has is not known then.
+/// Nobody logs in for a delivery, so the fields of the passdb are not known then.
 #[test]
 fn a_field_of_the_passdb_is_not_enough() {
     let field = format!("userdb_sieve_perot_encrypt_cert={}", base64(&key_for(ME)));
@@ -329,7 +329,7 @@ fn a_certificate_for_each_user_from_a_passwd_file() {
     assert_encrypted(&dovecot, ME, &keys[1]);
 }
 
-/// A private slapd on a unix socket. It ends when this is dropped.
+/// A private slapd on a unix socket. Dropping it ends it.
 struct Slapd {
     folder: tempfile::TempDir,
     server: Option<Child>,
@@ -389,7 +389,7 @@ impl Drop for Slapd {
     }
 }
 
-/// An entry of a directory.
+/// Makes an entry of the directory.
 fn entry(address: &str, certificate: &str) -> String {
     format!(
         "\ndn: mail={address},ou=people,dc=domain,dc=com\nobjectClass: inetOrgPerson\n\
@@ -401,7 +401,7 @@ fn entry(address: &str, certificate: &str) -> String {
 fn a_certificate_for_each_user_from_ldap() {
     let section = "From LDAP";
     let keys = [key_for(ME), key_for("two@t.org")];
-    // With `::`, LDIF has any value in base64: this one is armored.
+    // LDIF has values after `::` in base64. This one is armored.
     let armored = base64::engine::general_purpose::STANDARD.encode(armored(&keys[1]));
     let slapd = Slapd::start(
         &[
@@ -441,7 +441,7 @@ fn a_certificate_for_each_user_from_ldap() {
     assert!(answer.starts_with("451 "), "{answer}");
 }
 
-/// The paths of the page with the user's name in them.
+/// The paths of the page contain the user's name.
 #[test]
 fn a_file_for_each_user() {
     let page = fs::read_to_string(project("doc/admin/keys.md")).unwrap();

@@ -1,4 +1,5 @@
-//! The rules of doc/dev/architecture.md that a test can hold: which file of the source may import from which.
+//! The rules of doc/dev/architecture.md that a test can hold: which files may import from which, and the
+//! width of C.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,19 +8,19 @@ use perot_testing::pages::project;
 
 use crate::source::{code, sources};
 
-/// The place of a module: the names on the way from the root of the crate.
+/// The path of a module: its names from the root of the crate.
 type Path = Vec<String>;
 
-/// A file of the source, as the module that it is.
+/// A file of the source, which is a module.
 #[derive(Default)]
 struct Module {
-    /// What it imports, by the full path.
+    /// Its imports, by their full paths.
     imports: BTreeSet<Path>,
-    /// What it hands on with `pub use`: the name, and the full path of the thing.
+    /// Its `pub use` items: the name, and the full path of the thing.
     handed_on: BTreeMap<String, Path>,
 }
 
-/// All modules of `src`, without those of tests and those within a file.
+/// All modules of `src`, except those of tests and those within a file.
 struct Modules(BTreeMap<Path, Module>);
 
 impl Modules {
@@ -28,7 +29,9 @@ impl Modules {
         for file in sources("src") {
             let name = file.strip_prefix(project("src")).unwrap().with_extension("");
             let mut path: Path = name.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
-            path.pop_if(|last| *last == "mod" || *last == "lib");
+            if path.last().is_some_and(|last| last == "mod" || last == "lib") {
+                path.pop();
+            }
             if path.last().is_none_or(|last| last != "tests") {
                 files.insert(path, fs::read_to_string(file).unwrap());
             }
@@ -44,7 +47,7 @@ impl Modules {
         Self(files.iter().map(read).collect())
     }
 
-    /// The module in which the thing with this path is.
+    /// Returns the module that defines the thing with this path.
     fn home(&self, path: &[String]) -> &Path {
         let longest = (0..=path.len()).rev().find_map(|n| self.0.get_key_value(&path[..n]));
         let (home, module) = longest.expect("the root is a module");
@@ -52,15 +55,15 @@ impl Modules {
         handed_on.map_or(home, |thing| self.home(thing))
     }
 
-    /// Who imports from whom. What a module takes from those that it is a part of is no import: they are one thing,
-    /// of which it is a piece.
+    /// Returns the pairs of modules of which the first imports from the second. Imports from a module's own
+    /// parents are left out: a module is a part of them.
     fn edges(&self) -> BTreeSet<(&Path, &Path)> {
         let all = self.0.iter().flat_map(|(from, module)| module.imports.iter().map(move |to| (from, to)));
         all.map(|(from, to)| (from, self.home(to))).filter(|(from, to)| !from.starts_with(to)).collect()
     }
 }
 
-/// The words and signs of a file, without comments, literals and what is for tests only. `::` is one sign.
+/// Splits a file into words and signs, without comments, literals and test code. `::` is one sign.
 fn tokens(text: &str) -> Vec<String> {
     let mut tokens: Vec<String> = Vec::new();
     for c in code(text).replace("#[cfg(test)]", "\0").chars() {
@@ -75,7 +78,7 @@ fn tokens(text: &str) -> Vec<String> {
     without_tests(tokens)
 }
 
-/// Leaves out each item that is for tests only: up to its `;`, or to the end of its block.
+/// Removes each item that is for tests only, up to its `;` or to the end of its block.
 fn without_tests(tokens: Vec<String>) -> Vec<String> {
     let (mut kept, mut depth, mut in_tests) = (Vec::new(), 0, false);
     for token in tokens {
@@ -94,7 +97,7 @@ fn without_tests(tokens: Vec<String>) -> Vec<String> {
     kept
 }
 
-/// Finds paths that lead to another module of the crate.
+/// Finds paths that lead to other modules of the crate.
 struct Reader<'a> {
     path: &'a Path,
     children: BTreeSet<&'a str>,
@@ -134,7 +137,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The module that the first word of a path stands for, if it is one of this crate.
+    /// Returns the module that the first word of a path names, if it is one of this crate.
     fn root(&self, word: &str) -> Option<Path> {
         match word {
             "crate" => Some(Vec::new()),
@@ -146,7 +149,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What follows `root` and `::`: a path, or several in braces.
+    /// Reads the part after `root` and `::`: a path, or several in braces.
     fn tree(&mut self, mut root: Path, hands_on: bool) {
         if self.next_if("{") {
             while !self.next_if("}") {
@@ -177,7 +180,7 @@ impl<'a> Reader<'a> {
 fn no_modules_import_in_a_circle() {
     let modules = Modules::read();
     let edges = modules.edges();
-    // All that a module imports, itself or through others.
+    // `reached` also gets the indirect imports.
     let mut reached = edges.clone();
     loop {
         let next =
@@ -203,7 +206,7 @@ fn no_modules_import_in_a_circle() {
     );
 }
 
-/// What knows the host is `ffi`, and the core does without.
+/// Only `ffi` knows the host.
 #[test]
 fn the_core_imports_nothing_of_the_border_to_c() {
     const CORE: [&str; 4] = ["message", "certs", "openpgp", "smime"];
@@ -219,11 +222,13 @@ fn arrow(from: &Path, to: &Path) -> String {
     format!("{} -> {}", from.join("::"), to.join("::"))
 }
 
-/// As Pigeonhole has it. A tab goes to the next multiple of eight.
+/// As in Pigeonhole. A tab goes to the next multiple of eight.
 #[test]
 fn lines_of_c_have_at_most_80_columns() {
     let mut wide = Vec::new();
-    for file in sources("c-shim") {
+    let folders = ["c-shim", "dovecot-headers", "tests/dovecot", "examples"];
+    let files = folders.into_iter().flat_map(sources);
+    for file in files.filter(|file| file.extension().is_some_and(|x| x == "c" || x == "h")) {
         for (number, line) in fs::read_to_string(&file).unwrap().lines().enumerate() {
             let width = line.chars().fold(0, |n, c| if c == '\t' { n / 8 * 8 + 8 } else { n + 1 });
             if width > 80 {

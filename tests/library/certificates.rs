@@ -1,4 +1,4 @@
-//! From sources to certificates: what is found where, what is refused, what is remembered.
+//! Certificate sources: which certificates are found, which are refused, and what is cached.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -20,7 +20,7 @@ use sequoia_openpgp::{Cert, Packet};
 
 const ME: &str = "me@example.org";
 
-/// The fingerprints that a message for `recipient` is encrypted to, or why it is not.
+/// Returns the fingerprints that a message for `recipient` is encrypted to, or the error.
 fn found(settings: &Settings, recipient: &str) -> Result<Vec<String>, String> {
     match encrypt_to(settings, &[recipient.as_bytes()], b"Content-Type: x\r\n\r\n") {
         Ok((Outcome::Encrypted { recipients, .. }, _)) => Ok(recipients),
@@ -64,9 +64,9 @@ fn files_of_all_forms() {
     let place = folder.path().display();
     assert_eq!(
         error,
-        format!("no certificate for u7@t.org. Searched: {place} (7 certificates). Put one there, or correct sieve_perot_encrypt_certs")
+        format!("no certificate for u7@t.org. Searched: {place} (7 certificates). Put one there, or correct certs")
     );
-    // The same as keyrings.
+    // The same files as keyrings.
     for (name, key) in [("armored.asc", &keys[0]), ("several.gpg", &keys[3]), ("blocks.pub", &keys[5])] {
         let keyring = perot_testing::settings(&[&folder.path().join(name)]);
         assert_eq!(found(&keyring, &hex(key)), Ok(vec![hex(key)]), "{name}");
@@ -130,15 +130,15 @@ fn the_first_source_wins() {
     assert_eq!(found(&both, ME), Ok(vec![hex(&two)]));
     fs::write(first.path().join("me.asc"), armored(&one)).unwrap();
     assert_eq!(found(&both, ME), Ok(vec![hex(&one)]));
-    // A certificate that cannot be used is not replaced by another one behind its owner's back.
+    // A certificate that cannot be used must not be replaced by another one without its owner's knowledge.
     fs::write(first.path().join("me.asc"), armored(&revoked(ME))).unwrap();
     assert!(found(&both, ME).unwrap_err().contains("is revoked"));
-    // Nor is a source that cannot be trusted passed over.
+    // A source that cannot be trusted must not be skipped.
     fs::set_permissions(first.path(), fs::Permissions::from_mode(0o777)).unwrap();
     assert!(found(&both, ME).unwrap_err().contains("everybody may write it"));
 }
 
-/// So that a new process does not read thousands of files for one of them.
+/// A new process must not have to read thousands of files to find one.
 #[test]
 fn a_file_named_after_the_address_speaks_for_the_folder() {
     let folder = folder();
@@ -146,21 +146,21 @@ fn a_file_named_after_the_address_speaks_for_the_folder() {
     let settings = settings(&[folder.path()]);
     let (named, second, other) = (key_for(ME), key_for(ME), key_for(ME));
     write("other.asc", &armored(&other));
-    // Without the certificate in it, it is a file like any.
+    // If it does not hold the certificate, its name means nothing.
     write("me@example.org.asc", &armored(&key_for("you@example.org")));
     assert_eq!(found(&settings, ME), Ok(vec![hex(&other)]));
     write("me@example.org.asc", &armored(&named));
     assert_eq!(found(&settings, "Me@Example.ORG"), Ok(vec![hex(&named)]));
     assert_eq!(found(&settings, "me+lists@example.org"), Ok(vec![hex(&named)]));
-    // Several of that name, and several certificates in one.
+    // There may be several files of that name, and several certificates in one.
     write("me@example.org.pgp", &binary(&second));
     let mut both = vec![hex(&named), hex(&second)];
     both.sort();
     assert_eq!(found(&settings, ME), Ok(both));
     fs::remove_file(folder.path().join("me@example.org.pgp")).unwrap();
-    // It is asked first for its address only.
+    // The name counts only in searches for the address.
     assert_eq!(found(&settings, &hex(&other)), Ok(vec![hex(&other)]));
-    // A copy of the certificate in it counts, if only one of the copies has a User ID.
+    // All copies of the certificate in it count, even those without a User ID.
     let key = revoked(ME);
     let (user_ids, revocations): (Vec<Packet>, Vec<Packet>) = key.clone().into_packets().partition(
         |p| !matches!(p, Packet::Signature(s) if key.primary_key().self_revocations().any(|r| r == s)),
@@ -171,11 +171,11 @@ fn a_file_named_after_the_address_speaks_for_the_folder() {
     }];
     write("me@example.org.asc", &revoked.concat());
     assert!(found(&settings, ME).unwrap_err().contains("is revoked"));
-    // What cannot be trusted is not asked.
+    // A file that cannot be trusted is not read.
     fs::remove_file(folder.path().join("me@example.org.asc")).unwrap();
     std::os::unix::fs::symlink("other.asc", folder.path().join("me@example.org.asc")).unwrap();
     assert_eq!(found(&settings, ME), Ok(vec![hex(&other)]));
-    // An address is no way out of the folder.
+    // An address cannot lead out of the folder.
     let below = folder.path().join("below");
     fs::create_dir(&below).unwrap();
     let odd = key_for("a/../../other@example.org");
@@ -189,7 +189,7 @@ fn a_file_named_after_the_address_speaks_for_the_folder() {
 fn what_is_said_of_a_file_named_after_the_address_is_printable() {
     let folder = folder();
     let address = "a\u{202e}%s@t.org";
-    // Nobody has signed it, and so the certificate is not taken.
+    // Nobody has signed this User ID, so the certificate is not used.
     let user_id = Packet::from(sequoia_openpgp::packet::UserID::from(format!("<{address}>")));
     let claiming = [binary(&key_for("b@t.org")), user_id.to_vec().unwrap()].concat();
     fs::write(folder.path().join(format!("{address}.pgp")), claiming).unwrap();
@@ -212,7 +212,7 @@ fn changes_are_seen_at_once() {
         assert_eq!(found(&settings, ME), Ok(vec![hex(&key)]));
         assert_eq!(found(&ring, ME), Ok(vec![hex(&key)]));
     }
-    // In place, with another address.
+    // The file is changed in place, and has another address now.
     let other = key_for("other@example.org");
     fs::write(&file, armored(&other)).unwrap();
     assert_eq!(found(&settings, "other@example.org"), Ok(vec![hex(&other)]));
@@ -231,7 +231,7 @@ fn a_shared_certificate_directory_answers_to_fingerprints_only() {
     let settings = settings(&[folder.path()]);
     assert_eq!(found(&settings, &hex(&key)), Ok(vec![hex(&key)]));
     assert!(found(&settings, ME).is_err());
-    // A file under the name of another certificate is not that certificate.
+    // A file that is named after another certificate does not become that certificate.
     fs::write(folder.path().join(&name[..2]).join(&name[2..]), binary(&key_for(ME))).unwrap();
     assert!(found(&settings, &hex(&key)).is_err());
 }
@@ -248,26 +248,26 @@ fn a_revocation_holds_wherever_it_stands() {
     let settings = settings(&[folder.path()]);
     fs::write(folder.path().join("old.asc"), armored(&without)).unwrap();
     assert_eq!(found(&settings, ME), Ok(vec![hex(&key)]));
-    // In a second copy of the certificate.
+    // The revocation is in a second copy of the certificate.
     fs::write(folder.path().join("revoked.asc"), armored(&key)).unwrap();
     assert!(found(&settings, ME).unwrap_err().contains("is revoked"));
     fs::remove_file(folder.path().join("revoked.asc")).unwrap();
-    // In a copy that a key server has stripped of its User IDs.
+    // The revocation is in a copy from which a key server has removed the User IDs.
     let stripped =
         Cert::from_packets(key.clone().into_packets().filter(|p| !matches!(p, Packet::UserID(_)))).unwrap();
     fs::write(folder.path().join("stripped.asc"), armored(&stripped)).unwrap();
     assert!(found(&settings, ME).unwrap_err().contains("is revoked"));
     fs::remove_file(folder.path().join("stripped.asc")).unwrap();
     assert_eq!(found(&settings, ME), Ok(vec![hex(&key)]));
-    // Appended to the file.
+    // The revocation is appended to the file.
     let appended = [binary(&without), Packet::from(revocation).to_vec().unwrap()].concat();
     fs::remove_file(folder.path().join("old.asc")).unwrap();
     fs::write(folder.path().join("old.pgp"), appended).unwrap();
     assert!(found(&settings, ME).unwrap_err().contains("is revoked"));
 }
 
-/// How many years a certificate and each of its encryption subkeys are valid, which of these subkeys are used, and
-/// whether it is expired and when it ends. It is 6.5 years old.
+/// The columns: the years for which a certificate and each of its encryption subkeys are valid, the subkeys
+/// that are used, whether it has expired, and the year in which it ends. It is 6.5 years old.
 #[test]
 fn subkeys_that_are_alive_are_used_or_the_last_that_were() {
     const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -287,13 +287,14 @@ fn subkeys_that_are_alive_are_used_or_the_last_that_were() {
         let mut builder = CertBuilder::new().add_userid(ME).set_creation_time(created);
         builder = builder.set_validity_period(years(primary));
         for &valid in subkeys {
-            // A certificate that ends would end those that do not say so.
+            // CertBuilder gives a subkey without a period of its own that of the certificate. 99 years stand
+            // for none.
             let valid = years(valid.or(primary.map(|_| 99)));
             builder = builder.add_subkey(KeyFlags::empty().set_transport_encryption(), valid, None);
         }
         let cert = builder.generate().unwrap().0;
         let keys = choose::choose(&cert, now).unwrap();
-        // They come in an order of their own: told apart by when they end.
+        // Their order is not known, so they are told apart by their end.
         let years = |end: SystemTime| {
             ((end.duration_since(created).unwrap() + YEAR / 2).as_secs() / YEAR.as_secs()) as u32
         };
@@ -326,7 +327,7 @@ fn expired_and_secret_ones_are_used() {
     assert_eq!(found(&settings, "secret@example.org"), Ok(vec![hex(&secret)]));
 }
 
-/// Hostile files are refused or read within a time that no one notices.
+/// Hostile files are refused or read in a time that nobody notices.
 #[test]
 fn hostile_files() {
     let key = key_for(ME);
@@ -367,7 +368,7 @@ fn hostile_files() {
         fs::write(folder.path().join("x.pgp"), &data).unwrap();
         let begin = Instant::now();
         let result = found(&settings, ME);
-        // Generous: this is about minutes, not about milliseconds.
+        // The limit is generous: such files used to take minutes, not seconds.
         assert!(begin.elapsed() < Duration::from_secs(60), "{what} took {:?}", begin.elapsed());
         let why = result.expect_err(what);
         assert!(why.contains(refused), "{what}: {why}");
@@ -385,8 +386,7 @@ fn hostile_files() {
         .contains("/dev/zero: "));
 }
 
-/// RFC 9580 wants a wrong checksum to be overlooked, so it is when mail comes; it is told to who has
-/// written the script.
+/// RFC 9580 has readers ignore a wrong checksum, which happens at delivery. The author of a script is told.
 #[test]
 fn a_wrong_checksum_is_noticed_and_overlooked() {
     let key = key_for(ME);
@@ -417,11 +417,11 @@ fn a_quoted_local_part_in_a_certificate_spoils_nothing() {
     assert_eq!(found(&settings(&[folder.path()]), ME), Ok(vec![hex(&key)]));
 }
 
-/// And does not keep those beside it from being found.
+/// It does not keep the certificates beside it from being found.
 #[test]
 fn a_file_with_a_key_of_another_kind_is_told() {
     let (good, mut other) = (key_for("good@t.org"), binary(&key_for("other@t.org")));
-    // The version of the primary key, behind the packet's header (RFC 9580, section 4.2.1).
+    // This is the version of the primary key, after the packet header (RFC 9580, section 4.2.1).
     let at = if other[1] < 192 { 2 } else { 3 };
     assert_eq!(other[at], 4);
     other[at] = 99;
@@ -447,7 +447,7 @@ fn a_file_with_a_key_of_another_kind_is_told() {
 
 /// 500 signatures of such a key took seconds to check.
 #[test]
-#[allow(deprecated)] // DSA is
+#[allow(deprecated)] // because of DSA
 fn a_key_of_huge_numbers_is_refused() {
     use sequoia_openpgp::crypto::mpi::{PublicKey, MPI};
     use sequoia_openpgp::packet::key::{Key4, PrimaryRole, PublicParts};
@@ -482,11 +482,11 @@ fn a_literal_stands_for_16_certificates_at_most() {
     assert_eq!(found(&settings, &text(16)).unwrap().len(), 16);
     assert_eq!(
         found(&settings, &text(17)).unwrap_err(),
-        "the certificate in the script has 17 certificates for one recipient, and 16 is the most: remove old ones"
+        "the certificate given cannot be used: 17 certificates for one recipient, and 16 is the most: remove old ones"
     );
 }
 
-/// No address, no home: `sieve-filter` for a system user, or a userdb without homes.
+/// There is neither an address nor a home: `sieve-filter` for a system user, or a userdb without homes.
 #[test]
 fn what_is_said_when_it_is_not_known_who_the_owner_is() {
     let home = folder();
@@ -505,13 +505,12 @@ fn what_is_said_when_it_is_not_known_who_the_owner_is() {
         said(home.path().to_str(), None),
         format!(
             "the user name me is no address, there is no envelope, and below the home directory there is not one certificate \
-             but 0: {path}/pgp-certs (no certificate), {path}/none (not there). Name the recipient in the script, or set \
-             sieve_perot_encrypt_cert"
+             but 0: {path}/pgp-certs (no certificate), {path}/none (not there). Name the recipient, or set cert"
         )
     );
     assert_eq!(
         said(None, Some(ME)),
         "no certificate for me@example.org. Searched: ~/pgp-certs (the user has no home directory), ~/none (the user has no \
-         home directory). Put one there, or correct sieve_perot_encrypt_certs"
+         home directory). Put one there, or correct certs"
     );
 }

@@ -1,4 +1,4 @@
-//! Real and hostile messages of other projects, through the library.
+//! Passes real and hostile messages of other projects through the library.
 
 use perot_encrypt::encrypt::Outcome;
 use perot_testing::{armored, corpus, decrypt, encrypt_to, key_for, settings, with_crlf};
@@ -34,7 +34,7 @@ fn every_message_is_encrypted_or_left_as_it_should_be() {
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// Whether `payload` is the message, but for the additions that are allowed.
+/// Returns true if `payload` is the message, apart from the additions that are allowed.
 fn contains_original(payload: &[u8], message: &[u8]) -> bool {
     let mut original = with_crlf(message);
     if original.starts_with(b"From ") {

@@ -1,4 +1,4 @@
-//! What is taken for encrypted already, and what only looks like it.
+//! Messages that count as encrypted already, and messages that only look like it.
 
 use perot_encrypt::message::inspect::inspect;
 use perot_testing::messages;

@@ -1,4 +1,4 @@
-//! The library alone: neither Dovecot nor its headers are needed.
+//! Tests of the library alone. They need neither Dovecot nor its headers.
 
 mod architecture;
 mod certificates;

@@ -1,4 +1,4 @@
-//! The encrypted form of a message, byte by byte.
+//! The form of an encrypted message, byte by byte.
 
 use std::io;
 
@@ -25,7 +25,7 @@ impl Fixture {
         Self { key, folder }
     }
 
-    /// The encrypted message and its payload.
+    /// Returns the encrypted message and its payload.
     fn encrypt(&self, message: &[u8]) -> (Vec<u8>, Vec<u8>) {
         let (outcome, encrypted) =
             encrypt_to(&settings(&[self.folder.path()]), &[ME.as_bytes()], message).unwrap();
@@ -37,7 +37,7 @@ impl Fixture {
     }
 }
 
-/// The outer header, up to the fields that are ours.
+/// Returns the outer header up to the fields that the product adds.
 fn outer(encrypted: &[u8]) -> &[u8] {
     &encrypted[..find(encrypted, b"Encrypted-On-Delivery: pgp-mime; agent=").unwrap()]
 }
@@ -79,13 +79,13 @@ fn the_whole_of_it() {
     assert!(find(&other, boundary.as_bytes()).is_none(), "the boundary is random");
 }
 
-/// A message, the part of the outer header that comes from it, and the payload.
+/// Each row: a message, the part of the outer header that is made from it, and the payload.
 #[test]
 fn header_and_payload() {
     let fixture = Fixture::new();
     let typed = "Content-Type: text/plain\r\n";
     let rows: Vec<(Vec<u8>, &str, Vec<u8>)> = vec![
-        // Every field stays, in its order, folded as it is; those about the original body do not.
+        // Every field stays, in its order and folded as it is. Those about the original body go.
         (
             format!(
                 "Received: a\r\n\tb\r\nDKIM-Signature: v=1;\r\n b=x\r\nSUBJECT: =?utf-8?q?x?=\r\nMime-Version: 1.0\r\n\
@@ -97,13 +97,13 @@ fn header_and_payload() {
             "Received: a\r\n\tb\r\nSUBJECT: =?utf-8?q?x?=\r\nX-Last : y\r\n",
             vec![],
         ),
-        // No byte of the body changes but for bare line feeds.
+        // No byte of the body changes, apart from bare line feeds.
         (b"Content-Type: x\r\n\r\na\0b\rc\n\nd\r\r\n\xff\xfe--x\r\n".to_vec(), "", b"Content-Type: x\r\n\r\na\0b\rc\r\n\r\nd\r\r\n\xff\xfe--x\r\n".to_vec()),
         // Duplicate and broken fields stay.
         (b"Content-Type: a/b\r\ncontent-type: c\r\n\r\nx".to_vec(), "", vec![]),
-        // A mbox line goes.
+        // A `From ` line of mbox goes.
         (b"From x@y Mon Jan  1 00:00:00 2024\nA: b\nContent-Type: x\n\nFrom z\n".to_vec(), "A: b\r\n", b"A: b\r\nContent-Type: x\r\n\r\nFrom z\r\n".to_vec()),
-        // White space in front of the colon makes it a field (RFC 5322, section 4.5).
+        // White space before the colon is allowed (RFC 5322, section 4.5).
         (b"From : x@y\r\nContent-Type: x\r\n\r\n".to_vec(), "From : x@y\r\n", vec![]),
         // Without a Content-Type.
         (b"A: b\r\n\r\nplain\r\n".to_vec(), "A: b\r\n", b"Content-Type: text/plain; charset=us-ascii\r\nA: b\r\n\r\nplain\r\n".to_vec()),
@@ -122,16 +122,16 @@ fn header_and_payload() {
         (b"Content-Type: x\r\nA: b".to_vec(), "A: b\r\n", b"Content-Type: x\r\nA: b\r\n\r\n".to_vec()),
         (b"".to_vec(), "", b"Content-Type: text/plain; charset=us-ascii\r\n\r\n".to_vec()),
         (b"\r\nbody".to_vec(), "", b"Content-Type: text/plain; charset=us-ascii\r\n\r\nbody".to_vec()),
-        // What is no field does not go into the outer header: it may be the body.
+        // A line that is not a field is left out of the outer header, since it may belong to the body.
         (
             b"A: b\r\nDear Alice,\r\n the secret is out\r\nC: d\r\nContent-Type: x\r\n\r\n".to_vec(),
             "A: b\r\nC: d\r\n",
             vec![],
         ),
-        // Nor does what comes behind a bare CR.
+        // The rest after a bare CR is left out, too.
         (b"A: b\r\rsecret\rC: d\r\n e\r\nContent-Type: x\r\n\r\n".to_vec(), "A: b\r\n", vec![]),
         (b"A: b\r\nsecret\r: x\r\nC: d\r\nContent-Type: x\r\n\r\n".to_vec(), "A: b\r\nC: d\r\n", vec![]),
-        // Nothing can be put behind our fields.
+        // Nothing can be added to the fields of the product.
         (b"Content-Type: x\r\n boundary=y\r\nMIME-Version: 1.0\r\n\r\n".to_vec(), "", vec![]),
     ];
     for (message, header, expected) in rows {
@@ -150,8 +150,8 @@ fn header_and_payload() {
 #[test]
 fn sizes_at_all_borders() {
     let fixture = Fixture::new();
-    // Packets are written in pieces of 64 KiB. With what stands in front of the content, both the inner and the
-    // outer one end near such a border in one of these.
+    // Packets are written in pieces of 64 KiB. With the bytes before their content, both the inner and the
+    // outer packet end near such a boundary at one of these lengths.
     let near_a_piece = 65_536 - 128..65_536 + 16;
     for size in
         [0, 1, 47, 48, 49, 4095, 4096, 131_072, 1 << 20, (4 << 20) + 1].into_iter().chain(near_a_piece)
@@ -176,8 +176,8 @@ fn a_line_longer_than_any_buffer() {
     assert!(outer(&encrypted) == &message[..end]);
 }
 
-/// Found by fuzzing: where a line of more than 64 KiB came in pieces, CR and LF in two of them, the rest of the field
-/// was missing, and an encrypted message was encrypted once more.
+/// Fuzzing found this: if a line of more than 64 KiB was split between CR and LF, the rest of the field was
+/// lost, and an encrypted message was encrypted again.
 #[test]
 fn long_lines_in_any_cut() {
     use perot_testing::oracle;
@@ -192,14 +192,14 @@ fn long_lines_in_any_cut() {
 
 #[test]
 fn what_is_encrypted_is_not_encrypted_again() {
-    // Found by fuzzing: a NUL in the outer header, or a line that is no field.
+    // Fuzzing found a NUL in the outer header, and a line that is not a field.
     for message in [&b"A: b\r\n\r\nx"[..], b"A: b\0c\r\n\r\nx", b"A\r: b\r\nC: d\re\r\n\r\nx"] {
         let (encrypted, _) = Fixture::new().encrypt(message);
         assert!(inspect(&mut io::Cursor::new(encrypted)).unwrap().encrypted);
     }
 }
 
-/// The packets of a message: tag, and for PKESK and SEIPD their version.
+/// Returns the packets of a message: the tag, and the version of PKESK and SEIPD packets.
 fn packets(encrypted: &[u8]) -> Vec<(u8, u8)> {
     use std::io::Read;
     let mode = sequoia_openpgp::armor::ReaderMode::Tolerant(None);
@@ -220,7 +220,7 @@ fn packets(encrypted: &[u8]) -> Vec<(u8, u8)> {
 #[test]
 fn version_4_certificates_get_what_all_software_reads() {
     use sequoia_openpgp::types::Features;
-    // One that says that it reads SEIPDv2, as GnuPG 2.4 writes it.
+    // This certificate announces SEIPDv2, as GnuPG 2.4 writes it.
     let advertising =
         perot_testing::builder(ME).set_features(Features::sequoia()).unwrap().generate().unwrap().0;
     for key in [key_for(ME), advertising] {
@@ -259,7 +259,7 @@ fn a_message_that_cannot_be_read_or_written_is_an_error() {
     use perot_encrypt::error::Reason;
     use std::io::{Read, Write};
 
-    /// Gives some of a message, then an error; or takes some, then an error.
+    /// Reads or writes some bytes, then fails.
     #[derive(Debug)]
     struct Broken(u64);
     impl Read for Broken {

@@ -1,5 +1,6 @@
-//! What holds for every input (tests/support/oracle.rs), asked of random ones that are made of the pieces of mail and of
-//! certificates. `PROPTEST_CASES=10000 cargo test --release properties::` asks longer.
+//! Checks the properties that hold for every input (tests/support/oracle.rs) with random inputs, made of
+//! pieces of mail and of certificates. `PROPTEST_CASES=10000 cargo test --release properties::` tries more of
+//! them.
 
 use std::io::Write;
 use std::sync::LazyLock;
@@ -29,7 +30,7 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
         8 => "[ -~]{0,60}".prop_map(String::into_bytes),
         2 => "\\PC{0,20}".prop_map(String::into_bytes),
         1 => vec(any::<u8>(), 0..40),
-        // What is longer than the buffer comes in pieces.
+        // A line that is longer than the buffer comes in pieces.
         1 => (65_000..66_000_usize).prop_map(|n| vec![b'x'; n]),
     ]
 }
@@ -82,7 +83,7 @@ fn field() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// A header, fields and lines that are none.
+/// Makes a header of fields and of lines that are not fields.
 fn header() -> impl Strategy<Value = Vec<u8>> {
     let line = (bytes(), line_end()).prop_map(|(line, end)| [&line, end.as_bytes()].concat());
     let mbox =
@@ -108,7 +109,7 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
 
 // Changes ---------------------------------------------------------------------------------------------
 
-/// Something is put in place of something, or beside it.
+/// Replaces a part of the input, or inserts something.
 type Change = (Index, Index, Vec<u8>, bool);
 
 fn changes() -> impl Strategy<Value = Vec<Change>> {
@@ -142,7 +143,7 @@ fn certificates() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    // What fails is printed, and becomes a test of its own; no file keeps it.
+    // An input that fails is printed, and becomes a test of its own. No file of such inputs is kept.
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
@@ -187,7 +188,7 @@ proptest! {
         prop_assert!(read == pieces.concat());
     }
 
-    /// Packets are written in pieces of 64 KiB, and hashed and encrypted in smaller ones.
+    /// Packets are written in pieces of 64 KiB, which are hashed and encrypted in smaller ones.
     #[test]
     fn containers_of_any_size(pieces in vec(prop_oneof![0..200_usize, 8000..9000_usize, 65_400..65_600_usize], 0..4), key in select(vec![0, 1])) {
         let key = &KEYS[key];

@@ -1,4 +1,4 @@
-//! The source of the plugin, as tests read it.
+//! Reads the source of the plugin for tests.
 
 use std::fs;
 use std::ops::Range;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use perot_testing::pages::project;
 
-/// All files of the plugin's source in a folder: not those of the tool.
+/// Returns all source files of the plugin in a folder, without those of the tool.
 pub fn sources(folder: &str) -> Vec<PathBuf> {
     fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).unwrap() {
@@ -24,12 +24,13 @@ pub fn sources(folder: &str) -> Vec<PathBuf> {
     found
 }
 
-/// Where the string literals in a source file are, with their quotes. Quotes in comments and characters are none.
+/// Returns the positions of the string literals in a source file, with their quotes. Quotes in comments and
+/// characters do not count.
 pub fn literals(source: &str) -> Vec<Range<usize>> {
     not_code(source).into_iter().filter(|place| source[place.start..].starts_with('"')).collect()
 }
 
-/// A source file without comments, characters and string literals.
+/// Removes comments, characters and string literals from a source file.
 pub fn code(source: &str) -> String {
     let mut end = 0;
     let mut code = String::new();
@@ -41,7 +42,7 @@ pub fn code(source: &str) -> String {
     code + &source[end..]
 }
 
-/// Where the comments, characters and string literals in a source file are.
+/// Returns the positions of comments, characters and string literals in a source file.
 fn not_code(source: &str) -> Vec<Range<usize>> {
     let (mut found, mut at) = (Vec::new(), 0);
     while let Some(next) = source[at..].chars().next() {
@@ -52,7 +53,7 @@ fn not_code(source: &str) -> Vec<Range<usize>> {
             '/' if rest.starts_with("//") => behind("\n", 2),
             '/' if rest.starts_with("/*") => behind("*/", 2),
             '\'' if rest.starts_with("'\\") => behind("'", 3),
-            // Else it is a lifetime.
+            // Any other quote begins a lifetime.
             '\'' if rest.chars().nth(2) == Some('\'') => behind("'", 2),
             '"' => {
                 let mut escaped = true;

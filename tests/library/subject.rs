@@ -1,4 +1,4 @@
-//! Messages whose subject is hidden, parsed back.
+//! Parses messages whose subject is hidden.
 
 use std::cell::RefCell;
 
@@ -27,7 +27,7 @@ impl Fixture {
         Self { key, settings, _folder: folder }
     }
 
-    /// The header of the encrypted message, and its payload.
+    /// Returns the header of the encrypted message, and its payload.
     fn encrypt(&self, message: &[u8]) -> (String, Vec<u8>) {
         let (outcome, encrypted) = encrypt_to(&self.settings, &[ME.as_bytes()], message).unwrap();
         assert!(matches!(outcome, Outcome::Encrypted { bytes_in, .. } if bytes_in == message.len() as u64));
@@ -36,7 +36,8 @@ impl Fixture {
     }
 }
 
-/// The parts of a payload: what stands in front of the boundary field, and what in the only part.
+/// Returns the parts of a payload: its fields before the Content-Type with the boundary, and the content of
+/// its only part.
 fn halves(payload: &[u8]) -> (&[u8], &[u8]) {
     let own =
         b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; protected-headers=\"v1\";\r\n boundary=\"";
@@ -72,7 +73,7 @@ fn the_whole_of_it() {
     );
 }
 
-/// A message; what stands for the subject outside; the header and the only part of the payload.
+/// Each row: a message, the subject in the outer header, and the header and the only part of the payload.
 #[test]
 fn odd_messages() {
     let fixture = Fixture::new();
@@ -169,7 +170,7 @@ fn what_must_be_outermost_keeps_its_subject_and_the_log_says_so() {
         ("multipart/mixed; boundary=signed", false),
         ("text/plain", false),
     ] {
-        // A line that is no field does not keep it from being seen.
+        // A line that is not a field does not end the search for the subject.
         let message =
             format!("Subject: bird\r\n>From x\r\nContent-Type: {content_type}\r\n\r\n--x\r\n\r\n--x--\r\n");
         let log = Lines::default();
@@ -193,7 +194,7 @@ fn what_must_be_outermost_keeps_its_subject_and_the_log_says_so() {
     }
 }
 
-/// Each field is there once, in one half or the other, in its order; the body as it was.
+/// Each field is in one of the halves, once and in its order, and the body is unchanged.
 #[test]
 #[ignore = "needs the messages in ../shared/corpus: make test runs it where they are"]
 fn nothing_of_the_corpus_is_lost() {
@@ -228,7 +229,8 @@ fn nothing_of_the_corpus_is_lost() {
         };
         let mut expected = sorted(&original[..header_end]);
         let mut found = sorted(&[header, &part[..part.len() - body.len()]].concat());
-        // What is added to a header without an end, and what a message without a Content-Type gets.
+        // Removes the additions: the end of a header that has none, and the fields of a message without a
+        // Content-Type.
         expected.retain(|line| line != b"\r\n");
         found.retain(|line| line != b"\r\n" && !expected_addition(line, &expected));
         for line in &mut expected {

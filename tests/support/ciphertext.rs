@@ -1,5 +1,5 @@
-//! Whether a message is all ciphertext, as a mail program sees it: a parser that forgives much takes the message
-//! apart, and where ours says "encrypted" there must be nothing to read in any part.
+//! Checks that a message is all ciphertext, as a mail program would see it: a lenient parser takes the
+//! message apart. Where the product says "encrypted", no part may have anything readable.
 
 use base64::alphabet::STANDARD;
 use base64::engine::general_purpose::{GeneralPurpose, PAD};
@@ -10,15 +10,16 @@ use perot_encrypt::openpgp::packet::{new_format_length, tag, BodyLength, Header}
 
 use super::find;
 
-/// A leaf that may be read.
+/// Names a part that can be read.
 type Readable = String;
 
-/// It understands the fields that matter, and no others: a date that is none can take it beyond the header.
+/// Creates a parser of the fields that matter only: an invalid date can make this one read on beyond the
+/// header.
 fn parser() -> MessageParser {
     MessageParser::new().with_mime_headers()
 }
 
-/// `Err` names something in `message` that is no ciphertext.
+/// Fails if anything in `message` is not ciphertext, and names it.
 pub fn is_all_ciphertext(message: &[u8]) -> Result<(), Readable> {
     let parsed = parser().parse(message).ok_or("no message")?;
     let mut ciphertexts = 0;
@@ -31,8 +32,9 @@ pub fn is_all_ciphertext(message: &[u8]) -> Result<(), Readable> {
     Ok(())
 }
 
-/// `message` without anything like a boundary in the middle of a line: this parser takes that for one, too. `None` if a
-/// boundary is of dashes only: then the lines around armor are like that, and this parser cannot be asked.
+/// Removes from `message` all boundaries in the middle of a line, which this parser would take for
+/// boundaries. Returns `None` if a boundary consists of dashes: the lines around armor look like it, and this
+/// parser cannot tell them apart.
 pub fn boundaries_at_line_starts(message: &[u8]) -> Option<Vec<u8>> {
     let parsed = parser().parse(message);
     let parts = parsed.iter().flat_map(|m| &m.parts);
@@ -51,7 +53,7 @@ pub fn boundaries_at_line_starts(message: &[u8]) -> Option<Vec<u8>> {
     Some(repaired)
 }
 
-/// Whether a part is ciphertext, or has nothing to say.
+/// Returns true if a part is ciphertext, and false if it is empty.
 fn is_ciphertext(message: &Message<'_>, part: &MessagePart<'_>) -> Result<bool, Readable> {
     let decoded: &[u8] = match &part.body {
         PartType::Multipart(_) => return Ok(false),
@@ -75,7 +77,7 @@ fn is_ciphertext(message: &Message<'_>, part: &MessagePart<'_>) -> Result<bool, 
     encrypted.then_some(true).ok_or_else(|| String::from_utf8_lossy(decoded).into_owned())
 }
 
-/// By its type or by its name: what is looked for in a ZIP archive or a PDF need not stand at its beginning.
+/// Judges by type or name: programs for ZIP archives or PDF skip what comes before the content.
 fn opens_as_something_else(part: &MessagePart<'_>) -> bool {
     let subtype = part.content_type().and_then(|t| t.subtype()).unwrap_or_default().to_ascii_lowercase();
     let is_of_ciphertext =
@@ -87,7 +89,7 @@ fn opens_as_something_else(part: &MessagePart<'_>) -> bool {
 fn is_encrypted_data(data: &[u8]) -> bool {
     match data.trim_ascii_start() {
         [0x80..=0xff, ..] => is_encrypted_message(data.trim_ascii_start()),
-        // Two content types, and nothing else is behind an S/MIME label.
+        // These two content types are encrypted. Others under an S/MIME label can be read.
         [0x30, ..] => [
             b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x03".as_slice(),
             b"\x06\x0b\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01\x17",
@@ -104,17 +106,19 @@ fn is_encrypted_armor(text: &[u8]) -> bool {
     let mut lines = text.split(|&b| b == b'\n').map(<[u8]>::trim_ascii).skip(1);
     let headers: usize = lines.by_ref().take_while(|line| !line.is_empty()).map(<[u8]>::len).sum();
     let mut digits: Vec<u8> = lines.take_while(|line| !line.starts_with(b"=")).flatten().copied().collect();
-    // Whatever padding there is says nothing.
-    while digits.pop_if(|digit| *digit == b'=').is_some() {}
-    // Six bits are no byte: some programs leave such a digit behind.
+    // Padding carries no data.
+    while digits.last() == Some(&b'=') {
+        digits.pop();
+    }
+    // A single digit has six bits, too few for a byte. Some programs leave one over.
     digits.truncate(digits.len() - usize::from(digits.len() % 4 == 1));
     let padding = PAD.with_decode_padding_mode(DecodePaddingMode::Indifferent);
     let engine = GeneralPurpose::new(&STANDARD, padding.with_decode_allow_trailing_bits(true));
     headers <= 256 && engine.decode(digits).is_ok_and(|packets| is_encrypted_message(&packets))
 }
 
-/// RFC 9580, section 10.3: session keys, then one container, and nothing behind it. What is in them does not
-/// matter: nobody can read it.
+/// Checks RFC 9580, section 10.3: session keys, then one container, and nothing after it. Their contents do
+/// not matter, since nobody can read them.
 fn is_encrypted_message(mut data: &[u8]) -> bool {
     let mut session_keys = 0;
     while let Ok(Some(header)) = Header::parse(data) {
@@ -133,7 +137,7 @@ fn is_encrypted_message(mut data: &[u8]) -> bool {
     false
 }
 
-/// What is behind the body of a packet, which is at the beginning of `data`.
+/// Returns the data after the body of the packet at the beginning of `data`.
 fn behind(mut data: &[u8], mut length: BodyLength) -> Option<&[u8]> {
     while let BodyLength::Partial(n) = length {
         let rest = data.get(usize::try_from(n).ok()?..)?;

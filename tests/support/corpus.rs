@@ -1,20 +1,20 @@
-//! Messages of other projects, where they lie beside this one.
+//! Reads the corpus: messages of other projects, in a folder beside this project.
 
 use super::pages::project;
 
 /// One message of the corpus.
 pub struct Sample {
-    /// Its name in the index.
+    /// The name in the index.
     pub name: String,
     /// `encrypt`, `leave`, `leave?` or `any`.
     pub expect: String,
-    /// The message, as it is.
+    /// The message, unchanged.
     pub message: Vec<u8>,
 }
 
-/// Samples of which the index says `leave`, and that hold readable text all the same: they were cut
-/// from an mbox file by its Content-Length fields, and behind the encrypted object stand whole other
-/// messages ("I sent you an encrypted message that was triple-DES").
+/// Samples that the index lists with `leave`, but that have readable text: they were cut from an mbox file by
+/// its Content-Length fields, so that other messages follow the encrypted object ("I sent you an encrypted
+/// message that was triple-DES").
 const ONLY_PARTLY_ENCRYPTED: [&str; 4] = [
     "encrypted-smime/mimekit__content-length.mbox_7.eml",
     "encrypted-smime/mimekit__content-length.mbox_9.eml",
@@ -22,7 +22,7 @@ const ONLY_PARTLY_ENCRYPTED: [&str; 4] = [
     "encrypted-smime/mimekit__content-length.mbox_13.eml",
 ];
 
-/// All samples.
+/// Returns all samples.
 pub fn samples() -> Vec<Sample> {
     let folder = project("../shared/corpus");
     let index = std::fs::read_to_string(folder.join("index.tsv")).unwrap();

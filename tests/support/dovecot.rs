@@ -1,4 +1,4 @@
-//! A private Dovecot: own configuration, own sockets, own users; nothing of the system is touched.
+//! A private Dovecot with its own configuration, sockets and users. Nothing of the system is touched.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -14,22 +14,22 @@ use std::time::{Duration, Instant};
 use super::find;
 use super::valgrind::{self, Valgrind};
 
-/// How long anything that should happen soon may take, on a busy machine.
+/// The time that anything may take that should happen soon: enough for a busy machine.
 pub fn patience() -> Duration {
     Duration::from_secs(if valgrind::everywhere().is_some() { 600 } else { 60 })
 }
 
-/// The user whose mailboxes these are, when the tests run as root.
+/// The user who owns the mailboxes, when the tests run as root.
 const VMAIL: u32 = 5000;
 
-/// The user `postfix`, when the tests run as root, see [`Config::mail_server_users`].
+/// The user `postfix`, when the tests run as root. See [`Config::mail_server_users`].
 pub(crate) const POSTFIX: u32 = 5001;
 /// The group `postdrop`.
 pub(crate) const POSTDROP: u32 = 5002;
 /// The user `Debian-exim`.
 pub(crate) const DEBIAN_EXIM: u32 = 5003;
 
-/// Which of the two kinds of Dovecot is installed.
+/// The two generations of Dovecot, which differ in configuration and API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Era {
     /// Dovecot 2.3
@@ -38,7 +38,7 @@ pub enum Era {
     V24,
 }
 
-/// The era of the installed Dovecot.
+/// Returns the era of the installed Dovecot.
 pub fn era() -> Era {
     let version = run(Command::new("dovecot").arg("--version"));
     let version = String::from_utf8_lossy(&version.stdout).into_owned();
@@ -51,22 +51,22 @@ pub fn era() -> Era {
     }
 }
 
-/// Runs a program that must be there.
+/// Runs a program, which must be installed.
 pub fn run(command: &mut Command) -> Output {
     let name = command.get_program().to_string_lossy().into_owned();
     command.output().unwrap_or_else(|e| panic!("{name}: {e}; which package holds it is in tests/packages*"))
 }
 
-/// Runs a program that must be there, with `input` on its standard input.
+/// Runs a program, which must be installed, with `input` on its standard input.
 pub fn run_with(command: &mut Command, input: &[u8]) -> Output {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
-    // A program that fails may not read all of it.
+    // A program that fails may close its input before it has read everything.
     let _ = child.stdin.take().unwrap().write_all(input);
     child.wait_with_output().unwrap()
 }
 
-/// Waits until the condition holds, and panics with what `state` says if it does not in time.
+/// Waits until the condition holds. If it takes too long, panics with the text of `state`.
 pub fn wait_until(mut condition: impl FnMut() -> bool, state: impl Fn() -> String) {
     let end = Instant::now() + patience();
     while !condition() {
@@ -88,15 +88,15 @@ pub fn wait_for_line(log: &Path, texts: &[&str]) -> String {
     found.unwrap()
 }
 
-/// A format of mailboxes.
+/// A mailbox format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
-    /// A file for each message: the one of which tests can look at the files.
+    /// One file for each message, which tests can read.
     #[default]
     Maildir,
-    /// A file for each message, flags in the index.
+    /// One file for each message; the index has the flags.
     Sdbox,
-    /// Many messages in a file.
+    /// Many messages in one file.
     Mdbox,
 }
 
@@ -110,12 +110,12 @@ impl Format {
     }
 }
 
-/// What makes one private Dovecot different from another.
+/// The differences between one private Dovecot and another.
 #[derive(Clone, Default)]
 pub struct Config {
     /// Settings of the plugin, without their prefix: `("on_error", "keep")`.
     pub plugin: Vec<(&'static str, String)>,
-    /// Leave `sieve_perot_encrypt_certs` at its default.
+    /// Leaves `sieve_perot_encrypt_certs` at its default.
     pub default_certs: bool,
     /// As if the settings module of 2.4 had not been installed.
     pub no_settings_module: bool,
@@ -123,48 +123,48 @@ pub struct Config {
     pub before: Option<String>,
     /// A script that runs after the user's own.
     pub after: Option<String>,
-    /// The format of mailboxes.
+    /// The mailbox format.
     pub format: Format,
-    /// `passdb` and `userdb`, if others than those that know everybody with the password `test`. The
-    /// users' uid, gid and home are `mail_uid`, `mail_gid` and `mail_home`.
+    /// Replaces `passdb` and `userdb`, which know everybody with the password `test`. UID, GID and home of
+    /// the users are `mail_uid`, `mail_gid` and `mail_home`.
     pub users: Option<String>,
-    /// Further lines for `dovecot.conf` of 2.3. `{dir}` is this Dovecot's folder.
+    /// More lines for `dovecot.conf` of 2.3. `{dir}` stands for the folder of this Dovecot.
     pub extra_23: String,
-    /// Further lines for its `plugin { }`.
+    /// More lines for its `plugin { }`.
     pub plugin_23: String,
-    /// Further lines for `dovecot.conf` of 2.4.
+    /// More lines for `dovecot.conf` of 2.4.
     pub extra_24: String,
-    /// `mail_temp_dir`, if another than a good one.
+    /// Replaces `mail_temp_dir`.
     pub temp_dir: Option<&'static str>,
-    /// The size of the file system of `mail_temp_dir`, for one that is soon full.
+    /// Mounts a file system of this size as `mail_temp_dir`, to fill it up.
     pub temp_size: Option<&'static str>,
-    /// Have the users of mail servers (`postfix`, `Debian-exim`, `vmail`, ...), as if those were installed.
+    /// Adds the users of mail servers (`postfix`, `Debian-exim`, `vmail`, ...), as if those were installed.
     pub mail_server_users: bool,
-    /// Under valgrind: see [`Dovecot::valgrind`].
+    /// Runs the processes that load the plugin under valgrind. See [`Dovecot::valgrind`].
     pub valgrind: bool,
 }
 
-/// A running Dovecot. It ends when this is dropped.
+/// A running Dovecot. Dropping it ends it.
 pub struct Dovecot {
     folder: tempfile::TempDir,
-    /// Commands that mount what differs for this Dovecot's processes.
+    /// Shell commands that mount what differs for the processes of this Dovecot.
     mounts: Vec<String>,
     master: Option<Child>,
     /// Its era.
     pub era: Era,
-    /// Looks after its processes; what it finds fails the test when this Dovecot ends.
+    /// Collects the findings of valgrind, which fail the test when this Dovecot ends.
     pub valgrind: Option<Valgrind>,
 }
 
 impl Dovecot {
-    /// Starts one.
+    /// Prepares and starts a Dovecot.
     pub fn start(config: &Config) -> Self {
         let mut dovecot = Self::prepare(config);
         dovecot.launch();
         dovecot
     }
 
-    /// Makes configuration and folders, without starting anything.
+    /// Makes configuration and folders, but starts nothing.
     pub fn prepare(config: &Config) -> Self {
         let folder = tempfile::Builder::new().prefix("perot").tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -200,7 +200,7 @@ impl Dovecot {
         if config.mail_server_users {
             for (name, ours) in mail_server_users(&self.path("home")) {
                 let file = Path::new("/etc").join(name);
-                // The first line with a name or a number is the one that counts.
+                // The first line for a name or number is the one that counts.
                 fs::write(self.path(name), ours + &fs::read_to_string(&file).unwrap()).unwrap();
                 bind(self.path(name), &file);
             }
@@ -212,17 +212,17 @@ impl Dovecot {
         mounts
     }
 
-    /// A path in the folder of this Dovecot.
+    /// Returns a path in the folder of this Dovecot.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// The folder that all users share for certificates, `sieve_perot_encrypt_certs` by default here.
+    /// Returns the certificate folder of all users, which `sieve_perot_encrypt_certs` names here.
     pub fn certs(&self) -> PathBuf {
         self.path("certs")
     }
 
-    /// A user's home.
+    /// Returns the home of a user.
     pub fn home(&self, user: &str) -> PathBuf {
         let home = self.path("home").join(user);
         if !home.exists() {
@@ -232,16 +232,16 @@ impl Dovecot {
         home
     }
 
-    /// Puts a script in place as the user's active one.
+    /// Makes a script the user's active one.
     pub fn script(&self, user: &str, script: &str) {
         let path = self.home(user).join(".dovecot.sieve");
         fs::write(&path, script).unwrap();
         self.own(&path);
-        // A new script within the same second as the last delivery would not be noticed.
+        // Dovecot would not notice a new script within the second of the last delivery.
         let _ = fs::remove_file(self.home(user).join(".dovecot.svbin"));
     }
 
-    /// Gives a user a certificate file in `~/pgp-certs`.
+    /// Puts a certificate file into the user's `~/pgp-certs`.
     pub fn give(&self, user: &str, name: &str, content: &[u8]) -> PathBuf {
         let folder = self.home(user).join("pgp-certs");
         if !folder.exists() {
@@ -253,7 +253,7 @@ impl Dovecot {
         folder.join(name)
     }
 
-    /// Makes a file one of the mail user's.
+    /// Gives a file to the mail user.
     pub fn own(&self, path: &Path) {
         if is_root() {
             chown(path, Some(VMAIL), Some(VMAIL)).unwrap();
@@ -376,7 +376,7 @@ impl Dovecot {
         let mut command = Command::new("unshare");
         command.args(["--mount", "--propagation", "private"]);
         if !is_root() {
-            // Only for the mounts: the user stays who they are.
+            // The namespace is for the mounts only: the user stays the same.
             command.args(["--user", "--map-current-user", "--keep-caps"]);
         }
         let script = format!("{} && exec \"$@\"", self.mounts.join(" && "));
@@ -388,7 +388,7 @@ impl Dovecot {
         self.valgrind.as_ref().map_or_else(|| vec![program.to_owned()], |valgrind| valgrind.words(program))
     }
 
-    /// The same, as the user to whom the mailboxes belong.
+    /// Creates such a command for the user who owns the mailboxes.
     pub fn as_mail_user(&self, program: &str) -> Command {
         if !is_root() {
             return self.command(program);
@@ -409,7 +409,7 @@ impl Dovecot {
             .args(arguments))
     }
 
-    /// Starts what [`Self::prepare`] has prepared.
+    /// Starts the Dovecot that [`Self::prepare`] has prepared.
     pub fn launch(&mut self) {
         let child = self
             .command("dovecot")
@@ -433,18 +433,18 @@ impl Dovecot {
         }
     }
 
-    /// Delivers a message over LMTP, and returns the answer to it, one for each recipient.
+    /// Delivers a message over LMTP. Returns an answer for each recipient.
     pub fn deliver_to(&self, recipients: &[&str], message: &[u8]) -> Vec<String> {
         let mut session = Lmtp::connect(&self.path("run/lmtp"));
         session.deliver(recipients, message)
     }
 
-    /// Delivers a message to one user.
+    /// Delivers a message to one user. Returns the answer.
     pub fn deliver(&self, user: &str, message: &[u8]) -> String {
         self.deliver_to(&[user], message).remove(0)
     }
 
-    /// All files that are stored for a user: in Maildirs, a folder's name with each.
+    /// Returns all files that are stored for a user. In a Maildir, each comes with the name of its folder.
     pub fn stored_files(&self, user: &str) -> Vec<(String, PathBuf)> {
         let maildir = self.home(user).join("Maildir");
         let mut found = Vec::new();
@@ -458,19 +458,19 @@ impl Dovecot {
         found
     }
 
-    /// All messages that are stored for a user, a folder's name with each.
+    /// Returns all messages that are stored for a user, each with the name of its folder.
     pub fn stored(&self, user: &str) -> Vec<(String, Vec<u8>)> {
         self.stored_files(user).into_iter().map(|(name, file)| (name, fs::read(file).unwrap())).collect()
     }
 
-    /// The one message that is stored for a user.
+    /// Returns the only message that is stored for a user.
     pub fn only_message(&self, user: &str) -> Vec<u8> {
         let mut stored = self.stored(user);
         assert_eq!(stored.len(), 1, "messages of {user}; the log:\n{}", self.log());
         stored.remove(0).1
     }
 
-    /// Whether a message of the user has the flag \Flagged (Maildir: an F behind the colon).
+    /// Returns true if a message of the user has the flag \Flagged (in a Maildir, an F after the colon).
     pub fn is_flagged(&self, user: &str) -> bool {
         let names = files(&self.home(user).join("Maildir/cur"));
         names
@@ -478,7 +478,7 @@ impl Dovecot {
             .any(|f| f.to_string_lossy().rsplit_once(":2,").is_some_and(|(_, flags)| flags.contains('F')))
     }
 
-    /// Panics if `secret` is in any file below this Dovecot's folder.
+    /// Panics if `secret` is in any file below the folder of this Dovecot.
     pub fn assert_nowhere(&self, secret: &str) {
         for file in files(self.folder.path()).into_iter().filter(|f| !f.starts_with(self.path("modules"))) {
             let Ok(content) = fs::read(&file) else { continue };
@@ -487,7 +487,7 @@ impl Dovecot {
         }
     }
 
-    /// The log so far.
+    /// Returns the log so far.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.path("log")).unwrap_or_default()).into_owned()
     }
@@ -497,15 +497,15 @@ impl Dovecot {
         wait_for_line(&self.path("log"), texts)
     }
 
-    /// Options by which `sieve-connect`, a ManageSieve client, finds this Dovecot. It reads the password,
-    /// `test`, from its standard input.
+    /// Returns the options with which `sieve-connect`, a ManageSieve client, connects to this Dovecot. It
+    /// reads the password, `test`, from its standard input.
     pub fn sieve_connect_options(&self) -> Vec<String> {
         let port = bridge(self.path("run/sieve"));
         let options = format!("--server 127.0.0.1 --nosrv --4 --port {port} --clearchan --passwordfd 0");
         options.split(' ').map(str::to_owned).collect()
     }
 
-    /// Runs `sieve-connect` as a user, with `commands` as a person would type them. What it says.
+    /// Runs `sieve-connect` as a user who types `commands`. Returns its output.
     pub fn sieve_connect(&self, user: &str, options: &[&str], commands: &str) -> String {
         let file = self.path("commands");
         fs::write(&file, commands).unwrap();
@@ -524,7 +524,7 @@ impl Dovecot {
         String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
     }
 
-    /// Runs `doveadm` with this configuration, which must succeed; what it prints.
+    /// Runs `doveadm`, which must succeed. Returns its output.
     pub fn doveadm(&self, arguments: &[&str]) -> String {
         let arguments: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
         let output = self.tool("doveadm", &arguments);
@@ -533,8 +533,8 @@ impl Dovecot {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Runs Python code with an IMAP session of the user: `imap` is an `imaplib.IMAP4` that has logged in
-    /// (Python's own client). Fails if the code raises; what it prints.
+    /// Runs Python code with `imap`, an `imaplib.IMAP4` that is logged in as the user. The code must not
+    /// raise. Returns its output.
     pub fn imap(&self, user: &str, code: &str) -> String {
         let preamble = include_str!("imap.py");
         let output = run(Command::new("python3")
@@ -547,18 +547,18 @@ impl Dovecot {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// The process IDs of the running `lmtp` processes of this Dovecot.
+    /// Returns the process IDs of the `lmtp` processes of this Dovecot.
     pub fn lmtp_processes(&self) -> Vec<u32> {
         let master = self.master.as_ref().unwrap().id();
         processes().into_iter().filter(|p| p.parent == master && p.name == "lmtp").map(|p| p.id).collect()
     }
 
-    /// The process IDs of the programs that `lmtp` processes have started, and those have.
+    /// Returns the process IDs of programs that `lmtp` processes have started, with their descendants.
     pub fn programs_of_lmtp(&self) -> Vec<u32> {
         let (all, mut parents) = (processes(), self.lmtp_processes());
         let mut found = Vec::new();
         while let Some(parent) = parents.pop() {
-            // What is still named lmtp has not become a program yet.
+            // A process that is still named lmtp has not executed its program yet.
             let children: Vec<&Process> =
                 all.iter().filter(|p| p.parent == parent && p.name != "lmtp").collect();
             parents.extend(children.iter().map(|p| p.id));
@@ -569,19 +569,19 @@ impl Dovecot {
 }
 
 impl Dovecot {
-    /// What an lmtp process has at most of [`memory`].
+    /// Returns the maximum of a field of [`memory`] among the lmtp processes.
     pub fn most_memory(&self, field: &str) -> usize {
         let processes = self.lmtp_processes().into_iter();
         processes.filter_map(|process| memory(process, field)).max().expect("an lmtp process")
     }
 
-    /// The processor time in seconds, but for the kernel's, that an lmtp process has taken at most.
+    /// Returns the maximum user CPU time among the lmtp processes, in seconds.
     pub fn most_user_time(&self) -> f64 {
         let processes = self.lmtp_processes().into_iter();
         processes.filter_map(user_time).max_by(f64::total_cmp).expect("an lmtp process")
     }
 
-    /// Ends it. [`Self::launch`] starts it again.
+    /// Stops this Dovecot. [`Self::launch`] starts it again.
     pub fn stop(&mut self) {
         let Some(mut master) = self.master.take() else { return };
         let _ = Command::new("kill").arg(master.id().to_string()).status();
@@ -603,12 +603,12 @@ impl Drop for Dovecot {
     }
 }
 
-/// A TCP port on which nobody listens.
+/// Returns a TCP port on which nobody listens.
 pub fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
-/// One LMTP connection.
+/// An LMTP connection.
 pub struct Lmtp {
     stream: BufReader<UnixStream>,
 }
@@ -622,13 +622,13 @@ impl Lmtp {
 
     fn send(&mut self, text: &str) {
         match self.stream.get_mut().write_all(text.as_bytes()) {
-            // The process on the other side has ended: then there is no answer.
+            // The server's process has ended, so there is no answer.
             Err(e) if e.kind() == ErrorKind::BrokenPipe => {}
             written => written.unwrap(),
         }
     }
 
-    /// Connects and says hello.
+    /// Connects, and sends LHLO.
     pub fn connect(socket: &Path) -> Self {
         let mut session = Self::open(socket);
         session.answer();
@@ -641,7 +641,7 @@ impl Lmtp {
         loop {
             let mut line = String::new();
             match self.stream.read_line(&mut line) {
-                // The process on the other side ended with data of ours unread.
+                // The server's process ended before it had read everything.
                 Err(e) if e.kind() == ErrorKind::ConnectionReset => {}
                 read => drop(read.unwrap()),
             }
@@ -659,8 +659,8 @@ impl Lmtp {
         self.answer()
     }
 
-    /// Delivers a message, and returns the answers: for a recipient who is refused, that to `RCPT`.
-    /// Empty answers: the connection was closed.
+    /// Delivers a message. Returns an answer for each recipient; for one who is refused, it is the answer to
+    /// `RCPT`. An empty answer means that the connection was closed.
     pub fn deliver(&mut self, recipients: &[&str], message: &[u8]) -> Vec<String> {
         self.deliver_from(recipients, &mut &message[..])
     }
@@ -675,7 +675,8 @@ impl Lmtp {
         })
     }
 
-    /// Delivers a message whose lines end with CRLF and do not begin with a dot, at no cost to the client.
+    /// Delivers a message that needs no work in the client: all lines end with CRLF, and none begins with a
+    /// dot.
     pub fn deliver_ready(&mut self, recipients: &[&str], message: &[u8]) -> Vec<String> {
         self.transfer(recipients, |stream| {
             stream.write_all(message)?;
@@ -704,7 +705,7 @@ impl Lmtp {
     }
 }
 
-/// Passes TCP connections on to a unix socket, for programs that know TCP only. The port.
+/// Forwards TCP connections to a unix socket, for programs that only know TCP. Returns the port.
 fn bridge(socket: PathBuf) -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -725,7 +726,7 @@ fn bridge(socket: PathBuf) -> u16 {
     port
 }
 
-/// Doubles leading dots (RFC 5321, section 4.5.2) and sends lines as they are.
+/// Doubles leading dots (RFC 5321, section 4.5.2), and sends lines unchanged otherwise.
 struct DotStuffer<W> {
     inner: W,
     line_start: bool,
@@ -763,20 +764,20 @@ impl<W: Write> Write for DotStuffer<W> {
     }
 }
 
-/// What a process has of memory, in bytes: a field of proc(5), as VmHWM, the most that was resident so far. `None` if it
-/// has ended.
+/// Returns a memory field of proc(5) in bytes, such as VmHWM, the peak of resident memory. `None` if the
+/// process has ended.
 pub fn memory(process: u32, field: &str) -> Option<usize> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
     Some(value.split_whitespace().next()?.parse::<usize>().ok()? * 1024)
 }
 
-/// The most memory that a process has had resident so far, in bytes; `None` if it has ended.
+/// Returns the peak of a process's resident memory in bytes. `None` if the process has ended.
 pub fn peak_memory(process: u32) -> Option<usize> {
     memory(process, "VmHWM")
 }
 
-/// proc(5): the 14th field, in hundredths of a second.
+/// Reads the 14th field of proc(5), which is in hundredths of a second.
 fn user_time(process: u32) -> Option<f64> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     let behind_name = stat.rsplit_once(')')?.1;
@@ -802,7 +803,7 @@ fn processes() -> Vec<Process> {
     found
 }
 
-/// All regular files below a folder.
+/// Returns all regular files below a folder.
 pub fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -815,12 +816,13 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The plugin as cargo built it: beside the test program, or, for an example, in the folder above.
+/// Returns the plugin that cargo built: beside the test program, or, for an example, one folder above.
 pub fn plugin_file() -> PathBuf {
     let folder = std::env::current_exe().unwrap().parent().unwrap().to_owned();
     let folder = if folder.ends_with("examples") { folder.with_file_name("deps") } else { folder };
     let file = folder.join("libperot_encrypt.so");
-    // Cargo writes the library with and without the feature `plugin` to the same place, and then takes both for built.
+    // Cargo writes the library to the same place with and without the feature `plugin`, and then takes both
+    // for built.
     static IS_PLUGIN: OnceLock<bool> = OnceLock::new();
     let is_plugin = || find(&fs::read(&file).unwrap(), b"sieve_perot_encrypt_plugin_load").is_some();
     assert!(*IS_PLUGIN.get_or_init(is_plugin), "{} is not the plugin: touch src/lib.rs", file.display());
@@ -832,19 +834,19 @@ pub fn modules_dir() -> PathBuf {
     installed("dovecot_moduledir")
 }
 
-/// Where Dovecot's headers are.
+/// Returns the folder of Dovecot's headers.
 pub fn headers_dir() -> PathBuf {
     installed("dovecot_pkgincludedir")
 }
 
-/// A folder of the installed Dovecot.
+/// Returns a folder of the installed Dovecot.
 fn installed(name: &str) -> PathBuf {
     let text = fs::read_to_string("/usr/lib/dovecot/dovecot-config").expect("apt install dovecot-dev");
     let value = text.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix('=')).expect(name);
     PathBuf::from(value.trim_matches('"'))
 }
 
-/// Whether the tests run as root.
+/// Returns true if the tests run as root.
 pub fn is_root() -> bool {
     mine().0 == 0
 }
@@ -862,8 +864,9 @@ fn mail_user() -> (u32, u32) {
     }
 }
 
-/// Lines of `passwd` and `group` for the users that mail servers bring with them, and for `me` and
-/// `you`, who have their homes in `homes`. An ordinary user is all of them: there is no other.
+/// Returns lines of `passwd` and `group` for the users that mail servers install, and for `me` and `you`,
+/// whose homes are in `homes`. If the tests do not run as root, all of them are the ordinary user who runs
+/// them.
 fn mail_server_users(homes: &Path) -> [(&'static str, String); 2] {
     let (uid, gid) = mail_user();
     let own = |id| if is_root() { (id, id) } else { (uid, gid) };

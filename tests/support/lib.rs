@@ -1,5 +1,5 @@
-//! Shared by tests, examples, benchmarks and fuzzing: keys made on the spot, decryption, mail servers of their own,
-//! and what must hold for every input.
+//! A crate for tests, examples, benchmarks and fuzzing: new keys, decryption, private mail servers, and the
+//! properties that hold for every input.
 
 mod ciphertext;
 pub mod corpus;
@@ -34,12 +34,12 @@ use openpgp::serialize::SerializeInto;
 use openpgp::types::SymmetricAlgorithm;
 use openpgp::{Cert, KeyHandle, Profile};
 
-/// A certificate with its secret key, for `address`.
+/// Makes a certificate with its secret key, for `address`.
 pub fn key_for(address: &str) -> Cert {
     builder(address).generate().unwrap().0
 }
 
-/// The builder behind [`key_for`], to be made into something special.
+/// Returns the builder behind [`key_for`], for special certificates.
 pub fn builder(address: &str) -> CertBuilder<'static> {
     CertBuilder::general_purpose([format!("Test <{address}>")])
         .set_profile(Profile::RFC4880)
@@ -47,7 +47,7 @@ pub fn builder(address: &str) -> CertBuilder<'static> {
         .set_cipher_suite(openpgp::cert::CipherSuite::Cv25519)
 }
 
-/// A certificate that has been revoked.
+/// Makes a certificate that is revoked.
 pub fn revoked(address: &str) -> Cert {
     let (cert, _) = builder(address).generate().unwrap();
     let mut signer = cert.primary_key().key().clone().parts_into_secret().unwrap().into_keypair().unwrap();
@@ -56,42 +56,42 @@ pub fn revoked(address: &str) -> Cert {
     cert.insert_packets(revocation).unwrap().0
 }
 
-/// A certificate that expired yesterday.
+/// Makes a certificate that expired yesterday.
 pub fn expired(address: &str) -> Cert {
     let day = Duration::from_secs(24 * 60 * 60);
     let created = SystemTime::now() - 3 * day;
     builder(address).set_creation_time(created).set_validity_period(2 * day).generate().unwrap().0
 }
 
-/// A certificate that can sign and not be encrypted to.
+/// Makes a certificate that can sign but not encrypt.
 pub fn signing_only(address: &str) -> Cert {
     let builder = CertBuilder::new().add_userid(format!("<{address}>")).add_signing_subkey();
     builder.generate().unwrap().0
 }
 
-/// A version 6 certificate.
+/// Makes a version 6 certificate.
 pub fn version6(address: &str) -> Cert {
     builder(address).set_profile(Profile::RFC9580).unwrap().generate().unwrap().0
 }
 
-/// A version 6 certificate that says of itself that it reads SEIPDv2 only.
+/// Makes a version 6 certificate that announces SEIPDv2 only.
 pub fn only_seipd2(address: &str) -> Cert {
     let features = openpgp::types::Features::empty().set_seipdv2();
     let builder = builder(address).set_profile(Profile::RFC9580).unwrap();
     builder.set_features(features).unwrap().generate().unwrap().0
 }
 
-/// A certificate with its secret key, armored: what must never be on a server.
+/// Exports a certificate with its secret key, armored. It must never be on a server.
 pub fn armored_secret(cert: &Cert) -> Vec<u8> {
     cert.as_tsk().armored().to_vec().unwrap()
 }
 
-/// The public part of a certificate, armored.
+/// Exports the public part of a certificate, armored.
 pub fn armored(cert: &Cert) -> Vec<u8> {
     cert.clone().strip_secret_key_material().armored().to_vec().unwrap()
 }
 
-/// A keyring of GnuPG with one key, as a user of gpgit has it.
+/// Makes a GnuPG keyring with one key, as users of gpgit have it.
 pub fn keyring(home: &Path, key: &Cert) {
     let secret = home.join("secret.asc");
     fs::write(&secret, armored_secret(key)).unwrap();
@@ -104,7 +104,7 @@ pub fn keyring(home: &Path, key: &Cert) {
     let _ = Command::new("gpgconf").args(["--kill", "all"]).env("HOME", home).status();
 }
 
-/// Settings with the given sources and nothing else.
+/// Makes settings that have these sources and nothing else.
 pub fn settings(sources: &[&Path]) -> Settings {
     Settings {
         sources: sources.iter().map(|p| SourcePath::Absolute(p.to_str().unwrap().into())).collect(),
@@ -125,7 +125,7 @@ pub fn encrypt_to(
     encrypt(&job, &mut std::io::Cursor::new(message), Vec::new(), &())
 }
 
-/// The ciphertext in a PGP/MIME message.
+/// Returns the ciphertext in a PGP/MIME message.
 pub fn ciphertext(message: &[u8]) -> &[u8] {
     const END: &[u8] = b"-----END PGP MESSAGE-----";
     let begin = find(message, b"-----BEGIN PGP MESSAGE-----").expect("an armored message");
@@ -133,7 +133,7 @@ pub fn ciphertext(message: &[u8]) -> &[u8] {
     &message[begin..end]
 }
 
-/// Where `needle` is in `haystack`.
+/// Returns the position of `needle` in `haystack`.
 pub fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     memchr::memmem::find(haystack, needle)
 }
@@ -172,7 +172,8 @@ impl DecryptionHelper for Helper {
     ) -> openpgp::Result<Option<Cert>> {
         for key in self.0.keys().unencrypted_secret() {
             let mut pair = key.key().clone().into_keypair()?;
-            // With another key, OpenSSL may make something of any length of it, and sequoia panics if that is nothing.
+            // With the wrong key, OpenSSL may return a session key of any length, and sequoia panics if it is
+            // empty.
             let handle = key.key().key_handle();
             for pkesk in pkesks.iter().filter(|p| p.recipient().is_none_or(|r| r.aliases(&handle))) {
                 if pkesk.decrypt(&mut pair, algorithm).is_some_and(|(a, sk)| decrypt(a, &sk)) {
@@ -184,7 +185,7 @@ impl DecryptionHelper for Helper {
     }
 }
 
-/// `message` with CR in front of each LF that lacks it.
+/// Adds a CR to each LF in `message` that lacks one.
 pub fn with_crlf(message: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     for &byte in message {

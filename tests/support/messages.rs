@@ -29,7 +29,7 @@ fn good() -> String {
     armor(&encrypted_packets())
 }
 
-/// A PGP/MIME message with its variable places.
+/// A PGP/MIME message with variable places.
 struct PgpMime<'a> {
     content_type: &'a str,
     preamble: &'a str,
@@ -70,13 +70,13 @@ fn mixed(parts: &[String]) -> Vec<u8> {
     format!("Content-Type: multipart/mixed; boundary=b\n\n{}--b--\n", parts.concat()).into_bytes()
 }
 
-/// A value in DER.
+/// Encodes a value in DER.
 fn der(tag: u8, content: &[u8]) -> Vec<u8> {
     let length = content.len();
     [&[tag, 0x82, (length >> 8) as u8, length as u8], content].concat()
 }
 
-/// A CMS object of the given content type: version 0, and recipients.
+/// Makes a CMS object of a content type: version 0, and recipients.
 fn cms(oid: &[u8], length: usize) -> Vec<u8> {
     let enveloped = der(0x30, &[&[2, 1, 0][..], &der(0x31, &vec![5; length])].concat());
     der(0x30, &[&[6, oid.len() as u8], oid, &der(0xa0, &enveloped)].concat())
@@ -95,13 +95,13 @@ fn smime(object: &[u8], label: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// An encrypted message whose armor is one line.
+/// Makes an encrypted message whose armor is one line.
 pub fn encrypted_in_one_line(size: usize) -> Vec<u8> {
     let digits = STANDARD.encode([pkesk(), seipd(size)].concat());
     text(&format!("-----BEGIN PGP MESSAGE-----\r\n\r\n{digits}\r\n-----END PGP MESSAGE-----\r\n"))
 }
 
-/// Messages all of whose content is encrypted: what they are, and they themselves.
+/// Returns messages whose content is encrypted as a whole, each with a description.
 pub fn encrypted() -> Vec<(&'static str, Vec<u8>)> {
     let long_preamble = "x".repeat(250) + "\n\n";
     let with_data = |data: String| PgpMime { data, ..PgpMime::default() }.build();
@@ -193,7 +193,7 @@ pub fn encrypted() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// Messages that only look like it.
+/// Returns messages that only look like it, each with a description.
 pub fn not_encrypted() -> Vec<(&'static str, Vec<u8>)> {
     let preamble = "x".repeat(256) + "\n";
     let with_type = |content_type| PgpMime { content_type, ..PgpMime::default() }.build();
@@ -216,7 +216,7 @@ pub fn not_encrypted() -> Vec<(&'static str, Vec<u8>)> {
         format!("Content-Type: application/pgp-encrypted\n\nVersion: 1\n{}", "secret ".repeat(50));
     vec![
         ("text", text("hello\n")),
-        // Programs open these by their type or name, whatever stands in front of what they look for.
+        // Programs open these files by type or name, and skip what comes before the content.
         ("a PDF", file("application/pdf", "attachment")),
         ("a PDF by its name", file("application/octet-stream; name=x.pdf", "attachment")),
         ("a PDF by the name of its file", file("application/octet-stream", "attachment; filename=\"x.asc.pdf\"")),

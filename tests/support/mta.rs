@@ -1,5 +1,5 @@
-//! A private Postfix and a private Exim, in front of a private [`Dovecot`]. `make test-deps` unpacks both, and
-//! nothing of them is installed.
+//! A private Postfix and a private Exim in front of a private [`Dovecot`]. `make test-deps` unpacks both;
+//! neither is installed.
 
 use std::fs;
 use std::os::unix::fs::{chown, PermissionsExt};
@@ -10,15 +10,15 @@ use super::dovecot::{is_root, run_with, wait_for_line, wait_until, Dovecot, DEBI
 
 /// A mail server in front of a [`Dovecot`].
 pub trait MailServer {
-    /// A command that sees this mail server's programs and configuration. It runs among the processes of
-    /// that Dovecot, see [`Dovecot::command`].
+    /// Creates a command that finds the programs and the configuration of this mail server. It runs among the
+    /// processes of `dovecot`: see [`Dovecot::command`].
     fn command(&self, dovecot: &Dovecot, program: &str) -> Command;
-    /// Its log.
+    /// Returns the path of its log.
     fn log_file(&self) -> PathBuf;
-    /// Hands in a message as a local program does.
+    /// Submits a message as a local program does.
     fn send(&self, dovecot: &Dovecot, sender: &str, recipients: &[&str], message: &[u8]);
 
-    /// Runs a command line that must succeed; what it prints.
+    /// Runs a shell command, which must succeed. Returns its output.
     fn shell(&self, dovecot: &Dovecot, script: &str) -> String {
         output_of(self.command(dovecot, "sh").args(["-c", script]), b"")
     }
@@ -29,7 +29,7 @@ pub trait MailServer {
     }
 }
 
-/// The folder in which `make test-deps` has unpacked a package.
+/// Returns the folder into which `make test-deps` has unpacked a package.
 fn unpacked(package: &str) -> PathBuf {
     let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned();
     let root = target.join("mta").join(package);
@@ -37,7 +37,7 @@ fn unpacked(package: &str) -> PathBuf {
     root
 }
 
-/// The variable by which programs of an unpacked package find the libraries unpacked with them.
+/// Returns `LD_LIBRARY_PATH` for the libraries in an unpacked package.
 fn library_path(root: &Path) -> String {
     let mut folders = vec![root.join("usr/lib/postfix")];
     for lib in ["lib", "usr/lib"] {
@@ -48,7 +48,7 @@ fn library_path(root: &Path) -> String {
     folders.join(":")
 }
 
-/// A command that finds the programs of an unpacked package, in `programs`, and their libraries.
+/// Creates a command that finds the programs of an unpacked package, in `programs`, and their libraries.
 fn with_path(dovecot: &Dovecot, program: &str, root: &Path, programs: &Path) -> Command {
     let mut command = dovecot.command(program);
     let path = std::env::var("PATH").unwrap_or_default();
@@ -57,7 +57,7 @@ fn with_path(dovecot: &Dovecot, program: &str, root: &Path, programs: &Path) -> 
     command
 }
 
-/// Runs a command that must succeed, with `input` on its standard input; what it prints.
+/// Runs a command, which must succeed, with `input` on its standard input. Returns its output.
 fn output_of(command: &mut Command, input: &[u8]) -> String {
     let output = run_with(command, input);
     let said = String::from_utf8_lossy(&output.stderr);
@@ -71,7 +71,7 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
-/// A private Postfix. It ends when this is dropped.
+/// A private Postfix. Dropping it ends it.
 pub struct Postfix {
     root: PathBuf,
     folder: tempfile::TempDir,
@@ -79,7 +79,7 @@ pub struct Postfix {
 }
 
 impl Postfix {
-    /// Makes its folders. Panics if this is not root: Postfix changes users, and has no other way.
+    /// Makes the folders. Panics unless this is root: Postfix cannot run without changing users.
     pub fn prepare() -> Self {
         assert!(
             is_root(),
@@ -102,12 +102,12 @@ impl Postfix {
         self.folder.path().join(name)
     }
 
-    /// A configuration as documentation shows it, with this Postfix's queue in place of the system's.
+    /// Replaces the system's queue in a documented configuration by the one of this Postfix.
     pub fn adapt(&self, configuration: &str) -> String {
         configuration.replace("/var/spool/postfix", self.path("spool").to_str().unwrap())
     }
 
-    /// Starts it with further lines for `main.cf`.
+    /// Starts it with more lines for `main.cf`.
     pub fn start(&mut self, dovecot: &Dovecot, main_cf: &str) {
         let (root, dir) = (self.root.display(), self.folder.path().display());
         let main = format!(
@@ -125,7 +125,7 @@ impl Postfix {
         fs::write(self.path("etc/master.cf"), MASTER_CF).unwrap();
         let output = fs::File::create(self.path("output")).unwrap();
         let master = self.root.join("usr/lib/postfix/sbin/master");
-        // Not by `postfix start`: a script of Debian 13 in it is at home in /usr/lib/postfix only.
+        // `postfix start` cannot be used: with Debian 13, one of its scripts runs only in /usr/lib/postfix.
         let mut command = self.command(dovecot, master.to_str().unwrap());
         command.arg("-s").stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
         let master = self.master.insert(command.spawn().unwrap());
@@ -137,7 +137,7 @@ impl Postfix {
     }
 }
 
-/// Services as Debian has them, without those of the network and without chroots.
+/// Debian's services, without those of the network and without chroots.
 const MASTER_CF: &str = "\
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
@@ -173,20 +173,20 @@ impl MailServer for Postfix {
 impl Drop for Postfix {
     fn drop(&mut self) {
         let Some(mut master) = self.master.take() else { return };
-        // Ends its own processes, too.
+        // The master ends its own processes, too.
         let _ = Command::new("kill").arg(master.id().to_string()).status();
         let _ = master.wait();
     }
 }
 
-/// A private Exim. It has no process of its own: each command does its work and ends.
+/// A private Exim. It has no daemon: each command does its work and ends.
 pub struct Exim {
     root: PathBuf,
     folder: tempfile::TempDir,
 }
 
 impl Exim {
-    /// Makes its configuration of what documentation shows.
+    /// Makes a configuration of the documented parts.
     pub fn new(routers: &str, transports: &str, retry: &str) -> Self {
         let exim = Self { root: unpacked("exim4-daemon-light"), folder: folder() };
         let (root, dir) = (exim.root.display(), exim.folder.path().display());
@@ -221,8 +221,8 @@ impl MailServer for Exim {
         self.folder.path().join("log/mainlog")
     }
 
-    /// Receives the message, and delivers it by a process of its own, which keeps root's right to change
-    /// users: the one that receives gives it up, and this exim4 is not setuid to get it back.
+    /// Receives the message with one process, and delivers it with another. The one that receives gives up
+    /// root's right to change users, and this exim4 is not setuid to get it back.
     fn send(&self, dovecot: &Dovecot, sender: &str, recipients: &[&str], message: &[u8]) {
         let mut command = self.command(dovecot, "exim4");
         output_of(command.args(["-odq", "-i", "-f", sender]).args(recipients), message);

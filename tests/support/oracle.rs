@@ -1,5 +1,5 @@
-//! What holds for every input, whoever made it. Fuzzing (fuzz/) and the property tests (tests/library/properties.rs) ask
-//! the same questions here.
+//! The properties that hold for every input. Fuzzing (fuzz/) and the property tests
+//! (tests/library/properties.rs) check them.
 
 use std::fs;
 use std::io::{self, Cursor, Read, Write};
@@ -33,7 +33,7 @@ use super::ciphertext::{boundaries_at_line_starts, is_all_ciphertext};
 use super::reference::Reference;
 use super::{armored, decrypt, find, key_for, settings, version6};
 
-/// Keys to encrypt to, of version 4 and 6, and the certificates.
+/// Keys of version 4 and 6, each with its certificate.
 static KEYS: LazyLock<[(Cert, Vec<u8>); 2]> =
     LazyLock::new(|| [key_for("me@t.org"), version6("six@t.org")].map(with_certificate));
 
@@ -44,25 +44,26 @@ fn with_certificate(key: Cert) -> (Cert, Vec<u8>) {
 
 // A message as it may arrive --------------------------------------------------------------------------
 
-/// A message that comes in pieces of any size, and may break off with an error.
+/// A message that arrives in pieces of any size, and may break off with an error.
 pub struct Delivered<'a> {
     message: &'a [u8],
     rest: &'a [u8],
-    /// The size of the largest piece, and what chooses the others.
+    /// The size of the largest piece, and the state of the generator that chooses the sizes.
     most: usize,
     random: u64,
-    /// How many reads succeed.
+    /// The number of reads that succeed.
     reads: usize,
     failed: bool,
 }
 
 impl<'a> Delivered<'a> {
-    /// `cut` says where: 0 is in one piece, 17 is byte by byte (of a small message).
+    /// `cut` chooses the sizes: 0 gives a single piece, 17 gives single bytes (of a small message), the
+    /// others something in between.
     pub fn new(message: &'a [u8], cut: u8) -> Self {
         Self {
             message,
             rest: message,
-            // Lines are searched anew with each piece: many small ones of a large message take long.
+            // Each piece is searched for lines anew, so many small pieces of a large message would take long.
             most: (1 << (cut % 17)).max(message.len() >> 10),
             random: cut.into(),
             reads: usize::MAX,
@@ -98,8 +99,8 @@ impl Original for Delivered<'_> {
     }
 }
 
-/// Makes long lines of short input: a SUB and the byte behind it stand for about 64 KiB, where lines begin to
-/// come in pieces.
+/// Makes long lines from short input: a SUB and the byte after it become about 64 KiB, the length from which
+/// on lines come in pieces.
 pub fn stretched(message: &[u8]) -> Vec<u8> {
     const MOST: usize = 2;
     let mut parts = message.splitn(MOST + 1, |&b| b == 0x1a);
@@ -112,7 +113,7 @@ pub fn stretched(message: &[u8]) -> Vec<u8> {
     long
 }
 
-/// Log lines and errors: bounded, and nothing in them that shapes a log.
+/// Checks log lines and errors: they are short, and nothing in them can forge a log line.
 struct Harmless;
 
 impl Log for Harmless {
@@ -127,7 +128,7 @@ fn harmless(text: impl ToString) {
 
 // Header ----------------------------------------------------------------------------------------------
 
-/// Header split and assembly: the outer header, and both kinds of payload.
+/// Checks reading and writing of headers: the outer header, and both kinds of payload.
 pub fn header(message: &[u8], cut: u8) {
     lines(message, cut);
     let reference = Reference::new(message);
@@ -155,7 +156,7 @@ pub fn header(message: &[u8], cut: u8) {
 const AGENT: &str = "Encrypted-On-Delivery: pgp-mime; agent=\"vnd.perot.encrypt/";
 const OWN_FIELDS: &str = "\";\r\n to=FINGERPRINT\r\nContent-Type: x\r\n\r\n";
 
-/// An envelope that is always the same, and encrypts nothing.
+/// An envelope of constant fields that does not encrypt.
 struct Fixed;
 
 impl Envelope for Fixed {
@@ -196,7 +197,7 @@ impl<W: Write> Seal<W> for Open<W> {
     }
 }
 
-/// Lines are those of the message, in any cut: a line of up to 64 KiB is one piece, and a line end is in one piece.
+/// Checks that lines do not depend on the cut: a line of up to 64 KiB is one piece, and so is a line end.
 fn lines(message: &[u8], cut: u8) {
     let mut lines = Lines::new(Delivered::new(message, cut));
     let mut expected = message.split_inclusive(|&b| b == b'\n');
@@ -216,7 +217,7 @@ fn lines(message: &[u8], cut: u8) {
 
 // Inspection ------------------------------------------------------------------------------------------
 
-/// The inspection: its answer is the same in any cut, and nothing readable is taken for encrypted.
+/// Checks the inspection: its answer does not depend on the cut, and readable text never counts as encrypted.
 pub fn inspection(message: &[u8], cut: u8) -> Inspection {
     let inspection = inspect(&mut Cursor::new(message)).unwrap();
     assert_eq!(inspect(&mut Delivered::new(message, cut)).unwrap(), inspection);
@@ -233,7 +234,7 @@ pub fn inspection(message: &[u8], cut: u8) -> Inspection {
 
 // Certificates ----------------------------------------------------------------------------------------
 
-/// Certificates from anywhere: read or refused, and never more than was in the data.
+/// Checks hostile certificate files: they are read or refused, and yield no more than they have.
 pub fn certificates(data: &[u8]) {
     let certs = raw::read(data);
     let _ = certs.as_ref().map_err(harmless);
@@ -262,7 +263,7 @@ fn certificate(raw: &RawCert) {
     }
 }
 
-/// Something can be encrypted to these keys, or there is a reason why not.
+/// Checks that a message can be encrypted to these keys, or that there is a reason why not.
 fn usable(recipients: &[RecipientKeys]) {
     assert!(!recipients.is_empty() && recipients.iter().all(|r| !r.keys.is_empty() && r.keys.len() <= 128));
     let written = PgpMime::new(recipients.to_vec()).and_then(|envelope| {
@@ -303,7 +304,7 @@ fn by_setting_and_in_script(data: &[u8], certs: &[RawCert]) {
         }
     };
     let finder = finder(&settings);
-    // What is not armored is taken for base64 there.
+    // The setting takes everything that is not armored for base64.
     let keys = answer(finder.owner());
     assert!(certs.is_empty() || keys.iter().all(known));
     let literal = Recipient::Literal(data.to_vec());
@@ -324,7 +325,7 @@ fn finder(settings: &Settings) -> Finder<'_> {
     Finder { settings, owner, now: SystemTime::now(), log: &Harmless }
 }
 
-/// Beside a good certificate, in a folder and in a keyring.
+/// Puts the data beside a good certificate, into a folder and into a keyring.
 fn in_a_folder(data: &[u8], certs: &[RawCert]) {
     const ADDRESS: &str = "good@t.org";
     static GOOD: LazyLock<(Cert, Vec<u8>)> = LazyLock::new(|| with_certificate(key_for(ADDRESS)));
@@ -357,7 +358,8 @@ fn in_a_folder(data: &[u8], certs: &[RawCert]) {
 
 // Settings --------------------------------------------------------------------------------------------
 
-/// Settings and recipients, as texts between NULs: understood, or refused in words fit for a log.
+/// Checks settings and recipients, given as texts between NULs: they are understood, or refused with text
+/// that is safe for a log.
 pub fn configuration(data: &[u8]) {
     let mut values = data.split(|&b| b == 0).map(|v| Some(v).filter(|v| *v != b"-"));
     let mut next = || values.next().flatten();
@@ -377,7 +379,7 @@ pub fn configuration(data: &[u8]) {
                 assert!(!matches!(source, SourcePath::Absolute(path) if !path.starts_with('/')));
             }
             assert_eq!(settings.hide_subject, raw.hide_subject.is_some_and(|v| v.trim_ascii() == b"yes"));
-            // What such a source has depends on the machine.
+            // The content of such a source depends on the machine.
             settings.sources.clear();
         }
         Err(why) => {
@@ -403,33 +405,33 @@ pub fn configuration(data: &[u8]) {
 
 // The whole -------------------------------------------------------------------------------------------
 
-/// One message and how it is to be encrypted.
+/// The options for encrypting one message.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// Encrypt what is encrypted already.
+    /// Encrypts a message that is encrypted already.
     pub force: bool,
-    /// Hide the subject.
+    /// Hides the subject.
     pub hide_subject: bool,
-    /// Encrypt to a certificate of version 6.
+    /// Encrypts to a version 6 certificate.
     pub version6: bool,
-    /// Encrypt to a certificate of version 4.
+    /// Encrypts to a version 4 certificate.
     pub version4: bool,
-    /// Where the message is cut, as for [`Delivered::new`].
+    /// Chooses the sizes of pieces, as for [`Delivered::new`].
     pub cut: u8,
-    /// How many reads succeed before one fails.
+    /// The number of reads before one fails.
     pub reads: Option<usize>,
-    /// How many writes succeed before one fails.
+    /// The number of writes before one fails.
     pub writes: Option<usize>,
 }
 
-/// What came of it.
+/// The result of a run.
 pub struct Run {
     result: Result<Outcome, Error>,
     out: Vec<u8>,
     failed: Option<Reason>,
 }
 
-/// Takes so many writes, then fails.
+/// Accepts a number of writes, then fails.
 struct Disk<'a> {
     out: &'a mut Vec<u8>,
     writes: usize,
@@ -453,7 +455,7 @@ impl Write for Disk<'_> {
 }
 
 impl Options {
-    /// Any two bytes.
+    /// Makes options of any two bytes.
     pub fn from_bytes([flags, number]: [u8; 2]) -> Self {
         let bit = |n: u8| flags & 1 << n != 0;
         let number_if = |n: u8| bit(n).then_some(usize::from(number));
@@ -472,7 +474,7 @@ impl Options {
         KEYS.iter().zip([self.version4, self.version6]).filter(|(_, wanted)| *wanted).map(|(key, _)| key)
     }
 
-    /// Encrypts `message`. `measured` runs what is the product's work, and nothing else.
+    /// Encrypts `message`. Only the product's work runs within `measured`.
     pub fn run(self, message: &[u8], measured: impl FnOnce(&mut dyn FnMut())) -> Run {
         let recipients: Vec<&[u8]> = self.keys().map(|(_, armored)| armored.as_slice()).collect();
         let settings = settings(&[]);
@@ -498,7 +500,7 @@ impl Options {
         Run { result: result.expect("it ran"), out, failed }
     }
 
-    /// It decrypts to the original, or it was left alone, or there is a reason.
+    /// Checks the result: it decrypts to the original, or the message was left alone, or there is a reason.
     pub fn check(self, message: &[u8], run: &Run) {
         let inspection = inspect(&mut Cursor::new(message)).unwrap();
         match &run.result {
@@ -523,12 +525,13 @@ impl Options {
     }
 }
 
-/// The encrypted message is at most so large: base64 in lines of 66 for 64, a CR for each LF, the header twice.
+/// Returns the most bytes that an encrypted message may have: base64 takes 66 for 64 with its line ends, each
+/// LF may get a CR, and the header is there twice.
 fn most_out(message: usize) -> usize {
     message * 5 + (8 << 10)
 }
 
-/// `out` is the outer header, and what `key` opens is the original.
+/// Checks that `out` has the right outer header, and that `key` decrypts it to the original.
 fn opens(key: &Cert, message: &[u8], hide_subject: bool, out: &[u8]) {
     let reference = Reference::new(message);
     let rest = out.strip_prefix(reference.outer_header(hide_subject).as_slice()).expect("the outer header");

@@ -1,21 +1,21 @@
-//! What the pages of the documentation show, for tests to run it.
+//! Reads the pages of the documentation, so that tests can run what they show.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A file of the project.
+/// Returns the path of a file of the project.
 pub fn project(name: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
     root.join(name)
 }
 
-/// The text of a file of the project.
+/// Returns the text of a file of the project.
 pub fn read(name: &str) -> String {
     fs::read_to_string(project(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
 }
 
-/// All fenced blocks of a page in their order, each with the heading (without its `#`) of its section in front.
-/// A section ends at the next heading.
+/// Returns all fenced blocks of a page in order, each with the heading of its section, without `#`. The next
+/// heading ends a section.
 pub fn all_blocks(page: &str) -> Vec<(String, String)> {
     let (mut heading, mut blocks) = (String::new(), Vec::new());
     let mut block: Option<(usize, String)> = None;
@@ -39,7 +39,7 @@ pub fn all_blocks(page: &str) -> Vec<(String, String)> {
     blocks
 }
 
-/// The fenced blocks of a page in the section with the given heading.
+/// Returns the fenced blocks in the section with this heading.
 pub fn blocks(page: &str, heading: &str) -> Vec<String> {
     let blocks = all_blocks(page).into_iter().filter(|(section, _)| section == heading);
     let blocks: Vec<String> = blocks.map(|(_, block)| block).collect();
@@ -47,13 +47,13 @@ pub fn blocks(page: &str, heading: &str) -> Vec<String> {
     blocks
 }
 
-/// The same, of a section that has `N` of them: a test that takes them all runs them all.
+/// Returns the same blocks, which must be `N`: so a test that runs them all cannot miss a new one.
 pub fn shown<const N: usize>(page: &str, heading: &str) -> [String; N] {
     blocks(page, heading).try_into().unwrap_or_else(|b| panic!("{page}, {heading}: {b:?}"))
 }
 
-/// The rows of all tables of a page, without their heads, each with the heading of its section in front.
-/// `\|` is a bar in a cell.
+/// Returns the rows of all tables of a page, without the head, each with the heading of its section. `\|` is
+/// a bar in a cell.
 pub fn rows(page: &str) -> Vec<(String, Vec<String>)> {
     let (mut heading, mut in_table, mut rows) = (String::new(), false, Vec::new());
     for line in read(page).lines() {
@@ -71,14 +71,14 @@ pub fn rows(page: &str) -> Vec<(String, Vec<String>)> {
     rows
 }
 
-/// The text of the code span with which `cell` begins.
+/// Returns the text of the code span that begins `cell`.
 pub fn code(cell: &str) -> &str {
     let fence = &cell[..cell.len() - cell.trim_start_matches('`').len()];
     let code = cell[fence.len()..].split(fence).next().filter(|_| !fence.is_empty());
     code.unwrap_or_else(|| panic!("no code span: {cell}")).trim()
 }
 
-/// `text` with `<>` in the place of all that stands between `open` and `close`.
+/// Replaces all that stands between `open` and `close` in `text` by `<>`.
 pub fn template(text: &str, open: char, close: char) -> String {
     let mut parts = text.split(open);
     let mut template = parts.next().unwrap_or_default().to_owned();
@@ -90,7 +90,7 @@ pub fn template(text: &str, open: char, close: char) -> String {
     template
 }
 
-/// Whether a line has the parts of a message in their order.
+/// Returns true if a line has the parts of a message, in order.
 pub fn says(line: &str, template: &str) -> bool {
     let mut rest = Some(line);
     for part in template.split("<>") {

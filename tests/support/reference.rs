@@ -1,18 +1,19 @@
-//! Section 8 of the specification (doc/admin/vnd.perot.encrypt.txt) once more, for a message that is in memory: what an
-//! encrypted message must look like. Slow and plain, so that it is easily compared with the text.
+//! A second implementation of Section 8 of the specification (doc/admin/vnd.perot.encrypt.txt), for a message
+//! in memory: the form of an encrypted message. It is slow and plain, so that it can be compared with the
+//! text of the specification.
 
 use super::with_crlf;
 
-/// A message, told apart.
+/// A message in its parts.
 pub struct Reference<'a> {
     fields: Vec<Field<'a>>,
     header: Vec<&'a [u8]>,
     body: &'a [u8],
 }
 
-/// A field of the header, or a line that is none, with the folded lines that follow.
+/// A header field, or a line that is not one, with the folded lines after it.
 struct Field<'a> {
-    /// In lower case; none for a line that is no field.
+    /// The name in lower case; `None` for a line that is not a field.
     name: Option<String>,
     lines: Vec<&'a [u8]>,
 }
@@ -44,7 +45,7 @@ impl Field<'_> {
             || ["thread-topic", "comments", "keywords"].iter().any(|n| self.is(n))
     }
 
-    /// Up to the first CR that is not part of a line end.
+    /// Returns the field up to the first CR that is not part of a line end.
     fn outside(&self) -> Vec<u8> {
         let all = with_crlf(&self.lines.concat());
         let stray = (0..all.len()).find(|&i| all[i] == b'\r' && all.get(i + 1) != Some(&b'\n'));
@@ -73,12 +74,12 @@ impl<'a> Reference<'a> {
         Self { fields, header, body: &message[message.len() - body_size..] }
     }
 
-    /// Whether a field of that name, in lower case, is in the header.
+    /// Returns true if the header has a field of this name, which is in lower case.
     pub fn has(&self, name: &str) -> bool {
         self.fields.iter().any(|f| f.is(name))
     }
 
-    /// The part of the outer header that comes from the original.
+    /// Returns the part of the outer header that is made from the original.
     pub fn outer_header(&self, hide_subject: bool) -> Vec<u8> {
         let mut outer = Vec::new();
         let mut hidden = false;
@@ -109,13 +110,13 @@ impl<'a> Reference<'a> {
         format!("Content-Type: text/plain; charset={charset}\r\n{encoding}")
     }
 
-    /// What decryption gives back.
+    /// Returns the payload.
     pub fn payload(&self) -> Vec<u8> {
         let header = complete(self.header.concat());
         [self.missing_fields().as_bytes(), &header, b"\r\n", &with_crlf(self.body)].concat()
     }
 
-    /// What decryption gives back if the subject is hidden, and the boundary is `boundary`.
+    /// Returns the payload for a hidden subject, with this boundary.
     pub fn payload_with_subject(&self, boundary: &str) -> Vec<u8> {
         let half = |describing: bool| {
             let fields = self.fields.iter().filter(|f| f.describes_the_body() == describing);
@@ -139,7 +140,7 @@ fn field_name(line: &[u8]) -> Option<String> {
     good.then(|| String::from_utf8_lossy(name).to_ascii_lowercase())
 }
 
-/// Some lines with CR LF, the last one included.
+/// Gives all lines a CR LF, the last one included.
 fn complete(lines: Vec<u8>) -> Vec<u8> {
     let mut lines = with_crlf(&lines);
     if !lines.is_empty() && !lines.ends_with(b"\n") {

@@ -1,7 +1,8 @@
-//! The processes of Dovecot that load the plugin, under valgrind. It finds reads and writes of memory that is
-//! not allocated (any more), decisions on bytes that were never written, and memory that is lost.
+//! Runs the processes of Dovecot that load the plugin under valgrind. It finds accesses to memory that is not
+//! allocated, decisions on bytes that were never written, and memory that is lost.
 //!
-//! `PEROT_VALGRIND=FOLDER` has all tests with Dovecot run so (`make memcheck`); valgrind's logs stay in FOLDER.
+//! `PEROT_VALGRIND=FOLDER` has all tests with Dovecot do so (`make memcheck`). The logs of valgrind stay in
+//! FOLDER.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,35 +10,35 @@ use std::path::{Path, PathBuf};
 
 use super::dovecot::{wait_until, Era};
 
-/// The services that load the plugin, and Pigeonhole's programs.
+/// The services that load the plugin, and the programs that do.
 const SERVICES: [&str; 3] = ["lmtp", "imap", "managesieve"];
 const PROGRAMS: [&str; 5] = ["sieve-filter", "sieve-test", "sieve-dump", "sievec", "dovecot-lda"];
 
-/// The folder for the logs, if all tests are to run under valgrind.
+/// Returns the folder for the logs, if all tests are to run under valgrind.
 pub fn everywhere() -> Option<PathBuf> {
     std::env::var_os("PEROT_VALGRIND").map(PathBuf::from)
 }
 
-/// The processes of one Dovecot.
+/// The logs of one Dovecot's processes.
 pub struct Valgrind {
     logs: PathBuf,
 }
 
-/// What valgrind says of them.
+/// The findings of valgrind.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// How many of them had the plugin loaded.
+    /// The number of processes that had the plugin loaded.
     pub with_plugin: usize,
-    /// The logs of those that did something wrong.
+    /// The logs of the processes with errors.
     pub faults: Vec<String>,
 }
 
 impl Valgrind {
-    /// With its logs below `folder`.
+    /// Creates a folder for the logs below `folder`.
     pub fn new(folder: &Path) -> Self {
         let logs = folder.join("valgrind");
         fs::create_dir(&logs).unwrap();
-        // Processes run as several users.
+        // The processes run as several users, who all write logs there.
         fs::set_permissions(&logs, fs::Permissions::from_mode(0o1777)).unwrap();
         fs::write(folder.join("valgrind.supp"), include_str!("../valgrind.supp")).unwrap();
         Self { logs }
@@ -54,7 +55,7 @@ impl Valgrind {
         )
     }
 
-    /// Lines for `dovecot.conf`.
+    /// Returns the lines for `dovecot.conf`.
     pub fn services(&self, era: Era, libexec: &Path) -> String {
         let no_limit = if era == Era::V23 { "0" } else { "unlimited" };
         let service = |name: &str| {
@@ -64,7 +65,7 @@ impl Valgrind {
         SERVICES.map(service).concat()
     }
 
-    /// The words that run a program: under valgrind, if it is one that loads the plugin.
+    /// Returns the words of a command line for a program: with valgrind, if the program loads the plugin.
     pub fn words(&self, program: &str) -> Vec<String> {
         let path = Path::new(program);
         if PROGRAMS.iter().any(|name| path.ends_with(name)) {
@@ -86,11 +87,11 @@ impl Valgrind {
             }
             let clean = match log.contains(" ERROR SUMMARY: ") {
                 true => log.contains(" ERROR SUMMARY: 0 errors"),
-                // Ended by SIGKILL: what was found before has the place where it happened.
+                // A process that SIGKILL ended has no summary. An error that was found before has a place.
                 false => !log.contains("==    at 0x"),
             };
             if !clean {
-                // Without what it says of itself.
+                // The other lines are about valgrind itself.
                 let said: Vec<&str> = log.lines().filter(|line| line.starts_with("==")).collect();
                 findings.faults.push(said.join("\n"));
             }
@@ -98,7 +99,7 @@ impl Valgrind {
         findings
     }
 
-    /// Panics if a process did something wrong. Keeps the logs, if they are asked for.
+    /// Panics if valgrind found an error. Keeps the logs, if that is asked for.
     pub fn assert_clean(&self) {
         let findings = self.findings();
         if let Some(folder) = everywhere() {

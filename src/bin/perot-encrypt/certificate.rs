@@ -1,4 +1,4 @@
-//! A certificate, as an administrator is shown it.
+//! Shows a certificate to an administrator.
 
 use std::fmt::Write as _;
 use std::time::SystemTime;
@@ -18,22 +18,22 @@ use perot_encrypt::log::printable;
 
 use crate::words;
 
-/// One certificate, and what the core says of it.
+/// A certificate and the result of choosing its keys.
 pub struct Checked {
-    /// For whom it was looked up, printable; `None` if all certificates were asked for.
+    /// The recipient that it was found for, printable. `None` if all certificates are listed.
     pub recipient: Option<String>,
     pub found: Found,
     pub keys: Result<RecipientKeys, Error>,
 }
 
 impl Checked {
-    /// Whether it can be used until then, and after it.
+    /// Returns true if it can be used, and still at the time `until`.
     pub fn outlasts(&self, until: SystemTime) -> bool {
         let lives = |keys: &RecipientKeys| !keys.expired && keys.expires.is_none_or(|end| end > until);
         !self.found.has_secret && self.keys.as_ref().is_ok_and(lives)
     }
 
-    /// Why it cannot be used.
+    /// Returns the reason why the certificate cannot be used.
     pub fn reason(&self) -> Option<String> {
         self.keys.as_ref().err().map(|why| why.in_words(&words()))
     }
@@ -51,12 +51,12 @@ impl Checked {
         self.found.cert.keys().map(|key| KeyNote::new(is_chosen(&key), key, now)).collect()
     }
 
-    /// When it ends.
+    /// Returns when it expires.
     pub fn expires(&self) -> Option<SystemTime> {
         self.keys.as_ref().ok().and_then(|keys| keys.expires)
     }
 
-    /// As `check --json` shows it.
+    /// Returns it for `--json`.
     pub fn json(&self, now: SystemTime) -> Value {
         let cert = &self.found.cert;
         let user_ids = self.user_ids(now).into_iter();
@@ -77,7 +77,7 @@ impl Checked {
         })
     }
 
-    /// As `check` shows it.
+    /// Writes it as text.
     pub fn write(&self, text: &mut String, now: SystemTime) {
         line(text, format_args!("{}", self.found.cert.fingerprint().to_hex()));
         if let Some(recipient) = &self.recipient {
@@ -105,7 +105,7 @@ impl Checked {
     }
 }
 
-/// What is shown of a key.
+/// A key as it is listed.
 struct KeyNote {
     fingerprint: String,
     primary: bool,
@@ -115,7 +115,7 @@ struct KeyNote {
     created: SystemTime,
     expires: Option<SystemTime>,
     used: bool,
-    /// Why it is not used, if it was meant to be.
+    /// The reason why it is not used, if it is meant for encryption.
     reason: Option<String>,
 }
 
@@ -169,7 +169,7 @@ impl std::fmt::Display for KeyNote {
     }
 }
 
-/// The size of a key, for algorithms whose keys have sizes, or its curve.
+/// Returns the size in bits or the curve of a key, depending on its algorithm.
 fn size_of(key: &mpi::PublicKey) -> (Option<usize>, Option<String>) {
     match key {
         mpi::PublicKey::RSA { .. } | mpi::PublicKey::DSA { .. } | mpi::PublicKey::ElGamal { .. } => {
@@ -191,22 +191,22 @@ fn state_of(user_id: &UserIDAmalgamation<'_>, now: SystemTime) -> &'static str {
     }
 }
 
-/// Until when, in words.
+/// Tells when something expires.
 pub fn until(expires: Option<SystemTime>) -> String {
     expires.map_or_else(|| "does not expire".to_owned(), |end| format!("expires {}", day(end)))
 }
 
-/// A point in time, to the second.
+/// Formats a time to the second.
 pub fn time(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
 }
 
-/// A point in time, to the day.
+/// Formats a time to the day.
 fn day(at: SystemTime) -> String {
     time(at).chars().take("2026-12-31".len()).collect()
 }
 
-/// Adds a line.
+/// Adds a line to a text.
 pub fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
     // Writing to a String does not fail.
     let _ = writeln!(text, "{arguments}");

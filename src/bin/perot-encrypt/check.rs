@@ -1,4 +1,4 @@
-//! What the certificate sources hold, and whether it can be used.
+//! The subcommand `check`: lists certificates, and tells if they can be used.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -17,12 +17,12 @@ use crate::{home, settings, words, Done, StandardError};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Something that is wrong, and not with a certificate that is shown.
+/// A problem that does not belong to a listed certificate.
 struct Problem {
-    /// The recipient or the source.
+    /// The recipient or the source, printable.
     about: String,
     text: String,
-    /// Whether the check itself has failed: nobody knows what else is wrong.
+    /// True if the check itself failed, so that other problems may be hidden.
     fatal: bool,
 }
 
@@ -30,16 +30,16 @@ struct Problem {
 struct Report {
     certificates: Vec<Checked>,
     problems: Vec<Problem>,
-    /// Whether there is a recipient who cannot be encrypted to.
+    /// True if a recipient has no certificate that can be used.
     unreachable: bool,
 }
 
-/// Shows certificates.
+/// Lists certificates.
 ///
 /// # Errors
 ///
-/// A wrong option or recipient, or nothing can be written. What is wrong with sources and certificates is part
-/// of what is shown.
+/// Fails if an option or a recipient is wrong, or if the list cannot be written. Problems with sources and
+/// certificates are part of the list.
 pub fn run(matches: &mut ArgMatches) -> Done {
     let recipients: Vec<String> = matches.remove_many("recipient").into_iter().flatten().collect();
     let (json, days) = (matches.get_flag("json"), matches.remove_one::<u16>("days"));
@@ -111,7 +111,7 @@ impl Report {
         self.certificates.push(Checked { recipient, found, keys });
     }
 
-    /// `until` is the time that every certificate has to outlast.
+    /// Returns the exit status. All certificates have to be valid until `until`, if it is given.
     fn exit_code(&self, until: Option<SystemTime>) -> ExitCode {
         if self.problems.iter().any(|problem| problem.fatal) {
             return ExitCode::from(crate::TEMPORARY_FAILURE);

@@ -1,4 +1,4 @@
-//! The command line.
+//! The command line, which clap parses and the man pages show.
 
 use clap::{value_parser, Arg, ArgAction, ArgGroup, Command};
 
@@ -31,7 +31,7 @@ const MORE_ON_MAILBOX: &str = "Encrypts the mail that is in mailboxes already, w
     Without MAILBOX these are all of a user's own mailboxes. Drafts and messages that are marked as deleted are left \
     as they are. It goes on after a failure; then the exit status is 1.";
 
-/// The whole of it, as clap and the man page need it.
+/// The command line of `perot-encrypt`.
 pub fn command() -> Command {
     Command::new("perot-encrypt")
         .version(env!("CARGO_PKG_VERSION"))
@@ -61,7 +61,7 @@ fn check() -> Command {
         .arg(recipient())
 }
 
-/// What `gpgit` understands, for where this program is called by that name.
+/// The command line of `gpgit`, which this program accepts if it is called by that name.
 pub fn gpgit() -> Command {
     Command::new("gpgit")
         .version(env!("CARGO_PKG_VERSION"))

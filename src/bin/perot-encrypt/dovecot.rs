@@ -1,17 +1,17 @@
-//! Dovecot's programs. What is given to them goes as arguments, never through a shell.
+//! Runs the programs of Dovecot. They get arguments as they are, never through a shell.
 
 use std::error::Error;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
-/// A Dovecot with its configuration.
+/// An installation of Dovecot.
 pub struct Dovecot {
-    /// Its configuration file, if it is another than Dovecot's own.
+    /// The configuration file, unless it is the default one.
     pub config: Option<String>,
 }
 
 impl Dovecot {
-    /// One of its programs, with its configuration.
+    /// Returns a command that runs a program with the configuration file.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         if let Some(config) = &self.config {
@@ -21,35 +21,35 @@ impl Dovecot {
         command
     }
 
-    /// Runs `doveadm`, or fails with what it said.
+    /// Runs `doveadm`. Fails with its error output.
     pub fn doveadm(&self, arguments: &[&str]) -> Result<String, Box<dyn Error>> {
         output(self.command("doveadm").args(["-f", "tab"]).args(arguments))
     }
 
-    /// Runs `doveconf`, or fails with what it said.
+    /// Runs `doveconf`. Fails with its error output.
     pub fn doveconf(&self, arguments: &[&str]) -> Result<String, Box<dyn Error>> {
         output(self.command("doveconf").args(arguments))
     }
 
-    /// All users.
+    /// Returns all users.
     pub fn users(&self) -> Result<Vec<String>, Box<dyn Error>> {
-        // Without a format: a table of one column begins with an empty line here.
+        // `-f tab` is left out here: with it, the table of one column begins with an empty line.
         let users = output(self.command("doveadm").args(["user", "*"]))?;
         Ok(users.lines().filter(|user| !user.is_empty()).map(str::to_owned).collect())
     }
 
-    /// Compiles a script: into `compiled`, or beside it.
+    /// Compiles a script into `compiled`, or into the file beside it.
     pub fn compile(&self, script: &Path, compiled: Option<&Path>) -> Result<(), Box<dyn Error>> {
         output(self.command("sievec").arg(script).args(compiled)).map(drop)
     }
 }
 
-/// Whether `doveadm` would take a user's name for a pattern that stands for many.
+/// Returns true if `doveadm` would take a user's name for a pattern.
 pub fn is_pattern(user: &str) -> bool {
     user.contains(['*', '?'])
 }
 
-/// Starts one of its programs.
+/// Starts a program.
 pub fn spawn(command: &mut Command) -> Result<Child, Box<dyn Error>> {
     command.spawn().map_err(|why| {
         let program = command.get_program().to_string_lossy();
@@ -58,7 +58,7 @@ pub fn spawn(command: &mut Command) -> Result<Child, Box<dyn Error>> {
     })
 }
 
-/// What a program prints. If it fails: what it has said on standard error.
+/// Returns the output of a program. If the program fails, the error has its error output.
 pub fn output(command: &mut Command) -> Result<String, Box<dyn Error>> {
     let child = spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
     let Output { status, stdout, stderr } = child.wait_with_output()?;

@@ -1,4 +1,4 @@
-//! A message on its way from standard input to standard output.
+//! Encrypts the message on standard input, as a filter in a pipe does.
 
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, Write};
@@ -17,12 +17,12 @@ use perot_encrypt::spool::{Spool, Waiting};
 
 use crate::{home, say, settings, Done, StandardError};
 
-/// Encrypts standard input to standard output.
+/// Encrypts standard input and writes the result to standard output.
 ///
 /// # Errors
 ///
-/// Anything that keeps the message from being encrypted. Nothing has been written then, unless standard
-/// output itself has failed.
+/// Fails if anything keeps the message from being encrypted. Nothing has been written then, unless it was
+/// standard output that failed.
 pub fn run(matches: &mut ArgMatches) -> Done {
     let force = matches.get_flag("force");
     let mut settings = settings(matches)?;
@@ -30,11 +30,11 @@ pub fn run(matches: &mut ArgMatches) -> Done {
     filter(&settings, &recipients(matches), force)
 }
 
-/// The same with gpgit's arguments.
+/// Does the same with gpgit's arguments.
 ///
 /// # Errors
 ///
-/// As in [`run`].
+/// The errors of [`run`].
 pub fn gpgit(matches: &mut ArgMatches) -> Done {
     let mode = matches.remove_one::<String>("encrypt-mode").unwrap_or_default();
     if mode != "pgpmime" {
@@ -67,7 +67,7 @@ fn filter(settings: &Settings, recipients: &[String], force: bool) -> Done {
         now: SystemTime::now(),
     };
     let mut message = standard_input()?;
-    // Nothing may be written before all of it is right.
+    // A failure must leave standard output empty, so the result waits until it is complete.
     let spool = Spool::new(std::env::temp_dir());
     let (outcome, spool) = encrypt(&job, &mut message, spool, &StandardError)?;
     match (outcome, spool.finish().map_err(Unwritable).map_err(CoreError::from)?) {
@@ -85,11 +85,11 @@ trait Rewindable: Read + Seek {}
 
 impl<T: Read + Seek> Rewindable for T {}
 
-/// Standard input, to be read more than once. What does not come from a file is kept in memory: in a file,
-/// it would lie on the disk in clear.
+/// Opens standard input for reading it several times. If it is not a file, it is kept in memory: a temporary
+/// file would have the message on the disk in clear.
 fn standard_input() -> io::Result<Box<dyn Rewindable>> {
     let mut file = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-    // Of which somebody has read a part already, the rest is wanted.
+    // If somebody has read the beginning of the file, only the rest is the message.
     if file.metadata()?.is_file() && file.stream_position()? == 0 {
         return Ok(Box::new(file));
     }

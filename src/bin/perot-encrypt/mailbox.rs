@@ -1,4 +1,4 @@
-//! Mail that is in mailboxes already: drives Dovecot's own `doveadm` and Pigeonhole's `sieve-filter`.
+//! The subcommand `mailbox`: encrypts stored mail, with Dovecot's `doveadm` and Pigeonhole's `sieve-filter`.
 
 mod counts;
 mod dovecot;
@@ -21,21 +21,21 @@ use crate::dovecot::{is_pattern, Dovecot};
 use counts::{Counts, Line, Seen};
 use namespaces::Namespaces;
 
-/// What the temporary script says.
+/// The script that is used unless the administrator names another.
 const SCRIPT: &str = "require \"vnd.perot.encrypt\";\nencrypt;\n";
 
-/// So many different errors of a mailbox are shown: with a full disk there are some for each message.
+/// Most different errors that are shown for a mailbox. If a disk is full, every message causes some.
 const ERRORS: usize = 20;
 
-/// After so many messages there is a line that says how far it is.
+/// The number of messages between two lines that show the progress, so that one can see that it goes on.
 const PROGRESS: u64 = 1000;
 
-/// Encrypts what is in the mailboxes.
+/// Encrypts the mail in the given mailboxes.
 ///
 /// # Errors
 ///
-/// What keeps it from beginning: users cannot be listed, a program is not there. And if nobody reads what it says. A
-/// failure with one user or mailbox is told, and makes the exit status 1.
+/// Fails if it cannot begin, because users cannot be listed or a program is missing, and if standard output
+/// is closed. A failure with one user or mailbox is shown, and makes the exit status 1.
 pub fn run(matches: &mut ArgMatches) -> Result<ExitCode, Box<dyn Error>> {
     let mut all = |name: &str| matches.remove_many::<String>(name).into_iter().flatten().collect::<Vec<_>>();
     let (users, mailboxes) = (all("user"), all("mailbox"));
@@ -57,7 +57,7 @@ pub fn run(matches: &mut ArgMatches) -> Result<ExitCode, Box<dyn Error>> {
     Ok(run.everybody(&users)?)
 }
 
-/// The script, compiled, in a folder where the user's process can read it and not write.
+/// Writes and compiles the script, where the users' processes can read but not write it.
 fn own_script(dovecot: &Dovecot, folder: &Path) -> Result<PathBuf, Box<dyn Error>> {
     let script = folder.join("encrypt.sieve");
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
@@ -70,7 +70,7 @@ fn own_script(dovecot: &Dovecot, folder: &Path) -> Result<PathBuf, Box<dyn Error
     Ok(script)
 }
 
-/// Fails if this is root, and others cannot enter a folder of root.
+/// Fails if this is root and a folder on the path is closed to other users.
 fn reachable(folder: &Path) -> Result<(), Box<dyn Error>> {
     let by_root = fs::metadata(folder)?.uid() == 0;
     for above in fs::canonicalize(folder)?.ancestors().filter(|_| by_root) {
@@ -82,11 +82,11 @@ fn reachable(folder: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What one run is about.
+/// The parameters of a run.
 struct Run {
     dovecot: Dovecot,
     script: PathBuf,
-    /// The script is the administrator's, and may choose messages.
+    /// True if the administrator gave the script, which may choose among the messages.
     chooses: bool,
     dry_run: bool,
     namespaces: Namespaces,
@@ -107,7 +107,7 @@ impl Run {
         Ok(ExitCode::from(u8::from(failed > 0)))
     }
 
-    /// Fails only if nobody reads what it says.
+    /// Encrypts the mailboxes of one user. Fails only if standard output is closed.
     fn user(&self, user: &str) -> io::Result<Counts> {
         let mut total = Counts::default();
         let mailboxes = match self.mailboxes_of(user) {
@@ -119,7 +119,8 @@ impl Run {
             writeln!(io::stdout(), "{}: {}", label(user, mailbox), counts.summary(self.dry_run))?;
             total += counts;
         }
-        // mdbox keeps what was expunged until then. A run that was interrupted may have left something, too.
+        // mdbox keeps expunged messages until it is purged. An earlier run that was interrupted may have left
+        // some, too.
         if !self.dry_run {
             if let Err(why) = self.dovecot.purge(user) {
                 total += broken(user, "", &why);
@@ -146,7 +147,7 @@ impl Run {
         }
         let messages = self.dovecot.messages(user, mailbox)?;
         if messages.is_empty() && self.mailboxes.is_empty() {
-            // It may not even be a mailbox: one that only has others below it is listed, too.
+            // doveadm also lists names that are not mailboxes, but have mailboxes below them.
             return Ok(Counts::default());
         }
         let seen = self.filter(user, mailbox, messages.len())?;
@@ -155,13 +156,14 @@ impl Run {
             false => Some(self.dovecot.messages(user, mailbox)?),
         };
         if !self.dry_run {
-            // Even if there was nothing to do: a run that was interrupted may have left something.
+            // This is done even if no message was encrypted: an earlier run that was interrupted may have
+            // left something.
             self.dovecot.purge_cache(user, mailbox)?;
         }
         Ok(Counts::new(&messages, left.as_deref(), &seen, self.chooses))
     }
 
-    /// Runs sieve-filter, and counts what it says.
+    /// Runs sieve-filter, and counts the messages by the lines of its log.
     fn filter(&self, user: &str, mailbox: &str, messages: usize) -> Result<Seen, Box<dyn Error>> {
         let mut seen = Seen::default();
         let mut told = HashSet::new();
@@ -169,7 +171,7 @@ impl Run {
             let line = Line::parse(line);
             seen.add(&line);
             if seen.outcomes() % PROGRESS == 0 && line.is_outcome() {
-                // If nobody reads it, that is for later: sieve-filter is not to be left in the midst of its work.
+                // A closed standard output is found later. sieve-filter must not be interrupted for it.
                 let _ = writeln!(io::stdout(), "{}: {} of {messages}", label(user, mailbox), seen.outcomes());
             }
             if let Line::NotEncrypted(text) | Line::Error(text) | Line::Trouble(text) = line {
@@ -183,18 +185,18 @@ impl Run {
     }
 }
 
-/// Tells what went wrong, and counts it.
+/// Shows an error, and returns the counts for it.
 fn broken(user: &str, mailbox: &str, why: &dyn Display) -> Counts {
     complain(user, mailbox, why);
     Counts::broken()
 }
 
-/// Writes a line to standard error. If that cannot be written, there is nobody to tell.
+/// Writes a line to standard error. If that fails, there is nowhere to report it.
 fn complain(user: &str, mailbox: &str, why: &dyn Display) {
     let _ = writeln!(io::stderr(), "perot-encrypt: {}: {why}", label(user, mailbox));
 }
 
-/// A user and a mailbox, for a line.
+/// Names a user and a mailbox at the beginning of a line.
 fn label(user: &str, mailbox: &str) -> String {
     printable(format!("{user} {mailbox}").trim_end())
 }

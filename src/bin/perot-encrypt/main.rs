@@ -1,5 +1,5 @@
-//! The command-line tool: what the Sieve extension `vnd.perot.encrypt` does in Dovecot, for a message on
-//! standard input, and what an administrator needs around it.
+//! The command-line tool: encrypts a message on standard input as the Sieve extension `vnd.perot.encrypt`
+//! does in Dovecot, and has subcommands for administrators.
 
 mod certificate;
 mod check;
@@ -22,8 +22,8 @@ use perot_encrypt::guard::{guard, quiet_panics, Panicked};
 use perot_encrypt::log::{Level, Log};
 use perot_encrypt::settings::{Loaded, RawSettings, Settings};
 
-/// EX_TEMPFAIL of sysexits.h: a mail server keeps the message and tries again. Every failure ends with
-/// it, a wrong command line included: other numbers make mail servers give the message back.
+/// EX_TEMPFAIL of sysexits.h, on which a mail server keeps the message and tries again. Every failure ends
+/// with it, even a wrong command line: on other numbers, mail servers return the message to its sender.
 const TEMPORARY_FAILURE: u8 = 75;
 
 type Done = Result<ExitCode, Box<dyn Error>>;
@@ -61,12 +61,12 @@ fn run(arguments: Vec<OsString>) -> Done {
     }
 }
 
-/// Whether this program is called by the name of the one that it replaces: `gpgit`, `gpgit.pl`.
+/// Returns true if this program is called by the name of the one that it replaces: `gpgit`, `gpgit.pl`.
 fn is_gpgit(program: &Path) -> bool {
     program.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"gpgit"))
 }
 
-/// What the core's errors speak of, as it is called here.
+/// The tool's words for the things that errors name.
 fn words() -> Words {
     Words {
         setting_prefix: "--".into(),
@@ -76,7 +76,7 @@ fn words() -> Words {
     }
 }
 
-/// The settings that the options and the environment make up.
+/// Makes settings of the options and the environment.
 fn settings(matches: &mut ArgMatches) -> Result<Settings, CoreError> {
     let sources: Vec<String> = matches.remove_many("certs").into_iter().flatten().collect();
     let certs = (!sources.is_empty()).then(|| sources.join(" "));
@@ -84,12 +84,13 @@ fn settings(matches: &mut ArgMatches) -> Result<Settings, CoreError> {
     Loaded::new(&raw, words()).settings
 }
 
-/// The home directory for sources below `~`: `$HOME`, or what the system knows of the user.
+/// Returns the home directory for sources below `~`: `$HOME`, or else that of the user database.
+#[allow(deprecated)] // deprecated before Rust 1.87, because of Windows
 fn home() -> Option<String> {
     std::env::home_dir()?.into_os_string().into_string().ok()
 }
 
-/// Writes a line to standard error. If that cannot be written, there is nobody to tell.
+/// Writes a line to standard error. If that fails, there is nowhere to report it.
 fn say(line: &str) {
     let _ = writeln!(io::stderr(), "perot-encrypt: {line}");
 }
@@ -98,7 +99,7 @@ fn in_words(why: &(dyn Error + 'static)) -> String {
     why.downcast_ref::<CoreError>().map_or_else(|| why.to_string(), |why| why.in_words(&words()))
 }
 
-/// The log of the tool: standard error.
+/// The log of the tool, without debug lines.
 struct StandardError;
 
 impl Log for StandardError {

@@ -1,4 +1,4 @@
-//! One armored OpenPGP message (RFC 9580, section 6) with nothing but white space around it.
+//! Recognises one armored OpenPGP message (RFC 9580, section 6) with nothing but white space around it.
 
 use super::packets::Packets;
 use super::plain::{is_space, trim, Plain};
@@ -6,18 +6,18 @@ use super::transfer::{is_digit, Base64};
 
 const BEGIN: &[u8] = b"-----BEGIN PGP MESSAGE-----";
 const END: &[u8] = b"-----END PGP MESSAGE-----";
-/// All armor headers together, and white space around the armor, in bytes: no place for a message, nor
-/// to keep us busy with.
+/// Most bytes of armor headers, and of white space around the armor. Both are readable, so they must not have
+/// room for a message; GnuPG's `Version` and `Comment` take about a hundred bytes.
 const MAX_HEADERS: usize = 256;
 const MAX_SPACE: usize = 4096;
 /// The armor headers of RFC 9580, section 6.2.2, and RFC 4880, section 6.2.
 const HEADERS: [&[u8]; 5] = [b"Version:", b"Comment:", b"Hash:", b"Charset:", b"MessageID:"];
 
-/// Looks at text as it comes by.
+/// Reads text byte by byte.
 #[derive(Default)]
 pub struct Armored {
     state: State,
-    /// The line so far, where lines matter.
+    /// The current line, outside of the base64 data.
     line: Vec<u8>,
     header_bytes: usize,
     space: usize,
@@ -28,27 +28,28 @@ pub struct Armored {
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum State {
-    /// White space in front of the armor.
+    /// In white space before the armor.
     #[default]
     Before,
-    /// Armored headers: `Version: ...`.
+    /// In the armor headers, such as `Version: ...`.
     Headers,
-    /// At the beginning of a line of data.
+    /// At the beginning of a line of base64.
     LineStart,
-    /// Within a line of data.
+    /// Within a line of base64.
     Data,
-    /// In the checksum (`=njUN`); it is not checked, the message has a better one.
+    /// In the checksum line (`=njUN`). The checksum is not compared: the encrypted container has a better
+    /// one.
     Checksum,
-    /// Behind the checksum.
+    /// After the checksum line.
     Checked,
     /// In the END line.
     End,
-    /// White space behind the armor.
+    /// In white space after the armor.
     After,
 }
 
 impl Armored {
-    /// Takes the next bytes.
+    /// Reads the next bytes.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(), Plain> {
         for &byte in bytes {
             self.byte(byte)?;
@@ -56,17 +57,17 @@ impl Armored {
         self.flush()
     }
 
-    /// Whether there was nothing but white space.
+    /// Returns true if nothing but white space has been read.
     pub fn is_blank(&self) -> bool {
         self.state == State::Before && trim(&self.line).is_empty()
     }
 
-    /// The size of the armor headers, in bytes.
+    /// Returns the size of the armor headers, in bytes.
     pub fn header_bytes(&self) -> usize {
         self.header_bytes
     }
 
-    /// Whether it was a complete encrypted message.
+    /// Fails unless the text was one complete encrypted message.
     pub fn finish(mut self) -> Result<(), Plain> {
         self.end_of_line()?;
         if self.state != State::After {

@@ -1,4 +1,5 @@
-//! A CMS object (S/MIME, RFC 8551) that is encrypted: told by its content type, never by a label.
+//! Recognises an encrypted CMS object (S/MIME, RFC 8551) by the content type inside of it: labels in the
+//! message can lie.
 
 use super::plain::Plain;
 
@@ -7,7 +8,8 @@ const ENVELOPED_DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 
 /// id-ct-authEnvelopedData, RFC 5083, section 2.1: 1.2.840.113549.1.9.16.1.23
 const AUTH_ENVELOPED_DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x10, 0x01, 0x17];
 
-/// Enough bytes for all that is looked at.
+/// The bytes that are kept: no more are needed to reach the recipients, with the longest of the lengths and
+/// identifiers.
 const PREFIX: usize = 40;
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
@@ -15,7 +17,7 @@ const EXPLICIT_0: u8 = 0xa0;
 const INTEGER: u8 = 0x02;
 const OBJECT_IDENTIFIER: u8 = 0x06;
 
-/// Looks at DER or BER as it comes by.
+/// Reads DER or BER in pieces.
 #[derive(Default)]
 pub struct Cms {
     prefix: Vec<u8>,
@@ -25,7 +27,7 @@ pub struct Cms {
 }
 
 impl Cms {
-    /// Takes the next bytes.
+    /// Reads the next bytes.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(), Plain> {
         let missing = PREFIX.saturating_sub(self.prefix.len());
         self.prefix.extend(bytes.iter().take(missing));
@@ -40,11 +42,11 @@ impl Cms {
         }
     }
 
-    /// Whether it was an encrypted object, complete and alone.
+    /// Fails unless the object was encrypted, complete, and alone.
     pub fn finish(self) -> Result<(), Plain> {
         let complete = match self.check_prefix()? {
             Some(total) => self.total == total,
-            // Indefinite length: it ends with end-of-contents octets (X.690, section 8.1.5).
+            // The length is indefinite: end-of-contents octets end the object (X.690, section 8.1.5).
             None => self.tail == [0, 0],
         };
         if complete {
@@ -54,18 +56,18 @@ impl Cms {
         }
     }
 
-    /// Checks the beginning of a ContentInfo (RFC 5652, section 3) with an EnvelopedData or AuthEnvelopedData in
-    /// it, down to where the recipients begin; the size of the whole, if the object says it.
+    /// Checks the beginning of a ContentInfo (RFC 5652, section 3), up to the recipients of its EnvelopedData
+    /// or AuthEnvelopedData. Returns the size of the whole object, or `None` if its length is indefinite.
     fn check_prefix(&self) -> Result<Option<u64>, Plain> {
         let mut der = Der { data: &self.prefix, at: 0 };
         let end = der.constructed(SEQUENCE)?;
         let oid = der.primitive(OBJECT_IDENTIFIER)?;
-        // Both reach to the end, if they and the whole say where that is.
+        // Both inner values end where the whole object does, unless their length is indefinite.
         let content_ends = [der.constructed(EXPLICIT_0)?, der.constructed(SEQUENCE)?];
         let version = der.primitive(INTEGER)?;
         let recipients = der.byte()?;
         let is_encrypted = oid == ENVELOPED_DATA || oid == AUTH_ENVELOPED_DATA;
-        // In front of the recipients there may be something about the originator, [0].
+        // An optional OriginatorInfo, tagged [0], may come before the recipients.
         let is_complete = matches!(version, [0..=4]) && matches!(recipients, SET | EXPLICIT_0);
         let ends_agree = end.is_none_or(|end| content_ends.iter().flatten().all(|inner| *inner == end));
         if is_encrypted && is_complete && ends_agree {
@@ -89,7 +91,8 @@ impl<'a> Der<'a> {
         Ok(byte)
     }
 
-    /// Enters a value; where it ends, counted from the beginning, or `None` if its length is indefinite.
+    /// Enters a value. Returns its end, counted from the beginning of the data, or `None` if its length is
+    /// indefinite.
     fn constructed(&mut self, tag: u8) -> Result<Option<u64>, Plain> {
         if self.byte()? != tag {
             return Err(Plain);
@@ -109,7 +112,7 @@ impl<'a> Der<'a> {
         Ok(Some(self.at as u64 + length))
     }
 
-    /// The bytes of a short value.
+    /// Returns the content of a short value.
     fn primitive(&mut self, tag: u8) -> Result<&'a [u8], Plain> {
         let end = self.constructed(tag)?.and_then(|end| usize::try_from(end).ok()).ok_or(Plain)?;
         let bytes = self.data.get(self.at..end).ok_or(Plain)?;

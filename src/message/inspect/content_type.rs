@@ -1,26 +1,26 @@
-//! The fields that say what a body is, as far as all programs understand them in the same way.
+//! Parses Content-Type and Content-Disposition, and rejects what programs may read in different ways.
 
 use mail_parser::parsers::MessageStream;
 use mail_parser::HeaderValue;
 
 use super::plain::{trim, Plain};
 
-/// A Content-Type (RFC 2045, section 5.1), as far as it matters here.
+/// A Content-Type (RFC 2045, section 5.1): its type, and the parameters that matter here.
 pub struct ContentType {
-    /// Type and subtype in lower case.
+    /// Type and subtype, in lower case: `text/plain`.
     pub name: String,
-    /// The parameters, those that are not case-sensitive in lower case.
+    /// The parameters. `protocol` and `charset` are in lower case, since their case has no meaning.
     pub boundary: Option<String>,
     pub protocol: Option<String>,
     pub charset: Option<String>,
-    /// Its parameter `name`.
+    /// The parameter `name`.
     pub file_name: Option<String>,
 }
 
 impl ContentType {
-    /// Understands a field's value; `None` if there is no such field.
+    /// Parses the value of the field. Without the field, the type is `text/plain`.
     pub fn parse(value: Option<&[u8]>) -> Result<Self, Plain> {
-        // RFC 2045, section 5.2
+        // The default of RFC 2045, section 5.2
         let value = value.unwrap_or(b"text/plain");
         let is_type = |name: &[u8]| {
             let mut halves = name.split(|&b| b == b'/');
@@ -39,9 +39,10 @@ impl ContentType {
         })
     }
 
-    /// Whether a file of this part would be taken for one that holds ciphertext, by the names that it has here and in
-    /// the Content-Disposition (RFC 2183). One of another name may be opened by a program that does not mind what
-    /// stands in front: a ZIP archive or a PDF can begin with anything.
+    /// Returns true if programs would take this part, saved as a file, for ciphertext: all names that it has
+    /// here and in its Content-Disposition (RFC 2183) end like those of OpenPGP or S/MIME files. A file of
+    /// another name may be opened by a program that skips what it does not know at the beginning, as those
+    /// for ZIP archives and PDF do: so ciphertext could hide a readable file.
     pub fn is_file_of_ciphertext(&self, disposition: Option<&[u8]>) -> bool {
         let disposed = disposition.map_or(Ok(None), |value| parameter(&parse(value, is_token)?, "filename"));
         let ends_well = |name: &String| {
@@ -52,8 +53,8 @@ impl ContentType {
     }
 }
 
-/// Whether a Content-Type, read as kindly as can be, is that of a cryptographic layer (RFC 1847; RFC 8551,
-/// section 3).
+/// Returns true if the Content-Type, parsed leniently, is that of a signed or encrypted message (RFC 1847;
+/// RFC 8551, section 3).
 pub fn is_cryptographic(value: &[u8]) -> bool {
     parse_kindly(value).is_some_and(|parsed| {
         let subtype = parsed.subtype().unwrap_or_default().to_ascii_lowercase();
@@ -65,15 +66,16 @@ pub fn is_cryptographic(value: &[u8]) -> bool {
     })
 }
 
-/// Whether `text` is a boundary that every program reads in the same way (RFC 2046, section 5.1.1).
+/// Returns true if all programs read `text` as the same boundary (RFC 2046, section 5.1.1).
 pub fn is_boundary(text: &str) -> bool {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&b);
     (1..=70).contains(&text.len()) && text.bytes().all(fits) && text.trim() == text
 }
 
-/// Understands what is written in the plain part of the grammar (RFC 2045, section 5.1): a value, and parameters
-/// that are tokens or quoted strings on one line. Of comments, escapes, encodings (RFC 2231, RFC 2047) and mistakes every
-/// program makes something else, so that a sender could have a mail program see parts where we see ciphertext.
+/// Parses a value with its parameters, and accepts only the plain part of the grammar (RFC 2045, section
+/// 5.1): parameters that are tokens, or quoted strings on one line. Programs read comments, escapes,
+/// encodings (RFC 2231, RFC 2047) and mistakes in different ways. A sender could use that to have a mail
+/// program show parts where this module sees ciphertext.
 fn parse(value: &[u8], is_value: impl Fn(&[u8]) -> bool) -> Result<mail_parser::ContentType<'static>, Plain> {
     let mut items = split_outside_quotes(value).into_iter().map(trim);
     let mut good = items.next().is_some_and(is_value);
@@ -98,7 +100,7 @@ fn parameter(parsed: &mail_parser::ContentType<'_>, name: &str) -> Result<Option
     let attributes = parsed.attributes().unwrap_or_default();
     let mut values = attributes.iter().filter(|a| a.name.eq_ignore_ascii_case(name));
     let value = values.next().map(|a| a.value.to_string());
-    // Twice: programs differ in which one they take.
+    // If a parameter is given twice, programs differ in which one they use.
     values.next().map_or(Ok(value), |_| Err(Plain))
 }
 
@@ -121,7 +123,8 @@ fn is_parameter(item: &[u8]) -> bool {
         && quoted.map_or_else(|| is_token(value), |v| is_plain(v) && memchr::memmem::find(v, b"=?").is_none())
 }
 
-/// A token of RFC 2045, without the characters that RFC 2231 and RFC 2047 give a meaning.
+/// Returns true if `text` is a token (RFC 2045, section 5.1) without `*`, `'`, `%` and `?`, which RFC 2231
+/// and RFC 2047 use for encodings.
 fn is_token(text: &[u8]) -> bool {
     let fits = |b: &u8| b.is_ascii_alphanumeric() || b"!#$&-+.^_`{|}~".contains(b);
     !text.is_empty() && text.iter().all(fits)

@@ -1,26 +1,28 @@
-//! The fields of a header that say what a body is.
+//! Collects the header fields that describe a body.
 
 use crate::message::header::Field;
 use crate::message::lines::Piece;
 
-/// Longest Content-Type and similar field, in bytes. A longer one is not understood.
+/// Longest field that is collected, in bytes. A Content-Type with long file names takes a few hundred.
 const MAX_FIELD: usize = 4 << 10;
 
-/// The fields of a header that say what a body is.
+/// The header fields that describe a body, and their flaws.
 #[derive(Default)]
 pub struct Fields {
-    /// Content-Type
+    /// The value of Content-Type.
     pub content_type: Option<Vec<u8>>,
-    /// Content-Transfer-Encoding
+    /// The value of Content-Transfer-Encoding.
     pub transfer_encoding: Option<Vec<u8>>,
-    /// Content-Disposition
+    /// The value of Content-Disposition.
     pub disposition: Option<Vec<u8>>,
-    /// The field that a folded line goes on with.
+    /// The field that a folded line continues.
     current: Current,
-    /// A field of these stands there twice, is too long, or a line is no field: not understood.
+    /// True if programs may read this header in different ways: one of the fields appears twice or is too
+    /// long, or a line is not a field.
     pub odd: bool,
     begun: bool,
-    /// The header of a part, where only fields about the content have a meaning (RFC 2045, section 9).
+    /// True for the header of a part, where only fields about the content have a meaning (RFC 2045, section
+    /// 9).
     in_part: bool,
 }
 
@@ -34,17 +36,18 @@ enum Current {
 }
 
 impl Fields {
-    /// The fields of a part's header, of which there are none yet.
+    /// Begins the header of a part.
     pub fn of_part() -> Self {
         Self { in_part: true, ..Self::default() }
     }
 
-    /// Takes the next piece of the header.
+    /// Reads the next piece of the header.
     pub fn piece(&mut self, field: Field, piece: &Piece<'_>) {
         let (content, _) = piece.split_end();
         let has = |byte: u8| memchr::memchr(byte, content).is_some();
-        // A CR alone ends a line for some programs, and a NUL ends a text. In the header of the message a NUL does no harm,
-        // and the messages that we have encrypted keep it there.
+        // For some programs, a bare CR ends a line and a NUL ends a text. In the header of the message itself
+        // a NUL does no harm, and must be accepted: the outer header of a message that was encrypted here
+        // keeps it.
         self.odd |= has(b'\r') || self.in_part && has(0);
         match field {
             Field::Begins(name) => {
@@ -78,7 +81,7 @@ impl Fields {
             Current::Disposition => &mut self.disposition,
         };
         if begins && value.is_some() {
-            // The second one does not count.
+            // Programs differ in which of two fields they use.
             self.odd = true;
             self.current = Current::Other;
             return;

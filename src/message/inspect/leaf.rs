@@ -1,4 +1,4 @@
-//! One leaf part: what its content is.
+//! Tells the content of one leaf part.
 
 use super::armored::Armored;
 use super::cms::Cms;
@@ -7,36 +7,37 @@ use super::packets::Packets;
 use super::plain::{is_space, Plain};
 use super::transfer::Transfer;
 
-/// What a leaf turned out to be.
+/// The content of a leaf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// White space.
+    /// Nothing but white space.
     Blank,
     /// The control part of RFC 3156, section 4: `Version: 1`.
     Control,
-    /// Encrypted from its first byte to its last.
+    /// Ciphertext from the first byte to the last.
     Encrypted,
 }
 
-/// Largest control part, in bytes.
+/// Largest control part, in bytes. It is readable, and needs ten bytes for `Version: 1`.
 const MAX_CONTROL: usize = 256;
 
-/// Looks at the body of a leaf as it comes by.
+/// Reads the body of a leaf in pieces.
 pub struct Leaf {
     transfer: Transfer,
     kind: Kind,
-    /// Armored labelled as quoted-printable that is not: its padding (`=`) would be taken for an escape.
+    /// The armored text as it was before decoding. Some programs label armor as quoted-printable without
+    /// encoding it; decoding then takes its padding (`=`) for an escape.
     undecoded: Option<Armored>,
     decoded: Vec<u8>,
 }
 
 enum Kind {
-    /// `text/plain`: only an armored message is encrypted text.
+    /// `text/plain`, which must be an armored message.
     Text(Armored),
-    /// `application/pkcs7-mime`
+    /// `application/pkcs7-mime`.
     Cms(Cms),
-    /// A part of ciphertext, of which nothing has been seen yet: whether it may be a control part, and
-    /// whether it may be binary.
+    /// A part for ciphertext, of which only white space has been read. `control` allows it to be a control
+    /// part, `binary` to be binary.
     Application {
         control: bool,
         binary: bool,
@@ -44,19 +45,19 @@ enum Kind {
     Control(Vec<u8>),
     Binary(Packets),
     Armored(Armored),
-    /// Not encrypted as it is decoded; as it stands it still may be.
+    /// The decoded bytes are not ciphertext. The `undecoded` ones may still be.
     Failed,
 }
 
 impl Leaf {
-    /// A leaf of the given type and transfer encoding (in lower case). `may_be_binary`: whether a program that opens it
-    /// as a file would take that for ciphertext, too.
+    /// Begins a leaf. `transfer` is its Content-Transfer-Encoding in lower case; `may_be_binary` is set if
+    /// programs take the saved part for a file of ciphertext.
     pub fn new(
         content_type: &ContentType,
         transfer: Option<&[u8]>,
         may_be_binary: bool,
     ) -> Result<Self, Plain> {
-        // Ciphertext that is not encoded may hold anything, lines that look like boundaries included.
+        // Without base64, binary ciphertext may contain lines that look like boundaries.
         let binary = may_be_binary && transfer == Some(b"base64");
         let kind = match content_type.name.as_str() {
             "text/plain" if is_like_ascii(content_type.charset.as_deref()) => Kind::Text(Armored::default()),
@@ -70,7 +71,7 @@ impl Leaf {
         Ok(Self { transfer: Transfer::new(transfer)?, kind, undecoded, decoded: Vec::new() })
     }
 
-    /// Takes the next bytes, as they stand in the message.
+    /// Reads the next bytes of the body, still encoded.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(), Plain> {
         if self.undecoded.as_mut().is_some_and(|armor| armor.feed(bytes).is_err()) {
             self.undecoded = None;
@@ -85,7 +86,7 @@ impl Leaf {
         }
     }
 
-    /// How many bytes in it are readable, though it is encrypted: the armor headers.
+    /// Returns how many bytes of the part are readable: the armor headers.
     pub fn readable_bytes(&self) -> usize {
         match &self.kind {
             Kind::Text(armor) | Kind::Armored(armor) => armor.header_bytes(),
@@ -93,7 +94,7 @@ impl Leaf {
         }
     }
 
-    /// What it was.
+    /// Returns the content of the whole part, or fails if it is neither blank nor ciphertext.
     pub fn finish(mut self) -> Result<Content, Plain> {
         if self.undecoded.take().is_some_and(|armor| armor.finish().is_ok()) {
             return Ok(Content::Encrypted);
@@ -138,7 +139,8 @@ impl Kind {
     }
 }
 
-/// Whether digits of base64 in this charset are those digits. In UTF-7, for one, they can be another text.
+/// Returns true if ASCII letters and digits mean themselves in this charset. In UTF-7, base64 digits can
+/// spell another text.
 fn is_like_ascii(charset: Option<&str>) -> bool {
     charset.is_none_or(|c| {
         matches!(c, "us-ascii" | "ascii" | "utf-8")

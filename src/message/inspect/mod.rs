@@ -1,10 +1,9 @@
-//! Is a message encrypted already?
+//! Tells if a message is encrypted already.
 //!
-//! Decided by looking at the ciphertext, never at labels alone, and only if all of the content is
-//! encrypted: every leaf part has to be an OpenPGP message (RFC 9580, section 10.3), a CMS
-//! enveloped-data (RFC 5652, section 6), the control part of RFC 3156, section 4, or blank. Whatever
-//! is odd counts as not encrypted: the worst of that error is a second layer of encryption, the worst
-//! of the other one is plaintext on disk.
+//! Labels do not decide, the ciphertext does. All of the content has to be encrypted: every leaf part is an
+//! OpenPGP message (RFC 9580, section 10.3), a CMS enveloped-data (RFC 5652, section 6), the control part of
+//! RFC 3156, section 4, or blank. A message with anything odd counts as not encrypted: that mistake costs a
+//! second layer of encryption, the opposite one leaves plaintext on disk.
 
 mod armored;
 mod cms;
@@ -24,24 +23,25 @@ use fields::Fields;
 use plain::Plain;
 use walker::Walker;
 
-/// What is known of a message after a look at it.
+/// The facts that one look at a message yields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inspection {
-    /// Whether all of its content is encrypted.
+    /// True if all of the content is encrypted.
     pub encrypted: bool,
-    /// Whether its header has a Content-Type.
+    /// True if the header has a Content-Type.
     pub has_content_type: bool,
-    /// Whether its header has a Content-Transfer-Encoding.
+    /// True if the header has a Content-Transfer-Encoding.
     pub has_transfer_encoding: bool,
-    /// Whether it is signed or encrypted in a way that mail programs handle only if no other part is around it.
+    /// True if the message is signed or encrypted as a whole. Mail programs verify or decrypt that only where
+    /// no other part is around it.
     pub must_be_outermost: bool,
 }
 
-/// Looks at a message, from its first byte and no further than needed.
+/// Inspects a message from its first byte, and reads no further than it has to.
 ///
 /// # Errors
 ///
-/// The message cannot be read, or is larger than what is handled.
+/// Fails if the message cannot be read, or if it is too large.
 pub fn inspect(message: &mut dyn Original) -> Result<Inspection, Unreadable> {
     let mut header = Header::open(message)?;
     let mut fields = Fields::default();
@@ -57,7 +57,7 @@ pub fn inspect(message: &mut dyn Original) -> Result<Inspection, Unreadable> {
     })
 }
 
-/// Whether all of the body is, behind a header with these fields.
+/// Returns true if the body after `header` is encrypted. `fields` are those of the header.
 fn is_encrypted(header: Header<'_>, fields: &Fields) -> Result<bool, Unreadable> {
     let Ok(mut walker) = Walker::new(fields) else { return Ok(false) };
     let mut lines = header.into_rest();

@@ -1,22 +1,24 @@
-//! An encrypted OpenPGP message, told by its packets (RFC 9580, section 10.3): any markers and
-//! padding, at least one encrypted session key, then one encrypted container that reaches to the end.
+//! Recognises an encrypted OpenPGP message by its packets (RFC 9580, section 10.3): at least one encrypted
+//! session key, with markers and padding anywhere before the container, then one encrypted container up to
+//! the end.
 
 use super::plain::Plain;
 use crate::openpgp::packet::{new_format_length, tag, BodyLength, Header, NotAPacket, LONGEST_HEADER};
 
-/// Largest encrypted session key, in bytes: those of post-quantum algorithms take some thousand.
+/// Largest encrypted session key, in bytes. Those of post-quantum algorithms have a few thousand.
 const MAX_SESSION_KEY: u64 = 32 << 10;
-/// Most encrypted session keys of one message, and their size together.
+/// Most encrypted session keys of a message, and their total size in bytes. Their content is not checked, so
+/// they must not have room for much; 128 is four times what one `encrypt` accepts as recipients.
 const MAX_SESSION_KEYS: usize = 128;
 const MAX_SESSION_KEY_BYTES: u64 = 256 << 10;
-/// What a marker packet holds (section 5.8).
+/// The content of a marker packet (RFC 9580, section 5.8).
 const MARKER: &[u8] = b"PGP";
 
-/// Looks at packets as they come by.
+/// Reads packets in pieces.
 #[derive(Default)]
 pub struct Packets {
     state: State,
-    /// A header or length field of which there is only the beginning.
+    /// The beginning of a packet header or length field that continues in the next piece.
     partial_header: Vec<u8>,
     session_keys: usize,
     session_key_bytes: u64,
@@ -27,22 +29,22 @@ enum State {
     /// At a packet header.
     #[default]
     Header,
-    /// So many bytes into a marker packet.
+    /// In a marker packet, after so many bytes.
     Marker(usize),
-    /// In a packet whose content does not matter, with so many bytes to go.
+    /// In a packet whose content does not matter, before so many bytes.
     Skip(u64),
-    /// At the first byte of the container, its version or (SED) ciphertext.
+    /// At the first byte of the container: its version, or ciphertext in an SED packet.
     ContainerStart(u8, BodyLength),
     /// In the container.
     Container(BodyLength),
     /// At a length field within the container.
     ContainerLength,
-    /// Behind the container.
+    /// After the container.
     End,
 }
 
 impl Packets {
-    /// Takes the next bytes.
+    /// Reads the next bytes.
     pub fn feed(&mut self, mut bytes: &[u8]) -> Result<(), Plain> {
         while !bytes.is_empty() {
             let taken = self.step(bytes)?;
@@ -51,7 +53,7 @@ impl Packets {
         Ok(())
     }
 
-    /// Whether it was complete.
+    /// Fails unless the message was complete.
     pub fn finish(self) -> Result<(), Plain> {
         match self.state {
             State::End | State::Container(BodyLength::ToEnd) => Ok(()),
@@ -59,7 +61,7 @@ impl Packets {
         }
     }
 
-    /// Takes some bytes, and says how many.
+    /// Reads some bytes, and returns how many.
     fn step(&mut self, bytes: &[u8]) -> Result<usize, Plain> {
         match self.state {
             State::Header => self.header(bytes),
@@ -156,7 +158,8 @@ fn skip(length: u64) -> State {
     }
 }
 
-/// How many of `bytes` belong to `left`, and how much is left then.
+/// Returns how many of `bytes` belong to a body that has `left` bytes to come, and how many are left after
+/// them.
 fn take(bytes: &[u8], left: u64) -> (usize, u64) {
     let taken = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
     (taken, left - taken as u64)

@@ -1,15 +1,16 @@
-//! What is not ciphertext, and what is nothing.
+//! The negative answer of this module, and helpers for white space.
 
-/// Something in the message is not encrypted, or is not understood.
+/// The message is not encrypted as a whole, or programs may read it in different ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plain;
 
-/// White space (RFC 5322, section 2.2.2) and line ends. A form feed is none: others take it for part of a word.
+/// Returns true for white space (RFC 5322, section 2.2.2) and line ends. A form feed is not included: some
+/// programs take it for a part of a word.
 pub fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
-/// What is left without white space at both ends.
+/// Removes white space at both ends.
 pub fn trim(bytes: &[u8]) -> &[u8] {
     let begin = bytes.iter().position(|&b| !is_space(b)).unwrap_or(bytes.len());
     let end = bytes.iter().rposition(|&b| !is_space(b)).map_or(begin, |last| last + 1);

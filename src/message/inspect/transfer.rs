@@ -1,4 +1,4 @@
-//! Content-Transfer-Encoding (RFC 2045, section 6), undone chunk by chunk.
+//! Decodes a Content-Transfer-Encoding (RFC 2045, section 6) in chunks.
 
 use base64::alphabet::STANDARD;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
@@ -7,16 +7,17 @@ use base64::Engine;
 
 use super::plain::Plain;
 
-/// How many base64 digits are decoded at once.
+/// The base64 digits that are decoded at once: a call for each group of four would be slow.
 const DIGITS: usize = 4096;
-/// Shortest line of base64 that another one follows. Programs write 60 to 76 digits.
+/// Shortest line of base64 that may be followed by another, in digits. Programs write lines of 60 to 76;
+/// shorter ones could be the words of a text.
 const SHORTEST_LINE: usize = 40;
-/// Most blanks and empty lines in a body.
+/// Most blanks and empty lines in a body: more than programs write, and too few to hide much of a text.
 const MAX_BLANKS: usize = 4096;
 
-/// A decoder for one body.
+/// Decodes one body.
 pub enum Transfer {
-    /// Nothing to undo.
+    /// 7bit, 8bit, binary, or no encoding.
     Identity,
     /// base64, section 6.8.
     Base64(Base64),
@@ -25,7 +26,7 @@ pub enum Transfer {
 }
 
 impl Transfer {
-    /// The decoder for an encoding's name, in lower case.
+    /// Creates the decoder for the encoding called `name`, in lower case.
     pub fn new(name: Option<&[u8]>) -> Result<Self, Plain> {
         match name {
             None | Some(b"" | b"7bit" | b"8bit" | b"binary") => Ok(Self::Identity),
@@ -35,13 +36,13 @@ impl Transfer {
         }
     }
 
-    /// Decodes the next bytes to the end of `out`.
+    /// Decodes the next bytes and appends the result to `out`.
     pub fn decode(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Plain> {
         match self {
             Self::Identity => out.extend_from_slice(bytes),
             Self::Base64(decoder) => {
-                // Section 6.8: all characters that are not in the alphabet must be ignored. They could be
-                // a text of their own, though.
+                // Section 6.8 has decoders ignore all characters outside of the alphabet. They could be a
+                // text, so they are refused here.
                 for &byte in bytes {
                     decoder.text(byte, out)?;
                 }
@@ -51,7 +52,7 @@ impl Transfer {
         Ok(())
     }
 
-    /// Decodes what is left.
+    /// Decodes the remaining bytes.
     pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Plain> {
         match self {
             Self::Base64(decoder) => decoder.finish(out),
@@ -60,23 +61,23 @@ impl Transfer {
     }
 }
 
-/// Decodes base64 that comes in any cut, in lines as programs write them: all but the last are of the same
-/// length. Digits and white space at will could spell a text.
+/// Decodes base64 in lines as programs write them: all of the same length, except the last. If digits and
+/// white space could stand anywhere, they could be a text.
 #[derive(Default)]
 pub struct Base64 {
     digits: Vec<u8>,
     padding: usize,
-    /// The length of the first line, and of the current one so far.
+    /// The length of the first line, and of the current line so far.
     first_line: Option<usize>,
     line: usize,
-    /// White space has ended the current line; a line has been the last one.
+    /// `line_ended`: white space has ended the current line. `ended`: the last line has been read.
     line_ended: bool,
     ended: bool,
     blanks: usize,
 }
 
 impl Base64 {
-    /// Takes the next byte of the text.
+    /// Reads the next byte of the text.
     pub fn text(&mut self, byte: u8, out: &mut Vec<u8>) -> Result<(), Plain> {
         match byte {
             b'\n' => self.end_of_line(),
@@ -109,7 +110,7 @@ impl Base64 {
         let length = std::mem::take(&mut self.line);
         self.line_ended = false;
         if length == 0 {
-            // An empty line comes behind the last one, if not in front of the first.
+            // Empty lines are allowed before the first line and after the last one.
             self.ended |= self.first_line.is_some();
             return self.blank();
         }
@@ -131,10 +132,11 @@ impl Base64 {
         }
     }
 
-    /// Decodes what is left.
+    /// Decodes the remaining digits.
     pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Plain> {
         if self.digits.len() % 4 == 1 {
-            // Six bits are no byte: some old programs left such a digit behind, but none then padded it.
+            // One digit has six bits, too few for a byte. Some old programs left such a digit over; none of
+            // them padded it.
             if self.padding > 0 {
                 return Err(Plain);
             }
@@ -153,15 +155,15 @@ impl Base64 {
     }
 }
 
-/// Whether `b` is a digit of base64.
+/// Returns true if `b` is a base64 digit.
 pub fn is_digit(b: u8) -> bool {
     b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/')
 }
 
-/// Decodes quoted-printable. Of what is not valid, every program makes something else.
+/// Decodes quoted-printable. Invalid escapes are refused, because programs read them in different ways.
 #[derive(Default)]
 pub struct QuotedPrintable {
-    /// What follows an `=` whose meaning is not clear yet: two bytes at most.
+    /// The bytes after an `=` whose meaning is still open, at most two.
     escape: Option<Vec<u8>>,
 }
 
@@ -184,7 +186,7 @@ impl QuotedPrintable {
     }
 }
 
-/// What `=` followed by `escape` stands for, a byte or none; `None` if more bytes are needed.
+/// Decodes an escape. Returns `None` if more bytes are needed, and `Some(None)` for a soft line break.
 fn unescape(escape: &[u8]) -> Result<Option<Option<u8>>, Plain> {
     match *escape {
         [b'\n'] | [b'\r', b'\n'] => Ok(Some(None)),

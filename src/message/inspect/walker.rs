@@ -1,4 +1,4 @@
-//! A walk through the MIME structure (RFC 2045, RFC 2046) of a body: is every leaf of it encrypted?
+//! Walks through the MIME structure of a body (RFC 2045, RFC 2046), and checks that every leaf is encrypted.
 
 use super::content_type::{is_boundary, ContentType};
 use super::fields::Fields;
@@ -7,49 +7,51 @@ use super::plain::{trim, Plain};
 use crate::message::header;
 use crate::message::lines::Piece;
 
-/// All headers of parts and armor headers together, in bytes. They are not encrypted, so they are no place
-/// for a message.
+/// Most bytes of part headers and armor headers together. They are readable, so they must not have room for a
+/// message; the headers of one part take a few hundred bytes.
 const MAX_PART_HEADERS: usize = 8 << 10;
-/// All preambles and epilogues together, in bytes: "This is an OpenPGP/MIME encrypted message (RFC 4880
-/// and 3156)".
+/// Most bytes of preambles and epilogues together. They are readable, too. Programs write one sentence: "This
+/// is an OpenPGP/MIME encrypted message (RFC 4880 and 3156)".
 const MAX_BETWEEN: usize = 256;
-/// Deepest nesting of multiparts, and how many parts there may be.
+/// Most levels of multiparts, and most parts. Mailing lists and gateways add a few levels; each level costs a
+/// comparison for every line.
 const MAX_DEPTH: usize = 16;
 const MAX_PARTS: usize = 256;
 
-/// Where in the MIME structure the next line falls.
+/// Reads the lines of a body, and keeps track of its parts.
 pub struct Walker {
-    /// The multiparts around the current place, the outermost first.
+    /// The multiparts around the current line, the outermost first.
     around: Vec<Multipart>,
     place: Place,
-    /// How many parts there were, and how many encrypted leaves.
+    /// The number of all parts, and of encrypted leaves.
     parts: usize,
     encrypted_leaves: usize,
-    /// The size of all preambles and epilogues, and of all headers of parts, in bytes.
+    /// The size of all preambles and epilogues, and that of all part headers, in bytes.
     between: usize,
     part_headers: usize,
-    /// The line end of the line before: it belongs to a boundary that follows (RFC 2046, section 5.1.1).
+    /// The line end of the previous line. If a boundary follows, it belongs to the boundary (RFC 2046,
+    /// section 5.1.1).
     held_line_end: Vec<u8>,
 }
 
 enum Place {
     Header(Fields),
     Leaf(Box<Leaf>),
-    /// In front of a multipart's first boundary.
+    /// Before the first boundary of a multipart.
     Preamble,
-    /// Behind a multipart's last boundary.
+    /// After the last boundary of a multipart.
     Epilogue,
 }
 
 struct Multipart {
     boundary: Vec<u8>,
-    /// `multipart/encrypted`, which has exactly a control part and an encrypted part.
+    /// True for `multipart/encrypted`, which consists of a control part and an encrypted part.
     is_encrypted: bool,
     parts: usize,
 }
 
 impl Walker {
-    /// Begins at the first line of a body, behind a header with these fields.
+    /// Begins at the first line of a body. `fields` are those of the header before it.
     pub fn new(fields: &Fields) -> Result<Self, Plain> {
         let mut walker = Self {
             around: Vec::new(),
@@ -64,7 +66,7 @@ impl Walker {
         Ok(walker)
     }
 
-    /// Takes the next line, or piece of one.
+    /// Reads the next line, or piece of a line.
     pub fn piece(&mut self, piece: &Piece<'_>) -> Result<(), Plain> {
         if piece.begins {
             if let Some((depth, closes)) = self.boundary(piece)? {
@@ -72,7 +74,7 @@ impl Walker {
             }
         }
         let (content, line_end) = piece.split_end();
-        // A CR alone ends a line for some programs, and a NUL ends a text.
+        // For some programs, a bare CR ends a line and a NUL ends a text.
         let is_ambiguous = memchr::memchr2(b'\r', 0, content).is_some();
         match &mut self.place {
             Place::Header(_) if piece.is_empty_line() => return self.end_of_header(),
@@ -100,7 +102,8 @@ impl Walker {
         Ok(())
     }
 
-    /// Which multipart's boundary a line is, and whether it is the last one of that multipart.
+    /// Tells which multipart a boundary line belongs to, and if it is the closing one. Returns `None` if the
+    /// line is not a boundary.
     fn boundary(&self, piece: &Piece<'_>) -> Result<Option<(usize, bool)>, Plain> {
         let Some(line) = piece.bytes.strip_prefix(b"--") else { return Ok(None) };
         for (depth, multipart) in self.around.iter().enumerate() {
@@ -108,7 +111,7 @@ impl Walker {
             return match (trim(rest), rest.strip_prefix(b"--").map(trim)) {
                 (b"", _) => Ok(Some((depth, false))),
                 (_, Some(b"")) => Ok(Some((depth, true))),
-                // Some programs take this for the boundary, others do not.
+                // Some programs read this line as the boundary, others do not.
                 _ => Err(Plain),
             };
         }
@@ -116,14 +119,14 @@ impl Walker {
     }
 
     fn at_boundary(&mut self, depth: usize, closes: bool) -> Result<(), Plain> {
-        // The multiparts inside this one must have ended.
+        // An inner multipart that is still open has lost its closing boundary.
         if self.around.len() != depth + 1 {
             return Err(Plain);
         }
         match std::mem::replace(&mut self.place, Place::Epilogue) {
             Place::Leaf(leaf) => self.end_of_leaf(*leaf)?,
             Place::Preamble | Place::Epilogue => {}
-            // A part without an empty line: its header would be its content for some.
+            // The part has no empty line: some programs would show its header as its content.
             Place::Header(_) => return Err(Plain),
         }
         self.held_line_end.clear();
@@ -141,7 +144,7 @@ impl Walker {
             return Err(Plain);
         }
         self.around.pop();
-        // What follows is the epilogue of this multipart, up to a boundary of one around it.
+        // The epilogue of this multipart begins, and lasts until a boundary of an outer one.
         self.place = Place::Epilogue;
         Ok(())
     }
@@ -180,7 +183,7 @@ impl Walker {
             return Err(Plain);
         }
         let boundary = kind.boundary.filter(|b| is_boundary(b)).ok_or(Plain)?.into_bytes();
-        // Which of two boundaries a line is must not depend on the order in which one looks.
+        // If one boundary began with another, programs could differ in which one a line is.
         if self.around.iter().any(|m| m.boundary.starts_with(&boundary) || boundary.starts_with(&m.boundary))
         {
             return Err(Plain);
@@ -205,7 +208,7 @@ impl Walker {
         Ok(())
     }
 
-    /// Whether all of it was encrypted, now that the message has ended.
+    /// Fails unless the whole body was encrypted.
     pub fn finish(mut self) -> Result<(), Plain> {
         if let Place::Leaf(mut leaf) = std::mem::replace(&mut self.place, Place::Epilogue) {
             leaf.feed(&self.held_line_end)?;

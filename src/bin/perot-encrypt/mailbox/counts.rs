@@ -1,4 +1,4 @@
-//! Counting: what sieve-filter says, and what is there afterwards.
+//! Counts messages, by the log of sieve-filter and by the content of the mailbox afterwards.
 
 use std::collections::HashSet;
 use std::ops::AddAssign;
@@ -7,28 +7,28 @@ use perot_encrypt::verdict::Said;
 
 use super::dovecot::Message;
 
-/// A line of sieve-filter's log, as far as it matters here.
+/// A line of sieve-filter's log.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Line<'a> {
-    /// `encrypt` has encrypted a message; whether it could be stored is another matter.
+    /// `encrypt` has encrypted a message. It has not been stored yet.
     Encrypted,
-    /// `encrypt` has found a message to be encrypted already.
+    /// `encrypt` has found that a message is encrypted already.
     AlreadyEncrypted,
     /// `encrypt` could not encrypt a message.
     NotEncrypted(&'a str),
     /// Any other error.
     Error(&'a str),
-    /// A warning, or what is not understood.
+    /// A warning, or a line that is not understood.
     Trouble(&'a str),
-    /// The rest.
+    /// Any other line.
     Other,
 }
 
 impl<'a> Line<'a> {
-    /// Understands a line. It may hold text of senders, such as a Message-ID, but not in front of what is looked
-    /// for here.
+    /// Parses a line. It can contain text of senders, such as a Message-ID, but only after the text that is
+    /// compared here.
     pub fn parse(line: &'a str) -> Self {
-        // So sieve-filter says, outside of the log, that a script has failed for a message.
+        // sieve-filter writes this line, outside of its log, when the script has failed for a message.
         if let Some(text) = line.strip_prefix("error: ") {
             return Self::Error(text);
         }
@@ -46,19 +46,19 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// Whether there is one such line for a message.
+    /// Returns true for the lines of which every message has exactly one.
     pub fn is_outcome(&self) -> bool {
         matches!(self, Self::Encrypted | Self::AlreadyEncrypted | Self::NotEncrypted(_))
     }
 }
 
-/// What a run of sieve-filter has said.
+/// The counts of one run of sieve-filter.
 #[derive(Debug, Default)]
 pub struct Seen {
     pub encrypted: u64,
     pub already: u64,
     pub failed: u64,
-    /// It ended with a failure, or an error that is not one of a message's.
+    /// True if sieve-filter failed, or logged an error that does not belong to a message.
     pub broken: bool,
 }
 
@@ -74,13 +74,13 @@ impl Seen {
         }
     }
 
-    /// How many messages that makes.
+    /// Returns the number of messages that the lines are about.
     pub fn outcomes(&self) -> u64 {
         self.encrypted + self.already + self.failed
     }
 }
 
-/// What became of the messages of one mailbox, or of many.
+/// The fate of the messages in one mailbox or in many.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     messages: u64,
@@ -89,20 +89,22 @@ pub struct Counts {
     drafts: u64,
     deleted: u64,
     failed: u64,
-    /// Something went wrong with a mailbox or user as a whole.
+    /// True if something failed for a whole mailbox or user.
     broken: bool,
 }
 
 impl Counts {
-    /// For what could not be looked at.
+    /// The counts of a mailbox or user that could not be read.
     pub fn broken() -> Self {
         Self { broken: true, ..Self::default() }
     }
 
-    /// Counts `messages`, of which those in `left` are still there; none: nothing was to be changed.
+    /// Counts `messages`, the content of the mailbox before the run. `left` is its content afterwards, or
+    /// `None` in a dry run.
     ///
-    /// What sieve-filter says is not enough: it says of a message that it is encrypted before it is stored, and nothing
-    /// of those that it did not come to. If the script `chooses`, only what was said to be encrypted must be gone.
+    /// The log is not enough: sieve-filter logs that a message is encrypted before it is stored, and logs
+    /// nothing of messages that it does not reach. If the script `chooses` messages, only those that were
+    /// encrypted must be gone.
     pub fn new(messages: &[Message], left: Option<&[Message]>, seen: &Seen, chooses: bool) -> Self {
         let drafts = messages.iter().filter(|m| m.draft && !m.deleted).count() as u64;
         let deleted = messages.iter().filter(|m| m.deleted).count() as u64;
@@ -113,7 +115,8 @@ impl Counts {
         let encrypted = if left.is_some() { seen.encrypted.min(gone) } else { seen.encrypted };
         let failed = match (chooses, left) {
             (true, _) => seen.failed + (seen.encrypted - encrypted),
-            // Mail that arrives encrypted meanwhile is among `already`: it must not hide a failure.
+            // Mail that arrived encrypted during the run is counted in `already`. It must not make up for a
+            // failure.
             (false, Some(_)) => (to_do - gone).saturating_sub(seen.already).max(seen.failed),
             (false, None) => to_do.saturating_sub(seen.encrypted + seen.already).max(seen.failed),
         };
@@ -128,12 +131,12 @@ impl Counts {
         }
     }
 
-    /// Whether the exit status is to say so.
+    /// Returns true if the exit status has to be 1.
     pub fn is_failure(&self) -> bool {
         self.failed > 0 || self.broken
     }
 
-    /// A line for people.
+    /// Returns the line that is shown.
     pub fn summary(&self, dry_run: bool) -> String {
         let would_be = if dry_run { "would be " } else { "" };
         format!(
@@ -187,7 +190,7 @@ mod tests {
             ("error: sieve script execution failed", Line::Error("sieve script execution failed")),
             ("what is this", Line::Trouble("what is this")),
             ("", Line::Other),
-            // A Message-ID is the sender's.
+            // A Message-ID is chosen by the sender.
             (
                 "sieve-filter: Info: sieve: msgid=<: sieve: encrypt: message encrypted: >: stored mail",
                 Line::Other,

@@ -1,4 +1,4 @@
-//! Dovecot's programs, where they are about mailboxes.
+//! Runs those programs of Dovecot that work on mailboxes.
 
 use std::error::Error;
 use std::io::{BufRead, BufReader};
@@ -17,7 +17,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// Understands a line of `doveadm -f tab fetch 'uid flags'`.
+    /// Parses a line of `doveadm -f tab fetch 'uid flags'`.
     pub fn parse(line: &str) -> Option<Self> {
         let mut fields = line.split('\t');
         let uid = fields.next()?.parse().ok()?;
@@ -27,18 +27,18 @@ impl Message {
 }
 
 impl Dovecot {
-    /// The namespaces in the configuration.
+    /// Returns the configured namespaces.
     pub fn namespaces(&self) -> Result<Namespaces, Box<dyn Error>> {
         Ok(Namespaces::parse(&self.doveconf(&["namespace"])?))
     }
 
-    /// All mailboxes of a user.
+    /// Returns all mailboxes of a user.
     pub fn mailboxes(&self, user: &str) -> Result<Vec<String>, Box<dyn Error>> {
-        // The first line is the title.
+        // The first line is the title of the column.
         Ok(self.doveadm(&["mailbox", "list", "-u", user])?.lines().skip(1).map(str::to_owned).collect())
     }
 
-    /// All messages in a mailbox.
+    /// Returns all messages in a mailbox.
     pub fn messages(&self, user: &str, mailbox: &str) -> Result<Vec<Message>, Box<dyn Error>> {
         if mailbox.contains(['*', '%']) || mailbox.contains(char::is_control) {
             return Err(
@@ -52,17 +52,18 @@ impl Dovecot {
         messages.collect::<Option<_>>().ok_or_else(|| "doveadm fetch says what is not understood".into())
     }
 
-    /// Removes what mdbox has kept of expunged messages. Other formats keep nothing.
+    /// Removes expunged messages from mdbox files. The other formats remove them at once.
     pub fn purge(&self, user: &str) -> Result<(), Box<dyn Error>> {
         self.doveadm(&["purge", "-u", user]).map(drop)
     }
 
-    /// Removes what the index still holds of expunged messages, such as the first words of the text.
+    /// Removes what the cache file still has of expunged messages, such as the first words of their text.
     pub fn purge_cache(&self, user: &str, mailbox: &str) -> Result<(), Box<dyn Error>> {
         self.doveadm(&["mailbox", "cache", "purge", "-u", user, "--", mailbox]).map(drop)
     }
 
-    /// Runs a script on the messages of a mailbox; each line of the log goes to `said`. Whether it succeeded.
+    /// Runs a script on the messages of a mailbox, and passes each line of the log to `said`. Returns true if
+    /// sieve-filter succeeded.
     pub fn filter(
         &self,
         user: &str,

@@ -1,15 +1,16 @@
-//! Which mailboxes are a user's own: those that are not in a shared, public or virtual namespace.
+//! Tells which mailboxes are a user's own: those outside of shared, public and virtual namespaces.
 //!
-//! Mail in a shared mailbox belongs to somebody else, and would be closed to them.
+//! Mail in a shared mailbox belongs to somebody else, who could not read it any more.
 
-/// Each namespace of a configuration: how its prefix begins, up to the first variable, and whether it is the user's own.
+/// The namespaces of a configuration. Each has the beginning of its prefix, up to the first variable, and
+/// true if it is the user's own.
 #[derive(Debug, Default)]
 pub struct Namespaces {
     prefixes: Vec<(String, bool)>,
 }
 
 impl Namespaces {
-    /// Understands what `doveconf namespace` prints.
+    /// Parses the output of `doveconf namespace`.
     pub fn parse(text: &str) -> Self {
         let mut namespaces = Self::default();
         let (mut prefix, mut own, mut depth) = (String::new(), true, 0_u32);
@@ -27,7 +28,7 @@ impl Namespaces {
             } else if let (1, Some((name, value))) = (depth, line.split_once('=')) {
                 let value = value.trim().trim_matches('"');
                 match name.trim() {
-                    // What follows differs from user to user.
+                    // The rest of the prefix, from the first variable on, differs between users.
                     "prefix" => prefix = value.split(['%', '$']).next().unwrap_or_default().to_owned(),
                     "type" => own &= value == "private",
                     "location" => own &= !value.starts_with("virtual:"),
@@ -39,7 +40,7 @@ impl Namespaces {
         namespaces
     }
 
-    /// Whether a mailbox is the user's own: the longest prefix that fits says so.
+    /// Returns true if a mailbox is the user's own. The namespace with the longest matching prefix decides.
     pub fn is_own(&self, mailbox: &str) -> bool {
         let fits = |prefix: &str| {
             let without_separator = prefix.get(..prefix.len().saturating_sub(1));
