@@ -11,7 +11,7 @@ mod host;
 mod outcome;
 mod spool;
 
-/// What bindgen made of the contract.
+/// The contract in Rust, made by bindgen.
 #[allow(missing_docs, non_camel_case_types, clippy::undocumented_unsafe_blocks)]
 pub mod contract {
     include!(concat!(env!("OUT_DIR"), "/contract.rs"));
@@ -39,7 +39,7 @@ use crate::verdict::{Form, Terms, Verdict, Whereabouts};
 
 const _: () = assert!(MAX_RECIPIENTS == PEROT_MAX_RECIPIENTS as usize);
 
-/// What the core can do, for the shim.
+/// The table of the core's functions, for the shim.
 pub static CORE: perot_core = perot_core {
     open: Some(core_open),
     close: Some(core_close),
@@ -202,7 +202,7 @@ fn terms(request: &perot_request, on_error: OnError) -> Terms {
         PEROT_FORM_STORE => Some(Form::Store),
         _ => None,
     };
-    // What has not waited is not there to be stored as it was.
+    // A message that could not wait until it was complete is not there to be stored as it was.
     let on_error = if request.obstacle == PEROT_OBSTACLE_WAIT { OnError::TempFail } else { on_error };
     let whereabouts = match request.place {
         PEROT_PLACE_MAILBOX => Whereabouts::Mailbox,
@@ -211,7 +211,7 @@ fn terms(request: &perot_request, on_error: OnError) -> Terms {
     Terms { whereabouts, form, try_only: request.try_only, on_error }
 }
 
-/// What becomes of a message that is not to be encrypted, whatever is in it.
+/// Returns the verdict on a message that is not to be encrypted, whatever is in it.
 ///
 /// # Safety
 ///
@@ -328,7 +328,7 @@ unsafe fn open<'a>(request: &perot_request, input: Option<&'a perot_input>) -> R
     Ok(Timed { message: unsafe { HostInput::new(input) }, deadline })
 }
 
-/// Whether all of the message is encrypted.
+/// Returns true if all of the message is encrypted.
 ///
 /// # Safety
 ///
