@@ -10,7 +10,7 @@ use perot_testing::pages::{code, project, read, rows};
 const PAGE: &str = "dovecot-headers/ABI.md";
 
 /// A row of the table by its first cell, and what compiles with the headers of 2.3 only, and of 2.4 only.
-const DIFFERENT: [(&str, &str, &str); 6] = [
+const DIFFERENT: [(&str, &str, &str); 9] = [
     (
         "sieve_extension_register",
         "const struct sieve_extension *(*f)(struct sieve_instance *, const struct sieve_extension_def *, bool) =
