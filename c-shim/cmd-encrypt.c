@@ -469,7 +469,6 @@ cmd_encrypt_operation_execute(const struct sieve_runtime_env *renv,
 	struct perot_result *result;
 	int status = SIEVE_EXEC_OK;
 
-	perot_forget_cpu_time(renv->exec_env->svinst);
 	i_zero(&input);
 	perot_request_init(&request, PEROT_FORM_ACTION, renv);
 	if (cmd_encrypt_read_operands(renv, address, &request) > 0) {

@@ -63,7 +63,8 @@ static inline unsigned int perot_max_cpu_secs(struct sieve_instance *svinst)
 /* Pigeonhole adds up the CPU time of the runs of a script, and disables the
    script when an hour's runs exceed sieve_max_cpu_time: then it delivers in
    clear. Encryption of large messages takes time, and a sender could send
-   enough of them. The time of a single run stays limited. */
+   enough of them. So the time of earlier runs is forgotten as soon as a script
+   requires the extension. The time of a single run stays limited. */
 static inline void perot_forget_cpu_time(struct sieve_instance *svinst)
 {
 	if (svinst->resource_usage_timeout_secs <= 1)

@@ -29,6 +29,9 @@ static void ext_encrypt_unload(const struct sieve_extension *ext);
 static bool
 ext_encrypt_validator_load(const struct sieve_extension *ext,
 			   struct sieve_validator *valdtr);
+static bool
+ext_encrypt_binary_load(const struct sieve_extension *ext,
+			struct sieve_binary *sbin);
 
 const struct sieve_extension_def perot_extension = {
 	.name = PEROT_EXTENSION_NAME,
@@ -37,6 +40,7 @@ const struct sieve_extension_def perot_extension = {
 	.load = ext_encrypt_load,
 	.unload = ext_encrypt_unload,
 	.validator_load = ext_encrypt_validator_load,
+	.binary_load = ext_encrypt_binary_load,
 	SIEVE_EXT_DEFINE_OPERATIONS(perot_operations),
 };
 
@@ -71,7 +75,22 @@ static bool
 ext_encrypt_validator_load(const struct sieve_extension *ext,
 			   struct sieve_validator *valdtr)
 {
+	perot_forget_cpu_time(ext->svinst);
 	sieve_validator_register_command(valdtr, ext, &perot_cmd_encrypt);
 	sieve_validator_register_command(valdtr, ext, &perot_tst_encrypted);
+	return TRUE;
+}
+
+/*
+ * Binary
+ */
+
+/* Called when a compiled script that requires the extension is opened, before
+   Pigeonhole looks at the CPU time that its earlier runs have taken. */
+static bool
+ext_encrypt_binary_load(const struct sieve_extension *ext,
+			struct sieve_binary *sbin ATTR_UNUSED)
+{
+	perot_forget_cpu_time(ext->svinst);
 	return TRUE;
 }

@@ -105,8 +105,8 @@ perot_store_encrypt_mail(struct perot_store_user *suser,
 	struct istream *stream;
 
 	perot_store_request_init(&request, ctx);
-	request.request.by_script =
-		strcmp(mailbox_get_vname(mail->box), PEROT_CIPHERTEXT_NAME) == 0;
+	request.request.by_script = (strcmp(mailbox_get_vname(mail->box),
+					    PEROT_CIPHERTEXT_NAME) == 0);
 	/* The stream belongs to the mail. */
 	if (mail_get_stream(mail, NULL, NULL, &stream) < 0) {
 		request.request.obstacle = PEROT_OBSTACLE_MESSAGE;

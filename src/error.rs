@@ -68,7 +68,7 @@ pub enum Setting {
     OnError,
     /// The default for hiding subjects.
     HideSubject,
-    /// What happens to deliveries.
+    /// The treatment of deliveries.
     Deliveries,
     /// Where saved mail is encrypted.
     Saved,
@@ -87,7 +87,7 @@ impl Setting {
         }
     }
 
-    /// Whether it is one of the mail plugin alone, with the same name for all front ends.
+    /// Returns true for settings of the mail plugin, which have the same name in all front ends.
     fn is_of_mail_plugin(self) -> bool {
         matches!(self, Self::Deliveries | Self::Saved)
     }
@@ -119,12 +119,8 @@ impl Place {
     pub fn name(&self) -> &str {
         match self {
             Self::Source(name) | Self::Found(name) => name,
-            Self::None
-            | Self::Value(..)
-            | Self::SettingOf(..)
-            | Self::Recipient
-            | Self::Literal
-            | Self::FoundIn(_) => "",
+            Self::Literal => "the certificate given",
+            Self::None | Self::Value(..) | Self::SettingOf(..) | Self::Recipient | Self::FoundIn(_) => "",
         }
     }
 }

@@ -43,7 +43,7 @@ impl Mailboxes {
         }
     }
 
-    /// Whether a mailbox is among them. `uses` are its special uses, separated by spaces.
+    /// Returns true if a mailbox is among them. `uses` are its special uses, separated by spaces.
     pub fn contain(&self, name: &str, uses: &str) -> bool {
         self.0.iter().any(|pattern| match pattern {
             Pattern::Use(wanted) => uses.split_whitespace().any(|u| u.eq_ignore_ascii_case(wanted)),

@@ -24,7 +24,7 @@ pub struct RawSettings<'a> {
     pub saved: Option<&'a [u8]>,
 }
 
-/// What `sieve_perot_encrypt_on_error` can say.
+/// The values of `sieve_perot_encrypt_on_error`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnError {
     /// The message is deferred: the sender's server keeps it and tries again.
@@ -33,7 +33,7 @@ pub enum OnError {
     Keep,
 }
 
-/// What `perot_encrypt_deliveries` can say: what is done with a message that is about to be stored in a delivery.
+/// The values of `perot_encrypt_deliveries`: how the mail plugin treats a message that is about to be stored in a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deliveries {
     /// It is encrypted for its owner.
@@ -53,9 +53,9 @@ pub struct Settings {
     pub sources: Vec<SourcePath>,
     /// The owner's certificate itself, armored or in base64.
     pub owner_cert: Option<Vec<u8>>,
-    /// Whether subjects are hidden where the script does not say so.
+    /// Subjects are hidden where the script does not say so, too.
     pub hide_subject: bool,
-    /// What the front end calls things.
+    /// The front end's names for things.
     pub words: Words,
 }
 
@@ -72,11 +72,11 @@ pub enum SourcePath {
 /// Pigeonhole would deliver in clear then.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// What the front end calls things.
+    /// The front end's names for things.
     pub words: Words,
-    /// What to do on failure. `TempFail` where the setting itself is not understood.
+    /// The consequence of a failure. `TempFail` where the setting itself is not understood.
     pub on_error: OnError,
-    /// What to do with deliveries; an error counts as [`Deliveries::Encrypt`].
+    /// The treatment of deliveries; an error counts as [`Deliveries::Encrypt`].
     pub deliveries: Result<Deliveries>,
     /// Where to encrypt what mail programs save; an error counts as everywhere.
     pub saved: Result<Mailboxes>,
@@ -108,14 +108,14 @@ impl Loaded {
         }
     }
 
-    /// What is wrong with them.
+    /// Returns the errors in them.
     pub fn errors(&self) -> impl Iterator<Item = &Error> {
         // Where there are none, `saved` says the same.
         let saved = self.saved.as_ref().err().filter(|_| self.settings.is_ok());
         self.settings.as_ref().err().into_iter().chain(self.deliveries.as_ref().err()).chain(saved)
     }
 
-    /// Whether what a mail program saves in this mailbox is to be encrypted.
+    /// Returns true if mail that is saved in this mailbox is to be encrypted.
     pub fn saves(&self, mailbox: &str, special_use: &str) -> bool {
         self.saved.as_ref().map_or(true, |saved| saved.contain(mailbox, special_use))
     }

@@ -20,7 +20,7 @@ pub struct Spool {
 pub enum Waiting {
     /// All of them, in memory.
     Memory(Vec<u8>),
-    /// A file without a name, which no other process can open.
+    /// A file that has no name, or loses it at once.
     File(File),
 }
 

@@ -1,5 +1,5 @@
-//! What follows from an outcome: go on or defer, what the log says, what the event holds. Nothing of the host is needed to
-//! tell.
+//! Judges an outcome: go on or defer, the line for the log, the fields of the event. It needs nothing of the host, so that
+//! every combination can be tested without Dovecot.
 
 use std::ffi::CStr;
 use std::time::Duration;
@@ -29,16 +29,16 @@ pub enum Form {
     Store,
 }
 
-/// What an outcome is judged by.
+/// The terms on which an outcome is judged: who asked for what, and where the message is.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
     /// Where the message is.
     pub whereabouts: Whereabouts,
     /// How it is asked for; `None` if that cannot be told: then nobody has asked to go on.
     pub form: Option<Form>,
-    /// Whether the script asks to go on with the message as it was (`:try`).
+    /// The script asks to go on with the message as it was (`:try`).
     pub try_only: bool,
-    /// Whether the administrator does.
+    /// The administrator's setting for failures.
     pub on_error: OnError,
 }
 
@@ -51,7 +51,7 @@ pub enum Value {
     Number(u64),
 }
 
-/// What is to be done and said.
+/// A judgement: the host does what it says, and logs its line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// The message is not to be stored as it is: a temporary failure.
@@ -62,20 +62,20 @@ pub struct Verdict {
     pub replaces: bool,
     /// The line for the log.
     pub line: Option<(Level, String)>,
-    /// What whoever delivers the message is told about a failure. It names no path, key or person.
+    /// The sentence with which LMTP answers to a failure. It names no path, key or person, since senders may see it.
     pub answer: String,
     /// The fields of the event; none: there is no event.
     pub fields: Vec<(&'static CStr, Value)>,
 }
 
-/// What the line says of a message that has been encrypted, up to the figures.
+/// Begins the line of a message that has been encrypted; the figures follow.
 const ENCRYPTED: &str = "message encrypted: ";
-/// What the line says of a message that was encrypted before.
+/// The line of a message that was encrypted before.
 const ALREADY_ENCRYPTED: &str = "message left as it is: it is encrypted already";
-/// What the line says of a message that could not be encrypted, up to what follows from that.
+/// Begins the line of a message that could not be encrypted; the consequence follows.
 const NOT_ENCRYPTED: &str = "message not encrypted, ";
 
-/// What a line of the log says of a message: what [`Verdict::line`] wrote, read back by those who have nothing but the log.
+/// The outcome that a line of the log tells. The tool reads it back, since sieve-filter has no other output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Said {
     /// It has been encrypted.
@@ -100,7 +100,7 @@ impl Said {
 }
 
 impl Terms {
-    /// Whether a failure defers the message.
+    /// Returns true if a failure defers the message.
     fn defers(&self) -> bool {
         match self.form {
             None => true,
@@ -109,7 +109,7 @@ impl Terms {
         }
     }
 
-    /// What a failure means for the message, for the log.
+    /// Names the consequence of a failure, for the log.
     fn consequence(&self) -> &'static str {
         match (self.defers(), self.form) {
             (true, _) => self.deferred(),
@@ -129,7 +129,7 @@ impl Terms {
 }
 
 impl Verdict {
-    /// What follows from an attempt to encrypt that took `elapsed`.
+    /// Judges an attempt to encrypt that took `elapsed`.
     pub fn of(outcome: &Result<Outcome, Error>, terms: &Terms, elapsed: Duration, words: &Words) -> Self {
         match outcome {
             Ok(Outcome::Encrypted { recipients, bytes_in, bytes_out }) => {
@@ -168,24 +168,24 @@ impl Verdict {
         }
     }
 
-    /// What follows for a message that its owner has not finished writing: it is left alone.
+    /// Leaves a draft alone: its owner has not finished writing it.
     pub fn of_draft() -> Self {
         let line = "the message is a draft: left as it is".to_owned();
         Self { line: Some((Level::Debug, line)), ..Self::nothing() }
     }
 
-    /// What follows for a message of which is known, and has been said, that all of it is encrypted.
+    /// Passes a message whose encryption has been logged before in this delivery.
     pub fn of_known() -> Self {
         Self { encrypted: true, ..Self::nothing() }
     }
 
-    /// What follows for a message that is about to be stored in a mailbox of somebody else: it is left alone.
+    /// Leaves a message alone that is about to be stored in a mailbox that is not the user's own.
     pub fn of_foreign() -> Self {
         let line = "message left as it is: the mailbox is not the user's own".to_owned();
         Self { line: Some((Level::Info, line)), ..Self::nothing() }
     }
 
-    /// What follows for a message that is about to be stored, and that the settings do not have encrypted.
+    /// Judges a message that is about to be stored, where the settings do not have it encrypted.
     pub fn of_delivery(encrypted: Result<bool, Error>, deliveries: Deliveries, words: &Words) -> Self {
         let on_error = if deliveries == Deliveries::Refuse { OnError::TempFail } else { OnError::Keep };
         let terms =
@@ -204,7 +204,7 @@ impl Verdict {
         Self::of(&outcome, &terms, Duration::ZERO, words)
     }
 
-    /// What follows from a look at a message: whether it is encrypted.
+    /// Answers the test `encrypted`, or defers the message if it cannot be read.
     pub fn of_look(encrypted: &Result<bool, Error>, terms: &Terms, words: &Words) -> Self {
         match encrypted {
             Ok(encrypted) => Self { encrypted: *encrypted, ..Self::nothing() },
@@ -214,6 +214,17 @@ impl Verdict {
                 let line = Some((Level::Error, line));
                 Self { defer: true, line, answer: answer(error.reason()), ..Self::nothing() }
             }
+        }
+    }
+
+    /// Defers the message, because making its verdict panicked.
+    pub fn of_fault() -> Self {
+        let line = format!("{NOT_ENCRYPTED}deferred: a fault in perot-encrypt");
+        Self {
+            defer: true,
+            line: Some((Level::Error, line)),
+            answer: answer(Reason::Internal),
+            ..Self::nothing()
         }
     }
 

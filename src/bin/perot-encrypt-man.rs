@@ -29,7 +29,8 @@ const SECTIONS: [(&str, &[(&str, &str)]); 4] = [
         "EXIT STATUS",
         &[
             ("0", "It is done."),
-            ("1", "check only: a recipient has no certificate that can be used, or --days has found something."),
+            ("1", "check: a recipient has no certificate that can be used, or --days has found something. doctor: \
+              something would be stored in clear or deferred. mailbox: something has failed."),
             (
                 "75",
                 "Anything else (EX_TEMPFAIL), a wrong command line included. Nothing has been written to standard \

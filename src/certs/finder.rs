@@ -88,12 +88,21 @@ impl Finder<'_> {
     ///
     /// Fails if there is no such certificate, or if it cannot be used.
     pub fn owner(&self) -> Result<Vec<RecipientKeys>> {
+        self.usable(self.search_owner()?)
+    }
+
+    /// The certificates of the mailbox owner, at least one, whether they can be used or not.
+    ///
+    /// # Errors
+    ///
+    /// There are none, or it cannot be told.
+    pub fn search_owner(&self) -> Result<Vec<Found>> {
         if self.settings.owner_cert.is_some() {
-            return self.usable(self.merged(&Place::FoundIn(Setting::Cert), self.owner_certs()?)?);
+            return self.merged(&Place::FoundIn(Setting::Cert), self.owner_certs()?);
         }
         let recipient = self.owner.recipient.filter(|r| r.contains('@'));
         match Some(self.owner.user).filter(|u| u.contains('@')).or(recipient) {
-            Some(address) => self.find(&Recipient::parse(address.as_bytes())?),
+            Some(address) => self.search(&Recipient::parse(address.as_bytes())?),
             None => self.only_one_at_home(),
         }
     }
@@ -313,7 +322,7 @@ impl Finder<'_> {
         raw::read(&data).map_err(refuse)
     }
 
-    fn only_one_at_home(&self) -> Result<Vec<RecipientKeys>> {
+    fn only_one_at_home(&self) -> Result<Vec<Found>> {
         let mut certs = Vec::new();
         let mut searched = Vec::new();
         for path in self.settings.sources.iter().filter(|p| matches!(p, SourcePath::Home(_))) {
@@ -327,7 +336,7 @@ impl Finder<'_> {
         let fingerprints: BTreeSet<String> =
             certs.iter().filter_map(|raw| raw.summary().ok()).map(|s| s.fingerprint.clone()).collect();
         match fingerprints.len() {
-            1 => self.usable(self.merged(&Place::Found(place), certs)?),
+            1 => self.merged(&Place::Found(place), certs),
             n => {
                 let text = format!(
                     "the user name {} is no address, there is no envelope, and below the home directory there is not one \

@@ -11,7 +11,7 @@ mod host;
 mod outcome;
 mod spool;
 
-/// What bindgen made of the contract.
+/// The contract in Rust, made by bindgen.
 #[allow(missing_docs, non_camel_case_types, clippy::undocumented_unsafe_blocks)]
 pub mod contract {
     include!(concat!(env!("OUT_DIR"), "/contract.rs"));
@@ -30,7 +30,7 @@ use crate::deadline::{Deadline, Timed};
 use crate::encrypt::{encrypt, Job, Outcome};
 use crate::error::{Error, Reason, Remedy, Result, Words};
 use crate::guard::{guard, Panicked};
-use crate::log::{printable, Level, Log};
+use crate::log::{printable_line, Level, Log};
 use crate::message::inspect::inspect;
 use crate::recipient::MAX_RECIPIENTS;
 use crate::settings::{Deliveries, Loaded, OnError, RawSettings};
@@ -39,7 +39,7 @@ use crate::verdict::{Form, Terms, Verdict, Whereabouts};
 
 const _: () = assert!(MAX_RECIPIENTS == PEROT_MAX_RECIPIENTS as usize);
 
-/// What the core can do, for the shim.
+/// The table of the core's functions, for the shim.
 pub static CORE: perot_core = perot_core {
     open: Some(core_open),
     close: Some(core_close),
@@ -108,7 +108,7 @@ unsafe fn load(settings: &perot_settings) -> Loaded {
     // SAFETY: as promised by the caller.
     if let Some(why) = unsafe { settings.unavailable.get() } {
         let why = String::from_utf8_lossy(why);
-        return Loaded::unavailable(Error::new(Reason::BadSetting, crate::log::printable_line(&why)), words);
+        return Loaded::unavailable(Error::new(Reason::BadSetting, printable_line(&why)), words);
     }
     // SAFETY: as promised by the caller.
     let raw = unsafe {
@@ -179,7 +179,7 @@ unsafe extern "C" fn core_encrypt(
     let terms = terms(request, loaded.on_error);
     // SAFETY: promises 1 and 2.
     match guard(|| unsafe { settled(loaded, request, input) }) {
-        Ok(Some(verdict)) => return CallResult::from_verdict(verdict),
+        Ok(Some(verdict)) => return CallResult::from_verdict(|| verdict),
         Ok(None) => {}
         Err(why) => {
             return CallResult::from_encryption(Err(panicked(why)), terms, begin.elapsed(), &loaded.words);
@@ -189,7 +189,7 @@ unsafe extern "C" fn core_encrypt(
     let outcome = guard(|| unsafe { run(loaded, request, input, &log) });
     let outcome = outcome.unwrap_or_else(|why| Err(panicked(why)));
     if request.by_script && matches!(outcome, Ok((Outcome::AlreadyEncrypted, _))) {
-        return CallResult::from_verdict(Verdict::of_known());
+        return CallResult::from_verdict(Verdict::of_known);
     }
     CallResult::from_encryption(outcome, terms, begin.elapsed(), &loaded.words)
 }
@@ -202,7 +202,7 @@ fn terms(request: &perot_request, on_error: OnError) -> Terms {
         PEROT_FORM_STORE => Some(Form::Store),
         _ => None,
     };
-    // What has not waited is not there to be stored as it was.
+    // A message that could not wait until it was complete is not there to be stored as it was.
     let on_error = if request.obstacle == PEROT_OBSTACLE_WAIT { OnError::TempFail } else { on_error };
     let whereabouts = match request.place {
         PEROT_PLACE_MAILBOX => Whereabouts::Mailbox,
@@ -211,7 +211,7 @@ fn terms(request: &perot_request, on_error: OnError) -> Terms {
     Terms { whereabouts, form, try_only: request.try_only, on_error }
 }
 
-/// What becomes of a message that is not to be encrypted, whatever is in it.
+/// Returns the verdict on a message that is not to be encrypted, whatever is in it.
 ///
 /// # Safety
 ///
@@ -298,7 +298,9 @@ unsafe fn recipients(request: &perot_request) -> Result<Vec<&[u8]>> {
 /// Promise 1 for what the request points to, promise 2 for the input.
 unsafe fn open<'a>(request: &perot_request, input: Option<&'a perot_input>) -> Result<Timed<HostInput<'a>>> {
     // SAFETY: as promised by the caller.
-    let said = unsafe { request.obstacle_text.get() }.map(printable).unwrap_or_default();
+    let said =
+        unsafe { request.obstacle_text.get() }.map(|said| printable_line(&String::from_utf8_lossy(said)));
+    let said = said.unwrap_or_default();
     match request.obstacle {
         PEROT_OBSTACLE_NONE => {}
         PEROT_OBSTACLE_MESSAGE => {
@@ -326,7 +328,7 @@ unsafe fn open<'a>(request: &perot_request, input: Option<&'a perot_input>) -> R
     Ok(Timed { message: unsafe { HostInput::new(input) }, deadline })
 }
 
-/// Whether all of the message is encrypted.
+/// Returns true if all of the message is encrypted.
 ///
 /// # Safety
 ///
@@ -348,7 +350,7 @@ unsafe extern "C" fn core_inspect(
     let encrypted = guard(|| unsafe { look(request, input.as_ref()) });
     let encrypted = encrypted.unwrap_or_else(|why| Err(panicked(why)));
     let terms = terms(request, loaded.on_error);
-    CallResult::from_verdict(Verdict::of_look(&encrypted, &terms, &loaded.words))
+    CallResult::from_verdict(|| Verdict::of_look(&encrypted, &terms, &loaded.words))
 }
 
 unsafe extern "C" fn core_saves(
@@ -376,18 +378,21 @@ unsafe extern "C" fn core_check(
         PEROT_AUTHOR_UPLOADS => Author::Uploads,
         PEROT_AUTHOR_COMPILES => Author::Compiles,
         // An error would make Dovecot deliver in clear: the command itself fails when it runs.
-        _ => return CallResult::from_verdict(Verdict::nothing()),
+        _ => return CallResult::from_verdict(Verdict::nothing),
     };
     let loaded = instance.cast::<Loaded>();
-    borrow!(loaded, owner; CallResult::from_advice(Some((Level::Error, null().to_string()))));
+    borrow!(loaded, owner; CallResult::from_verdict(|| Verdict::of_advice(Level::Error, null().to_string())));
     let advice = guard(|| {
         // SAFETY: promise 1.
         let (owner, recipient, log) =
             unsafe { (self::owner(owner), recipient.get().unwrap_or_default(), HostLog::new(log.as_ref())) };
         advice::recipient(loaded, owner, recipient, SystemTime::now(), &log).for_author(author)
     });
-    let advice = advice.unwrap_or_else(|why| Some((Level::Error, panicked(why).in_words(&loaded.words))));
-    CallResult::from_advice(advice)
+    CallResult::from_verdict(|| match advice {
+        Ok(None) => Verdict::nothing(),
+        Ok(Some((level, text))) => Verdict::of_advice(level, text),
+        Err(why) => Verdict::of_advice(Level::Error, panicked(why).in_words(&loaded.words)),
+    })
 }
 
 #[cfg(test)]

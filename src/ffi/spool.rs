@@ -1,4 +1,4 @@
-//! What a `perot_spool` is, and what the host asks of it.
+//! Implements `perot_spool`: a message that waits until it is complete.
 
 use std::io::{self, BufRead, Write};
 use std::path::Path;

@@ -496,8 +496,12 @@ fn ciphertext_is_taken() {
         let report = Report::of(result);
         assert!(report.replaces && report.encrypted && !report.defer, "{report:?}");
         assert_eq!((report.field("bytes_out"), report.field("recipients")), ("3", "AB"));
+        let same = core_report(result);
         assert_eq!(core_take(result, &mut bytes), -1);
         assert_eq!(string(bytes), "abc");
+        // The host goes on reading the report that it has, and may ask for it once more.
+        assert!((*core_report(result)).replaces && (*same).replaces);
+        assert_eq!(string((*same).line), report.said());
         core_free(result);
     }
 }

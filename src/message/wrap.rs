@@ -83,15 +83,17 @@ fn is_left_out(name: &str) -> bool {
     header::describes_the_body(name) || LEFT_OUT.contains(&name)
 }
 
+/// The name and the version, in one piece: `perot-encrypt doctor` looks for it in the plugin.
+const AGENT: &str = concat!("vnd.perot.encrypt/", env!("CARGO_PKG_VERSION"));
+
 /// Builds the marker field. It is folded, because 32 recipients do not fit in the 998 bytes of a line (RFC
 /// 5322, section 2.1.1).
 fn marker(format: &str, addressees: &[Addressee<'_>]) -> String {
     let list = |of: &mut dyn Iterator<Item = &Addressee<'_>>| {
         of.map(|a| a.fingerprint).collect::<Vec<_>>().join(",\r\n ")
     };
-    let version = env!("CARGO_PKG_VERSION");
     let to = list(&mut addressees.iter());
-    let mut field = format!("{MARKER}: {format}; agent=\"vnd.perot.encrypt/{version}\";\r\n to={to}");
+    let mut field = format!("{MARKER}: {format}; agent=\"{AGENT}\";\r\n to={to}");
     let expired = list(&mut addressees.iter().filter(|a| a.expired));
     if !expired.is_empty() {
         field = format!("{field};\r\n expired={expired}");

@@ -5,6 +5,7 @@ mod actions;
 mod cluster;
 mod corpus;
 mod delivery;
+mod doctor;
 mod documents;
 mod existing;
 mod exports;

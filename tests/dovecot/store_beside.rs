@@ -83,7 +83,7 @@ fn whatever_becomes_of_scripts() {
     let dovecot = Dovecot::start(&with_sieve());
     let key = give_key(&dovecot);
     dovecot.script(ME, "require [\"fileinto\", \"mailbox\"]; fileinto :create \"box\";");
-    let unreadable = fs::Permissions::from_mode(0);
+    let unreadable = fs::Permissions::from_mode(0o000);
     fs::set_permissions(dovecot.home(ME).join(".dovecot.sieve"), unreadable).unwrap();
     let answer = dovecot.deliver(ME, &message("unreadable"));
     // Dovecot may defer it, and stores nothing in clear.

@@ -99,6 +99,8 @@ const NO_MESSAGES: &[&str] = &[
     "failed to read to operand",
     "invalid to operand",
     "(the owner)",
+    // Whoever builds it with both features reads this.
+    "this is one plugin or the other",
     // These are names that Dovecot requires, and the default of a setting.
     "(encrypted message)",
     "expunge the message as it was",

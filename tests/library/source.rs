@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 
 use perot_testing::pages::project;
 
-/// Returns all source files of the plugin in a folder, without those of the tool.
+/// Returns all source files of the plugins in a folder, without those of the tool. The folder of the mail plugin's package
+/// has no source.
 pub fn sources(folder: &str) -> Vec<PathBuf> {
     fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             match path.extension() {
-                _ if path.ends_with("src/bin") => {}
+                _ if path.ends_with("src/bin") || path.ends_with("src/mail-plugin") => {}
                 None => collect(&path, found),
                 Some(_) => found.push(path),
             }

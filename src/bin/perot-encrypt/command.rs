@@ -18,6 +18,13 @@ const MORE_ON_GPGIT: &str = "Encrypts the message on standard input, and writes 
     This is perot-encrypt, with gpgit's arguments. It writes PGP/MIME whatever the mode. On failure nothing \
     is written, and the exit status is 75 (EX_TEMPFAIL).";
 
+const ABOUT_DOCTOR: &str = "Tells whether mail that is delivered would be encrypted";
+
+const MORE_ON_DOCTOR: &str = "Tells whether mail that is delivered would be encrypted, and what to write if not.\n\n\
+    It reads the configuration with doveconf, and looks at the plugins, at what the running Dovecot has read and, for \
+    each USER, at scripts and certificates, with the user's rights: run it as root. The exit status is 1 if something \
+    would be stored in clear or deferred, and 75 if that cannot be told.";
+
 const ABOUT_MAILBOX: &str = "Encrypts the mail that is in mailboxes already";
 
 const MORE_ON_MAILBOX: &str = "Encrypts the mail that is in mailboxes already, with sieve-filter.\n\n\
@@ -38,6 +45,7 @@ pub fn command() -> Command {
         .arg(flag("hide-subject", "Put the subject into the encrypted part, and `[...]` in its place"))
         .arg(recipient().required(true))
         .subcommand(check())
+        .subcommand(doctor())
         .subcommand(mailbox())
 }
 
@@ -99,30 +107,40 @@ fn certs() -> Arg {
         )
 }
 
+fn config() -> Arg {
+    Arg::new("config")
+        .short('c')
+        .value_name("FILE")
+        .help("The configuration file of Dovecot, if it is another")
+}
+
+fn user(help: &'static str) -> Arg {
+    Arg::new("user").long("user").value_name("USER").action(ArgAction::Append).help(help)
+}
+
+fn doctor() -> Command {
+    Command::new("doctor")
+        .about(ABOUT_DOCTOR)
+        .long_about(MORE_ON_DOCTOR)
+        .arg(config())
+        .arg(user("Whose deliveries").conflicts_with("all-users"))
+        .arg(flag("all-users", "All users (doveadm user '*'), and of them those whose mail is not encrypted"))
+        .arg(flag("json", "Write JSON"))
+}
+
 fn mailbox() -> Command {
     Command::new("mailbox")
         .about(ABOUT_MAILBOX)
         .long_about(MORE_ON_MAILBOX)
         .arg(flag("dry-run", "Change nothing: count what would be done"))
-        .arg(
-            Arg::new("config")
-                .short('c')
-                .value_name("FILE")
-                .help("The configuration file of Dovecot, if it is another"),
-        )
+        .arg(config())
         .arg(
             Arg::new("script")
                 .long("script")
                 .value_name("FILE")
                 .help("A Sieve script. Without it: one that says `encrypt;` and nothing else"),
         )
-        .arg(
-            Arg::new("user")
-                .long("user")
-                .value_name("USER")
-                .action(ArgAction::Append)
-                .help("Whose mailboxes"),
-        )
+        .arg(user("Whose mailboxes"))
         .arg(flag("all", "All users (doveadm user '*')"))
         .group(ArgGroup::new("users").args(["user", "all"]).required(true))
         .arg(

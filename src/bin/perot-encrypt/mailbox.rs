@@ -17,8 +17,8 @@ use clap::ArgMatches;
 
 use perot_encrypt::log::{printable, printable_line};
 
+use crate::dovecot::{is_pattern, Dovecot};
 use counts::{Counts, Line, Seen};
-use dovecot::Dovecot;
 use namespaces::Namespaces;
 
 /// The script that is used unless the administrator names another.
@@ -63,7 +63,7 @@ fn own_script(dovecot: &Dovecot, folder: &Path) -> Result<PathBuf, Box<dyn Error
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
     reachable(folder)?;
     fs::write(&script, SCRIPT)?;
-    dovecot.compile(&script)?;
+    dovecot.compile(&script, None)?;
     for file in fs::read_dir(folder)? {
         fs::set_permissions(file?.path(), fs::Permissions::from_mode(0o644))?;
     }
@@ -130,7 +130,7 @@ impl Run {
     }
 
     fn mailboxes_of(&self, user: &str) -> Result<Vec<String>, Box<dyn Error>> {
-        if user.contains(['*', '?']) {
+        if is_pattern(user) {
             return Err("doveadm would take this name for a pattern: run sieve-filter by hand".into());
         }
         if !self.mailboxes.is_empty() {

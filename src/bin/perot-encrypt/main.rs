@@ -1,8 +1,11 @@
 //! The command-line tool: encrypts a message on standard input as the Sieve extension `vnd.perot.encrypt`
 //! does in Dovecot, and has subcommands for administrators.
 
+mod certificate;
 mod check;
 mod command;
+mod doctor;
+mod dovecot;
 mod filter;
 mod mailbox;
 
@@ -51,6 +54,7 @@ fn run(arguments: Vec<OsString>) -> Done {
     }
     match matches.remove_subcommand() {
         Some((name, mut matches)) if name == "check" => check::run(&mut matches),
+        Some((name, mut matches)) if name == "doctor" => doctor::run(&mut matches),
         Some((name, mut matches)) if name == "mailbox" => mailbox::run(&mut matches),
         Some((name, _)) => Err(format!("there is no subcommand {name}").into()),
         None => filter::run(&mut matches),

@@ -1,17 +1,12 @@
-//! Runs the programs of Dovecot. They get arguments as they are, never through a shell.
+//! Runs those programs of Dovecot that work on mailboxes.
 
 use std::error::Error;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Stdio;
 
 use super::namespaces::Namespaces;
-
-/// An installation of Dovecot.
-pub struct Dovecot {
-    /// The configuration file, unless it is the default one.
-    pub config: Option<String>,
-}
+use crate::dovecot::{spawn, Dovecot};
 
 /// A message in a mailbox.
 #[derive(Debug)]
@@ -32,30 +27,9 @@ impl Message {
 }
 
 impl Dovecot {
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
-        if let Some(config) = &self.config {
-            command.arg("-c").arg(config);
-        }
-        command.stdin(Stdio::null());
-        command
-    }
-
-    /// Runs `doveadm`. Fails with its error output.
-    fn doveadm(&self, arguments: &[&str]) -> Result<String, Box<dyn Error>> {
-        output(self.command("doveadm").args(["-f", "tab"]).args(arguments))
-    }
-
     /// Returns the configured namespaces.
     pub fn namespaces(&self) -> Result<Namespaces, Box<dyn Error>> {
-        Ok(Namespaces::parse(&output(self.command("doveconf").arg("namespace"))?))
-    }
-
-    /// Returns all users.
-    pub fn users(&self) -> Result<Vec<String>, Box<dyn Error>> {
-        // `-f tab` is left out here: with it, the table of one column begins with an empty line.
-        let users = output(self.command("doveadm").args(["user", "*"]))?;
-        Ok(users.lines().filter(|user| !user.is_empty()).map(str::to_owned).collect())
+        Ok(Namespaces::parse(&self.doveconf(&["namespace"])?))
     }
 
     /// Returns all mailboxes of a user.
@@ -88,11 +62,6 @@ impl Dovecot {
         self.doveadm(&["mailbox", "cache", "purge", "-u", user, "--", mailbox]).map(drop)
     }
 
-    /// Compiles a script into the file beside it.
-    pub fn compile(&self, script: &Path) -> Result<(), Box<dyn Error>> {
-        output(self.command("sievec").arg(script)).map(drop)
-    }
-
     /// Runs a script on the messages of a mailbox, and passes each line of the log to `said`. Returns true if
     /// sieve-filter succeeded.
     pub fn filter(
@@ -118,24 +87,4 @@ impl Dovecot {
         }
         Ok(child.wait()?.success())
     }
-}
-
-fn spawn(command: &mut Command) -> Result<Child, Box<dyn Error>> {
-    command.spawn().map_err(|why| {
-        let program = command.get_program().to_string_lossy();
-        let package = if program.starts_with("sieve") { "dovecot-sieve" } else { "dovecot-core" };
-        format!("{program}: {why} (it is in the package {package})").into()
-    })
-}
-
-/// Returns the output of a program. If the program fails, the error has its error output.
-fn output(command: &mut Command) -> Result<String, Box<dyn Error>> {
-    let child = spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
-    let Output { status, stdout, stderr } = child.wait_with_output()?;
-    if !status.success() {
-        let said = String::from_utf8_lossy(&stderr);
-        let said = said.trim().lines().collect::<Vec<_>>().join(" / ");
-        return Err(format!("{}: {said} ({status})", command.get_program().to_string_lossy()).into());
-    }
-    Ok(String::from_utf8(stdout)?)
 }

@@ -1,0 +1,108 @@
+//! The certificates to which a user's mail is encrypted, found as the plugin finds them.
+
+use std::error::Error;
+use std::time::SystemTime;
+
+use perot_encrypt::certs::choose;
+use perot_encrypt::certs::finder::{Finder, Owner};
+use perot_encrypt::error::{Error as CoreError, Reason, Words};
+use perot_encrypt::settings::{Loaded, OnError, RawSettings};
+
+use super::configuration::Configuration;
+use super::report::Finding;
+use super::rights::as_user;
+use super::user::User;
+use crate::certificate::Checked;
+
+const PREFIX: &str = "sieve_perot_encrypt_";
+
+/// What was found for a user.
+pub struct Keys {
+    pub certificates: Vec<Checked>,
+    pub failure: Option<Failure>,
+}
+
+/// Why mail cannot be encrypted.
+pub struct Failure {
+    pub why: String,
+    /// The administrator has it stored all the same.
+    pub stored_in_clear: bool,
+}
+
+impl Keys {
+    /// What an administrator can do about it.
+    pub fn finding(&self, configuration: &Configuration, user: &User) -> Option<Finding> {
+        let failure = self.failure.as_ref()?;
+        let what = format!("{}: {}", user.name, failure.why);
+        let written = |name: &str| configuration.written.last(&format!("{PREFIX}{name}"), |_| true);
+        Some(if failure.stored_in_clear {
+            let finding = Finding::problem(what, "the configuration has such mail stored in clear");
+            match written("on_error").or_else(|| written("on_no_certificate")) {
+                Some(setting) => finding.write(setting.place.clone(), format!("{} = tempfail", setting.name)),
+                None => finding,
+            }
+        } else {
+            let place =
+                written("certs").map_or_else(|| configuration.written.new_place(), |s| s.place.clone());
+            let text = format!(
+                "{PREFIX}certs = ...   (or put the certificate into one of the places that it names)"
+            );
+            Finding::problem(what, "such mail is deferred, and comes back to its sender in the end")
+                .write(place, text)
+        })
+    }
+}
+
+/// Looks for a user's certificates, with the user's rights.
+///
+/// # Errors
+///
+/// These rights cannot be had.
+pub fn of(configuration: &Configuration, protocol: &str, user: &User) -> Result<Keys, Box<dyn Error>> {
+    let setting = |name: &str| user.setting(configuration, protocol, &format!("{PREFIX}{name}"));
+    let [certs, cert, on_error, no_certificate] =
+        ["certs", "cert", "on_error", "on_no_certificate"].map(setting);
+    let certs = certs.map(|certs| {
+        let paths = certs.split_whitespace();
+        let expanded = paths.map(|path| match path.starts_with("~/") {
+            true => path.to_owned(),
+            false => user.expand(path).unwrap_or_else(|| path.to_owned()),
+        });
+        expanded.collect::<Vec<_>>().join(" ")
+    });
+    let words = Words { setting_prefix: PREFIX.into(), ..Words::default() };
+    let raw = RawSettings {
+        certs: certs.as_ref().map(String::as_bytes),
+        cert: cert.as_ref().map(String::as_bytes),
+        on_error: on_error.as_ref().map(String::as_bytes),
+        ..RawSettings::default()
+    };
+    let loaded = Loaded::new(&raw, words);
+    let found = as_user(user.uid, user.gid, || search(&loaded, user))?;
+    let failure = |why: &CoreError| Failure {
+        why: why.in_words(&loaded.words),
+        stored_in_clear: loaded.on_error == OnError::Keep
+            || (why.reason() == Reason::NoCertificate && no_certificate.as_deref() == Some("keep")),
+    };
+    Ok(match found {
+        Err(why) => Keys { certificates: Vec::new(), failure: Some(failure(&why)) },
+        Ok(certificates) => {
+            let usable = certificates.iter().any(|certificate| certificate.keys.is_ok());
+            let refused = certificates.iter().find_map(|certificate| certificate.keys.as_ref().err());
+            let failure = refused.filter(|_| !usable).map(failure);
+            Keys { certificates, failure }
+        }
+    })
+}
+
+fn search(loaded: &Loaded, user: &User) -> Result<Vec<Checked>, CoreError> {
+    let settings = loaded.settings.as_ref().map_err(Clone::clone)?;
+    let owner = Owner { user: &user.name, recipient: None, home: user.home.as_deref() };
+    let now = SystemTime::now();
+    let found = Finder { settings, owner, now, log: &() }.search_owner()?;
+    let checked = found.into_iter().map(|found| {
+        let keys = choose::choose(&found.cert, now);
+        Checked { recipient: None, found, keys }
+    });
+    Ok(checked.collect())
+}

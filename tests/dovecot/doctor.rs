@@ -1,0 +1,340 @@
+//! `perot-encrypt doctor`: what it says of configurations that are right, and of those that are not.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::users::of_era;
+use crate::{message, script};
+use perot_testing::dovecot::{era, modules_dir, run, wait_until, Config, Dovecot, Era};
+use perot_testing::{armored, find, key_for};
+
+const ME: &str = "me@domain.com";
+
+/// What it said.
+struct Said {
+    status: Option<i32>,
+    text: String,
+    errors: String,
+}
+
+fn doctor(dovecot: &Dovecot, arguments: &[&str]) -> Said {
+    let tool = env!("CARGO_BIN_EXE_perot-encrypt");
+    let config = dovecot.path("dovecot.conf");
+    let output = run(dovecot.command(tool).arg("doctor").arg("-c").arg(config).args(arguments));
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Said { status: output.status.code(), text: text(output.stdout), errors: text(output.stderr) }
+}
+
+impl Said {
+    /// Fails unless the exit status is this, and it says all of it.
+    fn expect(&self, status: i32, texts: &[&str]) {
+        let all = format!("{}{}", self.text, self.errors);
+        assert_eq!(self.status, Some(status), "{all}");
+        for text in texts {
+            assert!(all.contains(text), "{text:?} is not in:\n{all}");
+        }
+    }
+}
+
+/// A script for all users that says `encrypt;`, compiled.
+fn by_script(config: Config) -> Config {
+    Config { before: config.before.or_else(|| Some(script("", "encrypt;"))), ..config }
+}
+
+/// Ready to be launched, with a certificate for [`ME`], and the script of all compiled.
+fn prepare(config: Config) -> Dovecot {
+    let dovecot = Dovecot::prepare(&by_script(config));
+    dovecot.give(ME, "me.asc", &armored(&key_for(ME)));
+    dovecot
+}
+
+fn compile(dovecot: &Dovecot) {
+    let file = dovecot.path("global/before.sieve");
+    assert!(dovecot.tool("sievec", &[file.as_os_str()]).status.success());
+}
+
+fn start(config: Config) -> Dovecot {
+    let mut dovecot = prepare(config);
+    compile(&dovecot);
+    dovecot.launch();
+    dovecot
+}
+
+/// Lines of the configuration for the installed era.
+fn extra(v23: &str, v24: &str) -> Config {
+    Config { extra_23: v23.into(), extra_24: v24.into(), ..Config::default() }
+}
+
+/// What the doctor says is what happens: whether a message is stored, and in clear.
+fn delivered(dovecot: &Dovecot) -> &'static str {
+    let answer = dovecot.deliver(ME, &message("doctor"));
+    match dovecot.stored(ME).pop() {
+        Some((_, stored)) if find(&stored, b"nightingale").is_some() => "clear",
+        Some(_) => "encrypted",
+        None => {
+            assert!(!answer.starts_with("250"), "{answer}");
+            "deferred"
+        }
+    }
+}
+
+#[test]
+fn a_right_configuration_by_a_script() {
+    let dovecot = start(Config::default());
+    let said = doctor(&dovecot, &["--user", ME]);
+    said.expect(
+        0,
+        &["lmtp  encrypted: by the script", "before.sieve: encrypts", "All is well", "certificate  "],
+    );
+    assert!(said.text.lines().count() <= 24, "one screen:\n{}", said.text);
+    assert_eq!(delivered(&dovecot), "encrypted");
+
+    let said = doctor(&dovecot, &["--user", ME, "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&said.text).unwrap();
+    assert_eq!(json["well"], true);
+    assert_eq!(json["users"][0]["deliveries"][0]["outcome"], "encrypted");
+    assert_eq!(json["users"][0]["certificates"][0]["usable"], true);
+    assert_eq!(json["modules"][0]["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(json["findings"].as_array().unwrap().len(), 0, "{json:#}");
+}
+
+#[test]
+fn a_script_that_is_not_there() {
+    let mut dovecot = prepare(Config::default());
+    fs::remove_file(dovecot.path("global/before.sieve")).unwrap();
+    dovecot.launch();
+    let said = doctor(&dovecot, &["--user", ME]);
+    let conf = format!("{}:", dovecot.path("dovecot.conf").display());
+    said.expect(1, &["lmtp  STORED IN CLEAR", "before.sieve", "NOT THERE", &conf]);
+    assert_eq!(delivered(&dovecot), "clear");
+}
+
+/// Needs root, as the name has it: see the Makefile.
+#[test]
+fn a_script_that_a_user_of_the_system_cannot_read() {
+    let dovecot = start(Config::default());
+    for name in ["before.sieve", "before.svbin"] {
+        let file = dovecot.path("global").join(name);
+        fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    doctor(&dovecot, &["--user", ME]).expect(1, &["CANNOT BE READ by the user", "chmod a+r"]);
+    assert_ne!(delivered(&dovecot), "encrypted");
+}
+
+#[test]
+fn a_script_without_encrypt() {
+    let dovecot = start(Config { before: Some(script("", "keep;")), ..Config::default() });
+    doctor(&dovecot, &["--user", ME])
+        .expect(1, &["STORED IN CLEAR: no script that runs encrypts", "does not encrypt"]);
+    assert_eq!(delivered(&dovecot), "clear");
+}
+
+#[test]
+fn a_script_in_front_that_files() {
+    let dovecot =
+        start(Config { before: Some(script(", \"fileinto\"", "fileinto \"INBOX\";")), ..Config::default() });
+    dovecot.script(ME, &script("", "encrypt;"));
+    doctor(&dovecot, &["--user", ME]).expect(1, &["PARTLY ENCRYPTED", "line 2 (fileinto) may store"]);
+    assert_eq!(delivered(&dovecot), "clear");
+}
+
+#[test]
+fn settings_that_a_later_line_takes_away() {
+    let config = extra(
+        "plugin {\n  sieve_before = {dir}/global/other.sieve\n}\n",
+        "sieve_script before {\n  path = {dir}/global/other.sieve\n}\n",
+    );
+    let dovecot = start(config);
+    fs::write(dovecot.path("global/other.sieve"), "keep;\n").unwrap();
+    let said = doctor(&dovecot, &["--user", ME]);
+    let name = of_era("sieve_before is set in ", "path is set in ");
+    said.expect(1, &["STORED IN CLEAR", name, "before.sieve is lost"]);
+    assert_eq!(delivered(&dovecot), "clear");
+
+    let others = "sieve_plugins = sieve_extprograms\n";
+    let mut dovecot = prepare(extra(&format!("plugin {{\n  {others}}}\n"), others));
+    dovecot.launch();
+    let line = "sieve_plugins = sieve_extprograms sieve_perot_encrypt";
+    doctor(&dovecot, &["--user", ME]).expect(1, &["sieve_perot_encrypt is lost", line]);
+    assert_eq!(delivered(&dovecot), "clear");
+}
+
+#[test]
+fn sieve_that_is_switched_off() {
+    let dovecot = start(extra("plugin {\n  sieve_enabled = no\n}\n", "sieve_enabled = no\n"));
+    doctor(&dovecot, &["--user", ME])
+        .expect(1, &["STORED IN CLEAR: sieve_enabled = no", "sieve_enabled = yes"]);
+    assert_eq!(delivered(&dovecot), "clear");
+}
+
+#[test]
+fn lmtp_without_sieve() {
+    let off = "protocol lmtp {\n  mail_plugins = quota\n}\n";
+    let dovecot = start(extra(off, off));
+    let said = doctor(&dovecot, &["--user", ME]);
+    said.expect(1, &["lmtp loads neither perot_encrypt nor sieve", "sieve is lost"]);
+    doctor(&dovecot, &[]).expect(1, &["lmtp loads neither perot_encrypt nor sieve"]);
+    assert_eq!(delivered(&dovecot), "clear");
+}
+
+#[test]
+fn a_plugin_that_is_not_there() {
+    let dovecot = start(Config::default());
+    fs::remove_file(dovecot.path("modules/sieve/lib90_sieve_perot_encrypt_plugin.so")).unwrap();
+    let said = doctor(&dovecot, &["--user", ME]);
+    // doveconf of 2.4 looks for it, and fails.
+    said.expect(of_era(1, 75), &["sieve_perot_encrypt", "make install"]);
+    if era() == Era::V23 {
+        said.expect(1, &["DEFERRED", "the plugin sieve_perot_encrypt is not in", "make install"]);
+    }
+    assert_eq!(delivered(&dovecot), "deferred");
+}
+
+#[test]
+fn a_plugin_of_another_abi() {
+    let dovecot = start(Config::default());
+    let file = dovecot.path("modules/sieve/lib90_sieve_perot_encrypt_plugin.so");
+    let mut data = fs::read(&file).unwrap();
+    let at = find(&data, b".ABIv").expect("the version");
+    data[at - 1] = b'9';
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, data).unwrap();
+    let said = doctor(&dovecot, &["--user", ME]);
+    said.expect(of_era(1, 75), &["sieve_perot_encrypt", "make install"]);
+    if era() == Era::V23 {
+        said.expect(1, &["DOES NOT FIT", "is made for", "DEFERRED"]);
+    }
+    assert_eq!(delivered(&dovecot), "deferred");
+}
+
+#[test]
+fn no_certificate() {
+    let dovecot = start(Config::default());
+    doctor(&dovecot, &["--user", "you@domain.com"])
+        .expect(1, &["lmtp  DEFERRED", "you@domain.com", "certificate"]);
+    let dovecot = start(Config { plugin: vec![("on_error", "keep".into())], ..Config::default() });
+    doctor(&dovecot, &["--user", "you@domain.com"])
+        .expect(1, &["lmtp  STORED IN CLEAR", "on_error = tempfail"]);
+}
+
+/// Needs root.
+#[test]
+fn a_certificate_that_a_user_of_the_system_cannot_read() {
+    let dovecot = start(Config::default());
+    let folder = dovecot.home(ME).join("pgp-certs");
+    std::os::unix::fs::chown(&folder, Some(0), Some(0)).unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
+    doctor(&dovecot, &["--user", ME]).expect(1, &["DEFERRED", "pgp-certs"]);
+    assert_eq!(delivered(&dovecot), "deferred");
+}
+
+#[test]
+fn a_certificate_in_the_user_database() {
+    let cert = "AAAA";
+    let users = of_era(
+        format!("passdb {{\n  driver = static\n  args = password=test\n}}\nuserdb {{\n  driver = static\n  args = sieve_perot_encrypt_cert={cert}\n}}\n"),
+        format!("passdb static {{\n  password = test\n}}\nuserdb static {{\n  fields {{\n    sieve_perot_encrypt_cert = {cert}\n  }}\n}}\n"),
+    );
+    let dovecot = start(Config { users: Some(users), ..Config::default() });
+    doctor(&dovecot, &["--user", ME]).expect(1, &["DEFERRED", "sieve_perot_encrypt_cert of me@domain.com"]);
+    assert_eq!(delivered(&dovecot), "deferred");
+}
+
+#[test]
+fn users_who_cannot_be_listed() {
+    let dovecot = start(Config::default());
+    doctor(&dovecot, &["--all-users"]).expect(75, &["list"]);
+}
+
+#[test]
+fn all_users() {
+    let users = of_era(
+        "passdb {\n  driver = static\n  args = password=test\n}\nuserdb {\n  driver = passwd-file\n  args = {dir}/users\n}\n",
+        "passdb static {\n  password = test\n}\nuserdb passwd-file {\n  passwd_file_path = {dir}/users\n}\n",
+    );
+    let mut dovecot = prepare(Config { users: Some(users.into()), ..Config::default() });
+    compile(&dovecot);
+    fs::write(dovecot.path("users"), format!("{ME}:::::\nother@domain.com:::::\n")).unwrap();
+    dovecot.launch();
+    let said = doctor(&dovecot, &["--all-users"]);
+    said.expect(1, &["other@domain.com (uid", "DEFERRED", "users: 2, encrypted for 1"]);
+    assert!(!said.text.contains(&format!("{ME} (uid")), "{}", said.text);
+    fs::write(dovecot.path("users"), format!("{ME}:::::\n")).unwrap();
+    doctor(&dovecot, &["--all-users"]).expect(0, &["users: 1, encrypted for 1", "All is well"]);
+}
+
+#[test]
+fn a_configuration_that_the_running_dovecot_has_not_read() {
+    let dovecot = start(Config::default());
+    let file = dovecot.path("dovecot.conf");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text + "mail_debug = no\n").unwrap();
+    let has_not_read = format!("has not read {} as it is now", file.display());
+    doctor(&dovecot, &["--user", ME]).expect(1, &["lmtp  encrypted", &has_not_read, "doveadm reload"]);
+    dovecot.doveadm(&["reload"]);
+    let is_read = || doctor(&dovecot, &["--user", ME]).status == Some(0);
+    wait_until(is_read, || doctor(&dovecot, &["--user", ME]).text);
+}
+
+#[test]
+fn a_dovecot_that_does_not_run() {
+    let mut dovecot = start(Config::default());
+    dovecot.stop();
+    doctor(&dovecot, &[]).expect(1, &["Dovecot is not running"]);
+    doctor(&dovecot, &["--user", ME]).expect(75, &["doveadm"]);
+}
+
+/// A file of the name and the version of the mail plugin.
+fn stand_in(folder: &Path) {
+    fs::create_dir_all(folder).unwrap();
+    for entry in fs::read_dir(modules_dir()).unwrap().flatten() {
+        let _ = std::os::unix::fs::symlink(entry.path(), folder.join(entry.file_name()));
+    }
+    fs::copy(modules_dir().join("lib10_quota_plugin.so"), folder.join("lib00_perot_encrypt_plugin.so"))
+        .unwrap();
+}
+
+#[test]
+fn the_mail_plugin() {
+    let plugins = |v23: &str, v24: &str| {
+        extra(
+            &format!("mail_plugin_dir = {{dir}}/mail\nprotocol lmtp {{\n  mail_plugins = $mail_plugins perot_encrypt\n}}\n{v23}"),
+            &format!("mail_plugin_dir = {{dir}}/mail\nprotocol lmtp {{\n  mail_plugins {{\n    perot_encrypt = yes\n  }}\n}}\n{v24}"),
+        )
+    };
+    let say = |config: Config| {
+        let mut dovecot = prepare(Config { before: Some("keep;".into()), ..config });
+        stand_in(&dovecot.path("mail"));
+        compile(&dovecot);
+        dovecot.launch();
+        doctor(&dovecot, &["--user", ME])
+    };
+    say(plugins("", "")).expect(0, &["lmtp  encrypted: by the mail plugin", "All is well"]);
+    if era() == Era::V23 {
+        // The settings module of 2.4 does not know them yet.
+        let with = |mode: &str| plugins(&format!("plugin {{\n  perot_encrypt_deliveries = {mode}\n}}\n"), "");
+        say(with("refuse")).expect(1, &["lmtp  DEFERRED", "perot_encrypt_deliveries = refuse"]);
+        say(with("no")).expect(1, &["lmtp  STORED IN CLEAR", "perot_encrypt_deliveries = no"]);
+        say(with("yes")).expect(1, &["lmtp  encrypted", "perot_encrypt_deliveries = yes is not understood"]);
+        let saved = plugins("plugin {\n  perot_encrypt_saved = Sent\n}\n", "");
+        say(saved).expect(1, &["perot_encrypt_saved = Sent, and imap does not load perot_encrypt"]);
+    }
+}
+
+#[test]
+fn the_mail_plugin_without_its_file() {
+    let config = extra(
+        "protocol lmtp {\n  mail_plugins = $mail_plugins sieve perot_encrypt\n}\n",
+        "protocol lmtp {\n  mail_plugins {\n    perot_encrypt = yes\n  }\n}\n",
+    );
+    let dovecot = start(Config { before: Some("keep;".into()), ..config });
+    let said = doctor(&dovecot, &["--user", ME]);
+    said.expect(
+        1,
+        &[
+            "the plugin perot_encrypt is not in",
+            "lmtp  DEFERRED: the mail plugin perot_encrypt cannot be loaded",
+        ],
+    );
+}
