@@ -17,6 +17,9 @@ CARGO ?= cargo
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 RELEASE = $(TARGET)/release
 FEATURES = plugin,tool
+# Both plugins at once: built one after the other, they would have what they are made of compiled twice.
+BOTH = --package perot-encrypt --package perot-encrypt-mail-plugin
+COMMA = ,
 TEST_FEATURES = $(FEATURES),inject-panic
 # Postfix runs as root only, and so do the tests with it and those with several users of the system.
 NOT_ROOT = $(filter-out 0,$(shell id -u))
@@ -45,8 +48,7 @@ HEADERS = $(shell . $(DOVECOT_CONFIG) && cd $$dovecot_pkgincludedir && cat confi
 all: rust
 	@mkdir -p $(TARGET)
 	@echo "$(HEADERS)" | cmp -s - $(TARGET)/headers || { touch build.rs; echo "$(HEADERS)" >$(TARGET)/headers; }
-	$(CARGO) build --locked --release --features $(FEATURES),man
-	$(CARGO) build --locked --release --package perot-encrypt-mail-plugin
+	$(CARGO) build --locked --release $(BOTH) --features perot-encrypt/$(subst $(COMMA),$(COMMA)perot-encrypt/,$(FEATURES)),perot-encrypt/man
 	$(RELEASE)/perot-encrypt-man $(RELEASE)/man
 
 rust:

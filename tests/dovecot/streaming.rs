@@ -21,7 +21,7 @@ fn growth(dovecot: &Dovecot, big: &[u8]) -> (String, usize) {
     let before = dovecot.most_memory("VmHWM");
     fs::remove_dir_all(dovecot.home(ME).join("Maildir")).unwrap();
     let answer = session.deliver(&[ME], big).remove(0);
-    (answer, dovecot.most_memory("VmHWM") - before)
+    (answer, dovecot.most_memory("VmHWM").saturating_sub(before))
 }
 
 fn lines(size: usize) -> Vec<u8> {

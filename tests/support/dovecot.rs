@@ -389,7 +389,7 @@ impl Dovecot {
     fn mail_plugins(&self, config: &Config) -> String {
         let list = |protocol: &str, plugins: &str| match self.era {
             _ if plugins.is_empty() => String::new(),
-            Era::V23 => format!("protocol {protocol} {{\n  mail_plugins = {plugins}\n}}\n"),
+            Era::V23 => format!("protocol {protocol} {{\n  mail_plugins = $mail_plugins {plugins}\n}}\n"),
             Era::V24 => {
                 let plugins = plugins.replace(' ', " = yes\n    ");
                 format!("protocol {protocol} {{\n  mail_plugins {{\n    {plugins} = yes\n  }}\n}}\n")
