@@ -173,7 +173,11 @@ fn lmtp_without_sieve() {
     let off = "protocol lmtp {\n  mail_plugins = quota\n}\n";
     let dovecot = start(extra(off, off));
     let said = doctor(&dovecot, &["--user", ME]);
-    said.expect(1, &["lmtp loads neither perot_encrypt nor sieve", "sieve is lost"]);
+    said.expect(1, &["lmtp loads neither perot_encrypt nor sieve"]);
+    // With 2.4, lines of a block that a later line replaces are not followed.
+    if era() == Era::V23 {
+        said.expect(1, &["sieve is lost"]);
+    }
     doctor(&dovecot, &[]).expect(1, &["lmtp loads neither perot_encrypt nor sieve"]);
     assert_eq!(delivered(&dovecot), "clear");
 }

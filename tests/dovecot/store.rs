@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use perot_testing::dovecot::{run_with, Config, Dovecot};
+use perot_testing::dovecot::{era, run_with, Config, Dovecot, Era};
 use perot_testing::{armored, decrypt, find, key_for, with_crlf};
 
 use sequoia_openpgp::Cert;
@@ -218,9 +218,15 @@ fn several_recipients_of_one_message() {
 /// The field of the userdb says what is done for one user.
 #[test]
 fn a_user_who_is_exempt_gets_the_message_and_nobodys_ciphertext() {
-    let users =
-        "passdb {\n  driver = static\n  args = password=test\n}\nuserdb {\n  driver = passwd-file\n  \
-                 args = {dir}/users\n}\n";
+    let users = match era() {
+        Era::V23 => {
+            "passdb {\n  driver = static\n  args = password=test\n}\nuserdb {\n  driver = passwd-file\n  \
+             args = {dir}/users\n}\n"
+        }
+        Era::V24 => {
+            "passdb static {\n  password = test\n}\nuserdb passwd-file {\n  passwd_file_path = {dir}/users\n}\n"
+        }
+    };
     let config = Config { users: Some(users.to_owned()), ..alone() };
     for order in [[ME, "tickets@domain.com", YOU], ["tickets@domain.com", ME, YOU]] {
         let mut dovecot = Dovecot::prepare(&config);
