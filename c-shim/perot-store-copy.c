@@ -195,6 +195,10 @@ perot_store_copy_last(struct perot_store_mailbox *sbox,
 		return -1;
 	}
 	sbox->encrypted = TRUE;
+	/* The mail with the ciphertext is copied, not moved: acl would ask for
+	   the right to expunge it in its mailbox, which no plugin knows, and
+	   panic. */
+	ctx->moving = FALSE;
 	return sbox->module_ctx.super.copy(ctx, last->ciphertext.mail);
 }
 

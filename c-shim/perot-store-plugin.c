@@ -34,6 +34,7 @@ static void perot_store_user_deinit(struct mail_user *user)
 		mail_user_deinit(&suser->raw_user);
 	if (suser->instance != NULL)
 		perot_core->close(suser->instance);
+	suser->instance = NULL;
 	suser->module_ctx.super.deinit(user);
 }
 

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use perot_encrypt::certs::choose;
 use perot_encrypt::certs::finder::{Finder, Owner};
-use perot_encrypt::error::{Error as CoreError, Reason, Words};
+use perot_encrypt::error::{Error as CoreError, Words};
 use perot_encrypt::settings::{Loaded, OnError, RawSettings};
 
 use super::configuration::Configuration;
@@ -37,7 +37,7 @@ impl Keys {
         let written = |name: &str| configuration.written.last(&format!("{PREFIX}{name}"), |_| true);
         Some(if failure.stored_in_clear {
             let finding = Finding::problem(what, "the configuration has such mail stored in clear");
-            match written("on_error").or_else(|| written("on_no_certificate")) {
+            match written("on_error") {
                 Some(setting) => finding.write(setting.place.clone(), format!("{} = tempfail", setting.name)),
                 None => finding,
             }
@@ -60,8 +60,7 @@ impl Keys {
 /// These rights cannot be had.
 pub fn of(configuration: &Configuration, protocol: &str, user: &User) -> Result<Keys, Box<dyn Error>> {
     let setting = |name: &str| user.setting(configuration, protocol, &format!("{PREFIX}{name}"));
-    let [certs, cert, on_error, no_certificate] =
-        ["certs", "cert", "on_error", "on_no_certificate"].map(setting);
+    let [certs, cert, on_error] = ["certs", "cert", "on_error"].map(setting);
     let certs = certs.map(|certs| {
         let paths = certs.split_whitespace();
         let expanded = paths.map(|path| match path.starts_with("~/") {
@@ -81,8 +80,7 @@ pub fn of(configuration: &Configuration, protocol: &str, user: &User) -> Result<
     let found = as_user(user.uid, user.gid, || search(&loaded, user))?;
     let failure = |why: &CoreError| Failure {
         why: why.in_words(&loaded.words),
-        stored_in_clear: loaded.on_error == OnError::Keep
-            || (why.reason() == Reason::NoCertificate && no_certificate.as_deref() == Some("keep")),
+        stored_in_clear: loaded.on_error == OnError::Keep,
     };
     Ok(match found {
         Err(why) => Keys { certificates: Vec::new(), failure: Some(failure(&why)) },
