@@ -236,6 +236,32 @@ fn a_public_mailbox() {
     dovecot.assert_nowhere(SECRET);
 }
 
+/// It stores in another mailbox, by a save and not by a copy.
+#[test]
+fn a_virtual_mailbox() {
+    let namespaces = "namespace inbox {\n  inbox = yes\n  separator = /\n}\n\
+                      namespace virtual {\n  prefix = virtual/\n  separator = /\n";
+    let config = Config {
+        delivery_plugins: Some("sieve perot_encrypt virtual"),
+        extra_23: format!("{namespaces}  location = virtual:{{dir}}/virtual\n}}\n"),
+        extra_24: format!("{namespaces}  mail_driver = virtual\n  mail_path = {{dir}}/virtual\n}}\n"),
+        ..Config::default()
+    };
+    let dovecot = Dovecot::start(&config);
+    let folder = dovecot.path("virtual/all");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("dovecot-virtual"), "!INBOX\n  all\n").unwrap();
+    [dovecot.path("virtual"), folder.clone(), folder.join("dovecot-virtual")]
+        .iter()
+        .for_each(|p| dovecot.own(p));
+    let key = give_key(&dovecot);
+    dovecot.script(ME, "require \"fileinto\"; fileinto \"virtual/all\";");
+    let answer = dovecot.deliver(ME, &message("virtual"));
+    assert!(answer.starts_with("250 "), "{answer}\n{}", dovecot.log());
+    assert_eq!(folders("virtual", &dovecot, &key, &message("virtual")), [""], "{}", dovecot.log());
+    assert!(dovecot.log().contains("stored mail into mailbox 'virtual/all'"), "{}", dovecot.log());
+}
+
 /// In every format, with the plugins that people have.
 #[test]
 fn formats_and_plugins() {

@@ -200,3 +200,89 @@ fn doveadm_is_left_alone() {
     dovecot.doveadm(&["copy", "-u", ME, "Sent", "mailbox", "Clear", "all"]);
     assert!(find(&stored(&dovecot, ".Sent")[0], SECRET.as_bytes()).is_some());
 }
+
+/// Half way through a large message, and after the connection has been lost there, nothing is in any file in clear, nor
+/// in a file that is open and has no name.
+#[test]
+fn nothing_is_in_a_file_in_clear_at_any_time() {
+    let (dovecot, _) = start(&config("Sent"));
+    let said = imap(
+        &dovecot,
+        "import glob\n\
+         body = message + b'The nightingale sings all night long, and sleeps the day.\\r\\n' * 100000\n\
+         half = len(body) // 2\n\
+         import os\n\
+         imap.send(b'a APPEND Sent {%d}\\r\\n' % len(body)); imap.readline()\n\
+         imap.send(body[:half])\n\
+         end = time.time() + 60\n\
+         folder = os.path.dirname(os.path.dirname(sys.argv[1])) + '/tmp/'\n\
+         def is_spool(f):\n  try: return os.readlink(f).startswith(folder) and os.path.getsize(f) > half // 2\n  \
+         except OSError: return False\n\
+         def spools(): return [f for f in glob.glob('/proc/[0-9]*/fd/*') if is_spool(f)]\n\
+         while not spools() and time.time() < end: time.sleep(0.02)\n\
+         for spool in spools():\n  content = open(spool, 'rb').read()\n  print(len(content) > 1000000, b'ghtingal' in content)\n\
+         imap.shutdown()",
+    );
+    assert_eq!(said.trim(), "True False", "{said}\n{}", dovecot.log());
+    dovecot.log_line(&["imap(me@domain.com)", "Disconnected"]);
+    dovecot.assert_nowhere(SECRET);
+    assert!(stored(&dovecot, ".Sent").is_empty());
+}
+
+/// CATENATE, and a literal in binary.
+#[test]
+fn pieces_of_other_messages_and_binary_ones() {
+    let (dovecot, key) = start(&config("Sent"));
+    let said = imap(
+        &dovecot,
+        "append('Clear')\n\
+         def command(data):\n  tag = imap._new_tag()\n  imap.send(tag + b' ' + data + b'\\r\\n')\n  line = imap.readline()\n  \
+         while not line.startswith(tag): line = imap.readline()\n  print(line)\n\
+         part = b'Sung again.\\r\\n'\n\
+         command(b'APPEND Sent CATENATE (URL \"/Clear/;UID=1\" TEXT {%d+}\\r\\n%s)' % (len(part), part))\n\
+         command(b'APPEND Sent ~{%d+}\\r\\n%s' % (len(message), message))",
+    );
+    assert_eq!(said.matches("[APPENDUID ").count(), 2, "{said}\n{}", dovecot.log());
+    assert_encrypted(&dovecot, ".Sent", &key, 2);
+    let payloads: Vec<Vec<u8>> = stored(&dovecot, ".Sent").iter().map(|m| decrypt(m, &key)).collect();
+    assert_eq!(payloads.iter().filter(|payload| payload.ends_with(b"sings.\r\nSung again.\r\n")).count(), 1);
+}
+
+/// The mailboxes of others are left alone, with a line.
+#[test]
+fn a_public_mailbox() {
+    let public = "namespace public {\n  type = public\n  prefix = Public/\n  separator = /\n";
+    let config = Config {
+        extra_23: config("").extra_23 + public + "  location = maildir:{dir}/home/public\n}\n",
+        extra_24: config("").extra_24 + public + "  mail_path = {dir}/home/public\n}\n",
+        ..config("*")
+    };
+    let (dovecot, key) = start(&config);
+    let said = imap(
+        &dovecot,
+        "imap.create('Public/news')\nprint(append('Public/news'))\nprint(append('INBOX'))\n\
+         imap.select('Public/news'); print(imap.uid('COPY', '1', 'INBOX'), imap.uid('COPY', '1', 'Public/news'))",
+    );
+    assert_eq!(said.matches("'OK'").count(), 4, "{said}\n{}", dovecot.log());
+    assert_encrypted(&dovecot, "", &key, 2);
+    let text = dovecot.doveadm(&["fetch", "-u", ME, "text", "mailbox", "Public/news", "all"]);
+    assert_eq!(text.matches(SECRET).count(), 2, "{text}");
+    dovecot.log_line(&["Info: encrypt: message left as it is: the mailbox is not the user's own"]);
+}
+
+#[test]
+fn no_room_for_what_waits() {
+    let dovecot = Dovecot::start(&Config { temp_size: Some("64k"), ..config("Sent") });
+    let said = imap(
+        &dovecot,
+        "print(append('Sent', body=message + b'The nightingale sings.\\r\\n' * 50000))\nprint(append('Clear'))",
+    );
+    assert!(
+        said.contains("('NO', [b'[UNAVAILABLE] Message could not be encrypted for its owner (write_failed)"),
+        "{said}"
+    );
+    assert!(said.contains("APPENDUID") && stored(&dovecot, ".Sent").is_empty(), "{said}");
+    dovecot.log_line(&[
+        "not stored: the message cannot wait until it is complete: No space left on device. Is there room",
+    ]);
+}
