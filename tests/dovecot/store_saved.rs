@@ -201,34 +201,6 @@ fn doveadm_is_left_alone() {
     assert!(find(&stored(&dovecot, ".Sent")[0], SECRET.as_bytes()).is_some());
 }
 
-/// Half way through a large message, and after the connection has been lost there, nothing is in any file in clear, nor
-/// in a file that is open and has no name.
-#[test]
-fn nothing_is_in_a_file_in_clear_at_any_time() {
-    let (dovecot, _) = start(&config("Sent"));
-    let said = imap(
-        &dovecot,
-        "import glob\n\
-         body = message + b'The nightingale sings all night long, and sleeps the day.\\r\\n' * 100000\n\
-         half = len(body) // 2\n\
-         import os\n\
-         imap.send(b'a APPEND Sent {%d}\\r\\n' % len(body)); imap.readline()\n\
-         imap.send(body[:half])\n\
-         end = time.time() + 60\n\
-         folder = os.path.dirname(os.path.dirname(sys.argv[1])) + '/tmp/'\n\
-         def is_spool(f):\n  try: return os.readlink(f).startswith(folder) and os.path.getsize(f) > half // 2\n  \
-         except OSError: return False\n\
-         def spools(): return [f for f in glob.glob('/proc/[0-9]*/fd/*') if is_spool(f)]\n\
-         while not spools() and time.time() < end: time.sleep(0.02)\n\
-         for spool in spools():\n  content = open(spool, 'rb').read()\n  print(len(content) > 1000000, b'ghtingal' in content)\n\
-         imap.shutdown()",
-    );
-    assert_eq!(said.trim(), "True False", "{said}\n{}", dovecot.log());
-    dovecot.log_line(&["imap(me@domain.com)", "Disconnected"]);
-    dovecot.assert_nowhere(SECRET);
-    assert!(stored(&dovecot, ".Sent").is_empty());
-}
-
 /// CATENATE, and a literal in binary.
 #[test]
 fn pieces_of_other_messages_and_binary_ones() {
