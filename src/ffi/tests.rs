@@ -234,7 +234,7 @@ impl Drop for Instance {
 fn settings_and_instances() {
     let host = Host::new("Subject: x\n\nplain\n");
     let certs = "~/certs".to_owned();
-    let (good, keeps) = (host.instance(lend(&certs), NOTHING), host.instance(NOTHING, lend("keep")));
+    let (good, keeps) = (host.instance(lend(&certs), NOTHING), host.instance(lend(&certs), lend("keep")));
     drop(certs); // only borrowed for the call
     assert!(host.lines.borrow().is_empty(), "{:?}", host.lines.borrow());
     let wrong = host.instance(NOTHING, perot_bytes::lend(b"\xff\nx"));
