@@ -1,11 +1,11 @@
-//! Makes Rust's side of the contract with the C shim, and, with the features `plugin` and `mail-plugin`, compiles the shim
-//! of that plugin against the Dovecot headers that are installed.
+//! Makes Rust's side of the contract with the C shim. With the features `plugin` and `mail-plugin` it also compiles the
+//! shim of that plugin against the Dovecot headers that are installed.
 
 use std::path::{Path, PathBuf};
 
 fn main() {
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    // That of the package, which may be the mail plugin's.
+    // The folder is that of the package, which may be the mail plugin's.
     let folder =
         PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"));
     let project = folder.ancestors().find(|folder| folder.join("c-shim").exists());
@@ -31,10 +31,10 @@ fn contract(project: &Path, out: &Path) {
 mod shim {
     use std::path::{Path, PathBuf};
 
-    /// Everything that goes wrong here ends the build with one sentence.
+    /// Every error here ends the build with one sentence.
     type Result<T> = std::result::Result<T, String>;
 
-    /// The one plugin needs Pigeonhole, the other does without.
+    /// The Sieve plugin needs Pigeonhole; the mail plugin does without.
     const IS_SIEVE: bool = cfg!(feature = "plugin");
     const SIEVE: [&str; 10] = [
         "sieve-perot-encrypt-plugin.c",
@@ -56,7 +56,8 @@ mod shim {
         "perot-store-copy.c",
         "perot-store-save.c",
     ];
-    /// Part of the plugins, which read the settings, and the whole of the settings module of Dovecot 2.4.
+    /// The plugins contain this file, because they read the settings. It is all there is in the settings module of
+    /// Dovecot 2.4.
     const SETTINGS: &str = "sieve-perot-encrypt-settings.c";
 
     pub fn build(project: &Path, out: &Path) {
@@ -76,7 +77,7 @@ mod shim {
         let mut shim = headers.compiler();
         let files: &[&str] = if IS_SIEVE { &SIEVE } else { &MAIL };
         shim.files(files.iter().map(|name| project.join("c-shim").join(name)));
-        // Not `rustc-link-lib`: the tests of the library must link without Dovecot.
+        // This is not `rustc-link-lib`, because the tests of the library must link without Dovecot.
         shim.cargo_metadata(false).out_dir(out).try_compile("perot_shim").map_err(|e| e.to_string())?;
         println!("cargo::rustc-link-arg-cdylib={}", out.join("libperot_shim.a").display());
         // OpenSSL's library context and Rust's thread locals do not survive a dlclose().
@@ -92,10 +93,10 @@ mod shim {
     struct Headers<'a> {
         project: &'a Path,
         include: PathBuf,
-        /// 23 or 24
+        /// The generation of Dovecot: 23 or 24.
         era: u32,
         dovecot_abi: String,
-        /// Empty for the mail plugin.
+        /// The ABI version of Pigeonhole. It is empty for the mail plugin.
         pigeonhole_abi: String,
     }
 
@@ -123,7 +124,7 @@ mod shim {
                         "Dovecot's headers in {include} cannot be used: apt install dovecot-dev{pigeonhole}"
                     )
                 })?;
-            // Line markers stand between the words.
+            // The preprocessor's line markers stand between the words.
             let lines = String::from_utf8_lossy(&output);
             let words: Vec<&str> =
                 lines.lines().filter(|line| !line.starts_with('#')).flat_map(str::split_whitespace).collect();
@@ -172,7 +173,7 @@ mod shim {
         }
     }
 
-    /// Where Dovecot's headers are: asks `dovecot-config`, a file of shell variables that Dovecot
+    /// Returns the folder of Dovecot's headers. It asks `dovecot-config`, a file of shell variables that Dovecot
     /// installs beside its libraries.
     fn include_dir() -> Result<PathBuf> {
         println!("cargo::rerun-if-env-changed=DOVECOT_CONFIG");
@@ -190,7 +191,7 @@ mod shim {
         Ok(PathBuf::from(value.unwrap_or("/usr/include/dovecot").trim_matches(['"', '\''])))
     }
 
-    /// The module by which `doveconf` of Dovecot 2.4 knows the settings, put beside the plugin.
+    /// Builds the module by which `doveconf` of Dovecot 2.4 knows the settings, and puts it beside the plugin.
     fn settings_module(headers: &Headers<'_>, out: &Path) -> Result<()> {
         let name = "libsieve_perot_encrypt_settings.so";
         let mut compiler = headers.compiler();

@@ -6,8 +6,8 @@
  * Copies
  *
  * Whatever stores a message in a delivery, a script or not, copies it into a
- * mailbox; and so do COPY and MOVE. What is copied instead is a mail with the
- * ciphertext.
+ * mailbox. COPY and MOVE do the same. The plugin has a mail with the
+ * ciphertext copied instead.
  */
 
 /*
@@ -22,7 +22,7 @@ perot_store_mail_open(struct perot_store_user *suser, struct istream *input,
 	if (suser->raw_user == NULL)
 		suser->raw_user = perot_raw_user_create(suser->user);
 
-	/* Other plugins see by this name where a copy comes from. */
+	/* Other plugins learn from this name where a copy comes from. */
 	i_stream_set_name(input, mailbox_get_vname(source->box));
 	if (raw_mailbox_alloc_stream(suser->raw_user, input, (time_t)-1, "",
 				     &mail_r->box) < 0) {
@@ -46,8 +46,8 @@ static void perot_store_mail_close(struct perot_store_mail *mail)
 	mailbox_free(&mail->box);
 }
 
-/* If there is ciphertext and no mail can be made of it, the result is a failure
-   from then on. */
+/* If there is ciphertext and no mail can be made of it, this turns the result
+   into a failure. */
 static void
 perot_store_mail_replace(struct perot_store_user *suser,
 			 struct perot_result *result, struct mail *source,
@@ -84,8 +84,9 @@ void perot_store_forget(struct perot_store_user *suser)
 	i_zero(last);
 }
 
-/* By content: what a script makes of a message (editheader) is another mail, or
-   the same one in another size. */
+/* Returns TRUE if the message is the one that was encrypted last. The size is
+   compared, too, because editheader makes another mail of a message, or the
+   same one with another size. */
 static bool
 perot_store_is_last(const struct perot_store_last *last,
 		    const struct mail *mail, uoff_t size)
@@ -107,7 +108,7 @@ perot_store_encrypt_mail(struct perot_store_user *suser,
 	perot_store_request_init(&request, ctx);
 	request.request.by_script = (strcmp(mailbox_get_vname(mail->box),
 					    PEROT_CIPHERTEXT_NAME) == 0);
-	/* The stream belongs to the mail. */
+	/* The mail owns the stream: it is not released here. */
 	if (mail_get_stream(mail, NULL, NULL, &stream) < 0) {
 		request.request.obstacle = PEROT_OBSTACLE_MESSAGE;
 		request.request.obstacle_text = perot_bytes(
@@ -129,13 +130,14 @@ perot_store_see(struct perot_store_user *suser,
 		container_of(mail, struct mail_private, mail);
 	uoff_t size;
 
-	/* As mail_storage_copy() does: it is read whole, so there is nothing
-	   to be gained. Besides, Dovecot answers a COPY that fails with freed
-	   memory (as of 2.4.4) if the source has changed meanwhile, be it its
-	   cache only. */
+	/* This follows mail_storage_copy(): the mail is read whole, so nothing
+	   is gained by adding to its cache. Besides, Dovecot reads freed memory
+	   for its answer to a COPY that fails (as of 2.4.4) if the source has
+	   changed meanwhile, even if only its cache has. */
 	pmail->v.set_uid_cache_updates(mail, TRUE);
 
-	/* What has no size cannot be read either: the core will say so. */
+	/* A mail without a size cannot be read either, and the core reports
+	   that. */
 	if (mail_get_physical_size(mail, &size) < 0)
 		size = UOFF_T_MAX;
 	else if (perot_store_is_last(last, mail, size))
@@ -152,8 +154,8 @@ perot_store_see(struct perot_store_user *suser,
  * Copying
  */
 
-/* What a copy takes from the mail that is copied, if it has not been set. Not
-   the GUID: what is stored is another message. */
+/* Copies the fields that a copy takes from its source, if they have not been
+   set. The GUID stays behind, because another message is stored. */
 static int
 perot_store_keep_metadata(struct mail_save_context *ctx, struct mail *source)
 {
@@ -195,9 +197,9 @@ perot_store_copy_last(struct perot_store_mailbox *sbox,
 		return -1;
 	}
 	sbox->encrypted = TRUE;
-	/* The mail with the ciphertext is copied, not moved: acl would ask for
-	   the right to expunge it in its mailbox, which no plugin knows, and
-	   panic. */
+	/* The mail with the ciphertext is copied, not moved. For a move, acl
+	   would ask for the right to expunge it in its mailbox, which no plugin
+	   knows, and would panic. */
 	ctx->moving = FALSE;
 	return sbox->module_ctx.super.copy(ctx, last->ciphertext.mail);
 }
@@ -210,8 +212,8 @@ int perot_store_copy(struct mail_save_context *ctx, struct mail *mail)
 
 	perot_store_see(sbox->suser, ctx, mail);
 	ret = perot_store_copy_last(sbox, ctx, mail);
-	/* A mail program copies a message once, and its session may last for
-	   days. */
+	/* In IMAP the result is freed at once: a mail program copies a message
+	   once, and its session may last for days. */
 	if (sbox->place != PEROT_PLACE_DELIVERY)
 		perot_store_forget(sbox->suser);
 	return ret;

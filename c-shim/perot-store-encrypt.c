@@ -3,15 +3,16 @@
 #include "perot-store.h"
 
 /*
- * Asking the core what is to become of a message that is about to be stored
+ * The core decides what becomes of a message that is about to be stored.
  */
 
 struct event *perot_store_event_create(struct mail_user *user)
 {
 	struct event *event = event_create(user->event);
 
-	/* LMTP's name connection and recipient, and are not meant to be in
-	   front of what concerns the user. So many there are not. */
+	/* The prefixes of LMTP name connection and recipient. They do not
+	   belong in front of lines about the user. 100 is more than there are,
+	   so all of them are dropped. */
 	event_drop_parent_log_prefixes(event, 100);
 	return event;
 }
@@ -23,7 +24,8 @@ perot_store_owner(struct mail_user *user, struct perot_owner *owner_r)
 
 	i_zero(owner_r);
 	owner_r->user = perot_bytes(user->username);
-	/* LMTP has it, and dovecot-lda if it was called with -r. */
+	/* LMTP sets the recipient, and so does dovecot-lda if it was called
+	   with -r. */
 	owner_r->recipient = perot_bytes(
 		event_find_field_recursive_str(user->event, "rcpt_to"));
 	if (mail_user_get_home(user, &home) > 0)
@@ -40,12 +42,12 @@ void perot_store_request_init(struct perot_store_request *request_r,
 
 	i_zero(request_r);
 	request_r->box = box;
-	/* Its age becomes the field "duration". */
+	/* The age of the event becomes its field "duration". */
 	request_r->event = perot_store_event_create(user);
 	request->place = sbox->place;
 	request->form = PEROT_FORM_STORE;
-	/* What is delivered is nobody's draft, whatever flags a script sets,
-	   and it is the user's, wherever it is filed. */
+	/* A message that is delivered is nobody's draft, whatever flags a
+	   script sets, and it is the user's, wherever it is filed. */
 	if (sbox->place == PEROT_PLACE_MAILBOX) {
 		request->draft = (ctx->data.flags & MAIL_DRAFT) != 0;
 		request->foreign = (box->list->ns->type &

@@ -6,7 +6,7 @@
 /*
  * Mail plugin interface
  *
- * The exported functions are in Rust (src/mail-plugin/lib.rs), and call these.
+ * The exported functions are in Rust (src/ffi/exports/mail.rs), and call these.
  */
 
 void perot_store_init(struct module *module, const struct perot_core *core);
@@ -28,7 +28,7 @@ static void perot_store_user_deinit(struct mail_user *user)
 {
 	struct perot_store_user *suser = perot_store_user(user);
 
-	/* Mails go before their users. */
+	/* A mail must be freed before its user. */
 	perot_store_forget(suser);
 	if (suser->raw_user != NULL)
 		mail_user_deinit(&suser->raw_user);
@@ -49,8 +49,9 @@ static bool perot_store_delivers(const struct mail_user *user)
 		perot_store_is_in(user, "lda");
 }
 
-/* The plugin may be loaded everywhere, and leaves dsync and doveadm alone.
-   Autocreated users are that of raw storage and those who share mailboxes with
+/* Returns TRUE for the users of deliveries and IMAP. The plugin may be loaded
+   everywhere, and leaves dsync and doveadm alone. Dovecot creates users by
+   itself (autocreated) for raw storage and for those who share mailboxes with
    the user. */
 static bool perot_store_is_wanted(const struct mail_user *user)
 {
@@ -96,12 +97,12 @@ struct perot_store_mailbox *perot_store_mailbox(struct mailbox *box)
 	return MODULE_CONTEXT_REQUIRE(box, perot_store_mailbox_module);
 }
 
-/* Returns FALSE if nobody asks for encryption in this mailbox. */
+/* Returns FALSE if no setting asks for encryption in this mailbox. */
 static bool
 perot_store_place(const struct perot_store_user *suser, struct mailbox *box,
 		  enum perot_place *place_r)
 {
-	/* A virtual mailbox stores in another one. */
+	/* A virtual mailbox stores its mail in another mailbox. */
 	if (suser->instance == NULL || box->virtual_vfuncs != NULL)
 		return FALSE;
 
@@ -109,7 +110,8 @@ perot_store_place(const struct perot_store_user *suser, struct mailbox *box,
 	if (perot_store_delivers(suser->user))
 		return (box->flags & MAILBOX_FLAG_POST_SESSION) != 0;
 
-	/* Where no rights are asked for, a plugin makes copies for itself. */
+	/* A mailbox that is opened without ACLs is one in which a plugin makes
+	   copies for itself. */
 	*place_r = PEROT_PLACE_MAILBOX;
 	return (box->flags & MAILBOX_FLAG_IGNORE_ACLS) == 0 &&
 		perot_core->saves(suser->instance, perot_bytes(box->vname),

@@ -22,8 +22,8 @@ struct perot_store_save {
 static MODULE_CONTEXT_DEFINE_INIT(perot_store_save_module,
 				  &mail_storage_module_register);
 
-/* The save of a transaction that waits, of which there is one at a time. NULL:
-   it is in the storage's hands. */
+/* Returns the save that waits in a transaction, which has one at a time.
+   Returns NULL if the storage has taken the save over. */
 static struct perot_store_save *
 perot_store_save(const struct mail_save_context *ctx)
 {
@@ -56,7 +56,7 @@ static void perot_store_save_forget(struct mail_save_context *ctx)
 }
 
 /*
- * What has waited
+ * Messages that have waited
  */
 
 static ptrdiff_t
@@ -70,7 +70,7 @@ static int perot_store_spool_rewind(void *context)
 	return perot_core->spool_rewind(context);
 }
 
-/* As a stream, for a message that is stored as it is */
+/* A stream that reads from the spool, for a message that is stored as it is. */
 struct perot_spool_istream {
 	struct istream_private istream;
 	struct perot_spool *spool;
@@ -154,7 +154,8 @@ perot_store_save_stream(struct mail_save_context *ctx, struct istream *input,
 	return super->save_finish(ctx);
 }
 
-/* The ciphertext, or the message as it is; NULL: it is not to be stored. */
+/* Returns the ciphertext, or the message as it is. Returns NULL if the message
+   is not to be stored. */
 static struct istream *
 perot_store_save_result(struct perot_result *result, struct perot_spool *spool)
 {
@@ -205,7 +206,8 @@ perot_store_save_complete(struct mail_save_context *ctx,
  * Hooks
  */
 
-/* Of what is left alone, only a line is logged: it does not wait. */
+/* Returns TRUE for a message that is left alone. It does not wait: only a line
+   about it is logged. */
 static bool perot_store_save_is_exempt(const struct mail_save_context *ctx)
 {
 	const struct perot_input unread = { .context = NULL };
@@ -230,14 +232,14 @@ int perot_store_save_begin(struct mail_save_context *ctx, struct istream *input)
 	const struct perot_store_mailbox *sbox =
 		perot_store_mailbox(ctx->transaction->box);
 
-	/* Copies have been seen to (perot-store-copy.c). */
+	/* Copies are encrypted in perot-store-copy.c. */
 	if (ctx->copying_or_moving || perot_store_save_is_exempt(ctx))
 		return sbox->module_ctx.super.save_begin(ctx, input);
 	perot_store_save_wait(ctx, input);
 	return 0;
 }
 
-/* If the message cannot wait, it is not stored. */
+/* Reports that the message cannot wait. It is then not stored. */
 static int
 perot_store_save_refuse(struct mail_save_context *ctx, int spool_errno)
 {
@@ -298,7 +300,7 @@ int perot_store_save_finish(struct mail_save_context *ctx)
 
 void perot_store_save_cancel(struct mail_save_context *ctx)
 {
-	/* Also where nothing has begun in the storage: all storages can do
+	/* The storage cancels also what it has not begun: all storages can do
 	   that, and know best how. */
 	perot_store_mailbox(ctx->transaction->box)->
 		module_ctx.super.save_cancel(ctx);

@@ -2,8 +2,9 @@
 #ifndef PEROT_STORE_H
 #define PEROT_STORE_H
 
-/* What the files of the mail plugin share. No header of Pigeonhole is
-   included: the plugin works where Sieve is not loaded. */
+/* The files of the mail plugin share these declarations. No header of
+   Pigeonhole is included, because the plugin also works where Sieve is not
+   loaded. */
 
 #include "perot-dovecot.h"
 
@@ -11,22 +12,22 @@
  * Plugin (perot-store-plugin.c)
  */
 
-/* Ciphertext as a mail that can be copied: the one message of a mailbox of
-   its own */
+/* The ciphertext as a mail that can be copied. It is the only message in a
+   mailbox of its own. */
 struct perot_store_mail {
 	struct mailbox *box;
 	struct mailbox_transaction_context *trans;
 	struct mail *mail;
 };
 
-/* What became of the last message that was copied. A delivery may put it into
-   several mailboxes, and it is encrypted once. */
+/* The result for the last message that was copied. It is kept because a
+   delivery may put a message into several mailboxes, and encrypts it once. */
 struct perot_store_last {
-	/* NULL: there is none. */
+	/* The result is NULL if there is none. */
 	struct perot_result *result;
 	struct perot_store_mail ciphertext;
 
-	/* Which message it was */
+	/* These identify the message. */
 	const struct mail *source;
 	unsigned int source_box;
 	uoff_t source_size;
@@ -35,20 +36,21 @@ struct perot_store_last {
 struct perot_store_user {
 	union mail_user_module_context module_ctx;
 	struct mail_user *user;
-	/* The settings; NULL where nothing is encrypted: in other processes,
-	   and for users that Dovecot makes up */
+	/* The settings. They are NULL where nothing is encrypted: in other
+	   processes, and for users that Dovecot makes up. */
 	struct perot_instance *instance;
-	/* The user of ciphertext while it is a mail; made when first needed */
+	/* The user who owns the ciphertext while it is a mail. It is made when
+	   it is first needed. */
 	struct mail_user *raw_user;
 	struct perot_store_last last;
 };
 
-/* A mailbox in which mail is stored encrypted */
+/* A mailbox in which mail is stored encrypted. */
 struct perot_store_mailbox {
 	union mailbox_module_context module_ctx;
 	struct perot_store_user *suser;
 	enum perot_place place;
-	/* Something has been encrypted on its way into this mailbox. */
+	/* TRUE if a message has been encrypted on its way into this mailbox. */
 	bool encrypted;
 };
 
@@ -58,10 +60,10 @@ struct perot_store_mailbox *perot_store_mailbox(struct mailbox *box);
  * Encryption (perot-store-encrypt.c)
  */
 
-/* An event for lines about what is stored for the user */
+/* Returns an event for lines about what is stored for the user. */
 struct event *perot_store_event_create(struct mail_user *user);
 
-/* A message on its way into a mailbox */
+/* A message on its way into a mailbox. */
 struct perot_store_request {
 	struct perot_request request;
 	struct mailbox *box;
@@ -70,14 +72,14 @@ struct perot_store_request {
 
 void perot_store_request_init(struct perot_store_request *request_r,
 			      const struct mail_save_context *ctx);
-/* Asks the core what is to become of it, with `input` to read it. */
+/* Asks the core what becomes of the message, which it reads from `input`. */
 struct perot_result *
 perot_store_encrypt(const struct perot_store_request *request,
 		    const struct perot_input *input);
-/* Logs the line of the result, and returns as perot_store_check(). */
+/* Logs the line of the result. Returns the same as perot_store_check(). */
 int perot_store_finish(struct perot_store_request *request,
 		       struct perot_result *result);
-/* Returns -1 if the message is not to be stored: then the error of the mailbox
+/* Returns -1 if the message is not to be stored. The error of the mailbox then
    says why. */
 int perot_store_check(struct mailbox *box, const struct perot_report *report);
 

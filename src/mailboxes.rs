@@ -1,27 +1,27 @@
-//! Lists of mailboxes, as a setting names them.
+//! Reads the setting that lists mailboxes, and tells whether a mailbox is among them.
 
 use crate::error::{Error, Place, Reason, Result, Setting};
 use crate::log::printable;
 
-/// Mailboxes, by name or by what they are used for.
+/// A list of mailboxes, by name or by special use.
 #[derive(Clone, Debug, Default)]
 pub struct Mailboxes(Vec<Pattern>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Pattern {
-    /// A special use: `\Sent`
+    /// A special use, such as `\Sent`.
     Use(String),
     /// A name, in which `*` stands for any text.
     Name(String),
 }
 
 impl Mailboxes {
-    /// Reads a value of `perot_encrypt_saved`: names and special uses, separated by spaces. A name that has spaces stands in
-    /// quotes.
+    /// Parses a value of `perot_encrypt_saved`, which has names and special uses, separated by spaces. A name that has
+    /// spaces stands in quotes.
     ///
     /// # Errors
     ///
-    /// It is not UTF-8, or a quote is open at its end.
+    /// Fails if the value is not UTF-8, or if a quote is open at its end.
     pub fn new(value: Option<&[u8]>) -> Result<Self> {
         let value = value.unwrap_or_default();
         let wrong = |remedy: &'static str| {
@@ -43,7 +43,7 @@ impl Mailboxes {
         }
     }
 
-    /// Returns true if a mailbox is among them. `uses` are its special uses, separated by spaces.
+    /// Returns true if a mailbox is in the list. `uses` are its special uses, separated by spaces.
     pub fn contain(&self, name: &str, uses: &str) -> bool {
         self.0.iter().any(|pattern| match pattern {
             Pattern::Use(wanted) => uses.split_whitespace().any(|u| u.eq_ignore_ascii_case(wanted)),
@@ -55,7 +55,7 @@ impl Mailboxes {
 impl Pattern {
     fn new(text: &str) -> Self {
         match text {
-            // Dovecot writes it so, however a mail program does.
+            // Dovecot always writes INBOX in upper case, whatever case a mail program uses.
             _ if text.eq_ignore_ascii_case("INBOX") => Self::Name("INBOX".to_owned()),
             _ if text.starts_with('\\') => Self::Use(text.to_owned()),
             _ => Self::Name(text.to_owned()),
@@ -67,7 +67,7 @@ fn matches(pattern: &str, name: &str) -> bool {
     let Some((begin, rest)) = pattern.split_once('*') else { return pattern == name };
     let Some(mut name) = name.strip_prefix(begin) else { return false };
     let mut rest = rest;
-    // The first place that fits leaves the most for what follows.
+    // The first match leaves the most text for the pieces that follow.
     while let Some((middle, behind)) = rest.split_once('*') {
         let Some(at) = name.find(middle) else { return false };
         name = &name[at + middle.len()..];

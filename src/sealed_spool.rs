@@ -1,6 +1,5 @@
-//! Where a message in clear waits until all of it is there: in memory, and enciphered in a file without a name once it is too
-//! large for that. The key is never written anywhere, and is gone with the spool: nobody else can read the file, then or
-//! later.
+//! Keeps a message in clear until all of it is there: in memory, and enciphered in a file without a name once it is
+//! too large for that. The key is in memory only and is gone with the spool, so nobody else can ever read the file.
 
 use std::fs::File;
 use std::io::{self, BufRead, Read, Seek, Write};
@@ -13,29 +12,29 @@ use openpgp::types::{AEADAlgorithm, SymmetricAlgorithm};
 
 use crate::log::printable;
 
-/// How much is kept in memory, and how much is enciphered in one piece, in bytes.
+/// The spool keeps this many bytes in memory, and enciphers this many in one piece.
 const CHUNK: usize = 128 << 10;
 /// The size of an authentication tag, in bytes.
 const TAG: usize = 16;
 
-/// A message that is written, and then read as often as needed.
+/// A message that is written once, and then read as often as needed.
 #[derive(Debug)]
 pub struct SealedSpool {
     folder: PathBuf,
-    /// All chunks but the last.
+    /// The file with all chunks but the last.
     file: Option<SealedFile>,
     /// The last chunk.
     tail: Vec<u8>,
-    /// A chunk of the file that is being read.
+    /// The chunk of the file that is being read.
     chunk: Vec<u8>,
-    /// How many chunks have been begun to be read.
+    /// The number of chunks that the reader has begun.
     begun: u64,
-    /// How much of the chunk that was begun last has been read.
+    /// The number of bytes that have been read of the chunk that was begun last.
     consumed: usize,
 }
 
 impl SealedSpool {
-    /// An empty one, which makes its file in `folder` if it needs one.
+    /// Makes an empty spool, which makes its file in `folder` if it needs one.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into(), file: None, tail: Vec::new(), chunk: Vec::new(), begun: 0, consumed: 0 }
     }
@@ -44,18 +43,18 @@ impl SealedSpool {
     ///
     /// # Errors
     ///
-    /// The file cannot be read again.
+    /// Fails if the file cannot be read from its beginning.
     pub fn rewind(&mut self) -> io::Result<()> {
         (self.begun, self.consumed) = (0, 0);
         self.file.as_mut().map_or(Ok(()), |file| file.inner.rewind())
     }
 
-    /// The number of chunks in the file.
+    /// Returns the number of chunks in the file.
     fn sealed(&self) -> u64 {
         self.file.as_ref().map_or(0, |file| file.chunks)
     }
 
-    /// What there is of the chunk that was begun last.
+    /// Returns the content of the chunk that was begun last.
     fn current(&self) -> &[u8] {
         match self.begun {
             0 => &[],
@@ -115,7 +114,7 @@ struct SealedFile {
     inner: File,
     key: SessionKey,
     chunks: u64,
-    /// Room for one enciphered chunk.
+    /// A buffer for one enciphered chunk.
     sealed: Vec<u8>,
 }
 
@@ -135,7 +134,7 @@ impl SealedFile {
         Ok(())
     }
 
-    /// Reads the chunk of this number, which is the next one in the file.
+    /// Reads the chunk of this number, which must be the next one in the file.
     fn read(&mut self, number: u64, chunk: &mut Vec<u8>) -> io::Result<()> {
         self.inner.read_exact(&mut self.sealed)?;
         chunk.resize(CHUNK, 0);
@@ -149,7 +148,7 @@ impl SealedFile {
 const AES: SymmetricAlgorithm = SymmetricAlgorithm::AES256;
 const OCB: AEADAlgorithm = AEADAlgorithm::OCB;
 
-/// No two chunks of a file have the same, and no two files the same key.
+/// Returns the nonce of a chunk. No two chunks of a file share one, and no two files share a key.
 fn nonce(number: u64) -> [u8; 15] {
     let mut nonce = [0; 15];
     nonce[7..].copy_from_slice(&number.to_be_bytes());

@@ -1,4 +1,4 @@
-//! Implements `perot_spool`: a message that waits until it is complete.
+//! Implements `perot_spool`, which keeps a message until it is complete.
 
 use std::io::{self, BufRead, Write};
 use std::path::Path;
@@ -17,7 +17,7 @@ pub(super) unsafe extern "C" fn core_spool_open(temp_dir: perot_bytes) -> *mut p
 ///
 /// Promise 7.
 unsafe fn spool<'a>(spool: *mut perot_spool) -> Option<&'a mut SealedSpool> {
-    // SAFETY: promise 7: NULL, or a spool that is the host's, and no other reference to it is alive.
+    // SAFETY: promise 7 says that it is NULL or a spool of the host, and that no other reference to it is alive.
     unsafe { spool.cast::<SealedSpool>().as_mut() }
 }
 
@@ -43,7 +43,7 @@ pub(super) unsafe extern "C" fn core_spool_read(
     let read = guard(|| -> io::Result<usize> {
         let bytes = spool.fill_buf()?;
         let n = bytes.len().min(size);
-        // SAFETY: the host has room for `size` bytes there (promise 7), which are none of the spool's.
+        // SAFETY: the host has room for `size` bytes there (promise 7), and none of them is in the spool.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), buffer, n) };
         spool.consume(n);
         Ok(n)
@@ -67,7 +67,7 @@ pub(super) unsafe extern "C" fn core_spool_close(spool: *mut perot_spool) {
     if spool.is_null() {
         return;
     }
-    // SAFETY: promise 7: it came out of `Box::into_raw` in `core_spool_open`, and is given back once.
+    // SAFETY: promise 7 says that it came from `Box::into_raw` in `core_spool_open` and is given back once.
     let spool = unsafe { Box::from_raw(spool.cast::<SealedSpool>()) };
     let _ = guard(|| drop(spool));
 }

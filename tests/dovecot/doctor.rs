@@ -1,4 +1,4 @@
-//! `perot-encrypt doctor`: what it says of configurations that are right, and of those that are not.
+//! Tests what `perot-encrypt doctor` says about configurations that encrypt, and about those that do not.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -11,7 +11,7 @@ use perot_testing::{armored, find, key_for};
 
 const ME: &str = "me@domain.com";
 
-/// What it said.
+/// The output of a run.
 struct Said {
     status: Option<i32>,
     text: String,
@@ -27,7 +27,7 @@ fn doctor(dovecot: &Dovecot, arguments: &[&str]) -> Said {
 }
 
 impl Said {
-    /// Fails unless the exit status is this, and it says all of it.
+    /// Panics unless the exit status is this one, and the output has all of the texts.
     fn expect(&self, status: i32, texts: &[&str]) {
         let all = format!("{}{}", self.text, self.errors);
         assert_eq!(self.status, Some(status), "{all}");
@@ -37,12 +37,12 @@ impl Said {
     }
 }
 
-/// A script for all users that says `encrypt;`, compiled.
+/// Adds a compiled script for all users that says `encrypt;`.
 fn by_script(config: Config) -> Config {
     Config { before: config.before.or_else(|| Some(script("", "encrypt;"))), ..config }
 }
 
-/// Ready to be launched, with a certificate for [`ME`], and the script of all compiled.
+/// Prepares a Dovecot with a certificate for [`ME`], and compiles the script for all users.
 fn prepare(config: Config) -> Dovecot {
     let dovecot = Dovecot::prepare(&by_script(config));
     dovecot.give(ME, "me.asc", &armored(&key_for(ME)));
@@ -61,12 +61,12 @@ fn start(config: Config) -> Dovecot {
     dovecot
 }
 
-/// Lines of the configuration for the installed era.
+/// Returns a configuration with these lines for the installed era.
 fn extra(v23: &str, v24: &str) -> Config {
     Config { extra_23: v23.into(), extra_24: v24.into(), ..Config::default() }
 }
 
-/// What the doctor says is what happens: whether a message is stored, and in clear.
+/// Delivers a message, and returns what became of it, to compare with what the doctor says.
 fn delivered(dovecot: &Dovecot) -> &'static str {
     let answer = dovecot.deliver(ME, &message("doctor"));
     match dovecot.stored(ME).pop() {
@@ -110,7 +110,7 @@ fn a_script_that_is_not_there() {
     assert_eq!(delivered(&dovecot), "clear");
 }
 
-/// Needs root, as the name has it: see the Makefile.
+/// This needs root, as the name says: see the Makefile.
 #[test]
 fn a_script_that_a_user_of_the_system_cannot_read() {
     let dovecot = start(Config::default());
@@ -174,7 +174,7 @@ fn lmtp_without_sieve() {
     let dovecot = start(extra(off, off));
     let said = doctor(&dovecot, &["--user", ME]);
     said.expect(1, &["lmtp loads neither perot_encrypt nor sieve"]);
-    // With 2.4, lines of a block that a later line replaces are not followed.
+    // With 2.4, the lines of a block that a later line replaces are not followed.
     if era() == Era::V23 {
         said.expect(1, &["sieve is lost"]);
     }
@@ -187,7 +187,7 @@ fn a_plugin_that_is_not_there() {
     let dovecot = start(Config::default());
     fs::remove_file(dovecot.path("modules/sieve/lib90_sieve_perot_encrypt_plugin.so")).unwrap();
     let said = doctor(&dovecot, &["--user", ME]);
-    // doveconf of 2.4 looks for it, and fails.
+    // doveconf of 2.4 looks for the plugin, and fails.
     said.expect(of_era(1, 75), &["sieve_perot_encrypt", "make install"]);
     if era() == Era::V23 {
         said.expect(1, &["DEFERRED", "the plugin sieve_perot_encrypt is not in", "make install"]);
@@ -222,7 +222,7 @@ fn no_certificate() {
         .expect(1, &["lmtp  STORED IN CLEAR", "on_error = tempfail"]);
 }
 
-/// Needs root.
+/// This needs root.
 #[test]
 fn a_certificate_that_a_user_of_the_system_cannot_read() {
     let dovecot = start(Config::default());
@@ -289,7 +289,7 @@ fn a_dovecot_that_does_not_run() {
     doctor(&dovecot, &["--user", ME]).expect(75, &["doveadm"]);
 }
 
-/// A file of the name and the version of the mail plugin.
+/// Makes a file that has the name and the version of the mail plugin.
 fn stand_in(folder: &Path) {
     fs::create_dir_all(folder).unwrap();
     for entry in fs::read_dir(modules_dir()).unwrap().flatten() {
@@ -316,7 +316,7 @@ fn the_mail_plugin() {
     };
     say(plugins("", "")).expect(0, &["lmtp  encrypted: by the mail plugin", "All is well"]);
     if era() == Era::V23 {
-        // The settings module of 2.4 does not know them yet.
+        // The settings module of 2.4 does not know these settings yet.
         let with = |mode: &str| plugins(&format!("plugin {{\n  perot_encrypt_deliveries = {mode}\n}}\n"), "");
         say(with("refuse")).expect(1, &["lmtp  DEFERRED", "perot_encrypt_deliveries = refuse"]);
         say(with("no")).expect(1, &["lmtp  STORED IN CLEAR", "perot_encrypt_deliveries = no"]);

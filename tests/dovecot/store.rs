@@ -1,4 +1,4 @@
-//! The mail plugin, in deliveries: what is stored is encrypted, whatever scripts do or do not do.
+//! Tests that the mail plugin encrypts what deliveries store, whatever scripts do or do not do.
 
 use std::fs;
 
@@ -12,17 +12,17 @@ use crate::{assert_nothing_stored, message, script, SECRET};
 const ME: &str = "me@domain.com";
 const YOU: &str = "you@domain.com";
 
-/// Sieve and the mail plugin, with a wide choice of what can go wrong in a script.
+/// Returns a configuration with Sieve and the mail plugin.
 fn with_sieve() -> Config {
     Config { delivery_plugins: Some("sieve perot_encrypt"), ..Config::default() }
 }
 
-/// Without Sieve.
+/// Returns a configuration with the mail plugin and without Sieve.
 fn alone() -> Config {
     Config { delivery_plugins: Some("perot_encrypt"), ..Config::default() }
 }
 
-/// Whether a stored message is this one as it came.
+/// Returns true if a stored message is this one, as it came.
 fn is_clear(stored: &[u8], message: &[u8]) -> bool {
     with_crlf(stored).ends_with(message)
 }
@@ -39,7 +39,7 @@ fn start(config: &Config) -> (Dovecot, Cert) {
     (dovecot, key)
 }
 
-/// Delivers a message to `ME`; panics unless it is stored in `folders`, encrypted, and nowhere in clear.
+/// Delivers a message to `ME`. Panics unless it is stored in `folders`, encrypted, and nowhere in clear.
 fn assert_stored_encrypted(what: &str, dovecot: &Dovecot, key: &Cert, folders: &[&str]) {
     let message = message(what.split_whitespace().next().unwrap());
     let answer = dovecot.deliver(ME, &message);
@@ -54,7 +54,7 @@ fn assert_stored_encrypted(what: &str, dovecot: &Dovecot, key: &Cert, folders: &
     dovecot.assert_nowhere(SECRET);
 }
 
-/// Panics unless the log has so many lines with this text, once the connection has ended.
+/// Waits for the end of the connection, and panics unless the log has exactly `n` lines with this text.
 fn assert_lines(dovecot: &Dovecot, text: &str, n: usize) {
     dovecot.log_line(&["Disconnect from local: Connection closed (state=READY)"]);
     let log = dovecot.log();
@@ -140,7 +140,7 @@ fn scripts_see_the_message_in_clear() {
     assert_stored_encrypted("body", &dovecot, &key, &[".seen"]);
 }
 
-/// What a script has encrypted is stored as it is.
+/// The plugin stores what a script has encrypted as it is.
 #[test]
 fn what_a_script_encrypts_is_encrypted_once() {
     let (dovecot, _) = start(&with_sieve());
@@ -186,7 +186,7 @@ fn an_administrator_who_wrote_keep_gets_clear_mail() {
     dovecot.log_line(&["encrypt: message not encrypted, stored as it is: no certificate for"]);
 }
 
-/// Each gets what only they can read, in every order, and nobody another's.
+/// Each recipient gets what only they can read, whatever the order, and nobody gets a message for another.
 #[test]
 fn several_recipients_of_one_message() {
     for config in [with_sieve(), alone()] {
@@ -215,7 +215,7 @@ fn several_recipients_of_one_message() {
     }
 }
 
-/// The field of the userdb says what is done for one user.
+/// A field of the user database decides for one user.
 #[test]
 fn a_user_who_is_exempt_gets_the_message_and_nobodys_ciphertext() {
     let users = match era() {
@@ -287,7 +287,7 @@ fn what_is_not_understood_counts_as_encrypt() {
     dovecot.log_line(&["Error: encrypt: perot_encrypt_deliveries = maybe: not understood: write `encrypt`"]);
 }
 
-/// dovecot-lda
+/// dovecot-lda encrypts, too.
 #[test]
 fn the_lda() {
     for plugins in ["perot_encrypt", "sieve perot_encrypt"] {
@@ -302,7 +302,7 @@ fn the_lda() {
     }
 }
 
-/// What a script has encrypted, and said so, is not said again; what has come encrypted is.
+/// The plugin logs no second line about what a script has encrypted, and a line about what has come encrypted.
 #[test]
 fn one_line_for_each_message() {
     for mode in ["encrypt", "refuse"] {

@@ -1,4 +1,4 @@
-//! The mail plugin beside scripts that fail, other plugins, formats of mailboxes, and mailboxes of others.
+//! Tests the mail plugin beside scripts that fail, with other plugins and mailbox formats, and in mailboxes of others.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -22,7 +22,7 @@ fn give_key(dovecot: &Dovecot) -> Cert {
     key
 }
 
-/// The folders in which the message is stored; panics if it is anywhere in clear.
+/// Returns the folders in which the message is stored. Panics if it is anywhere in clear.
 fn folders(what: &str, dovecot: &Dovecot, key: &Cert, message: &[u8]) -> Vec<String> {
     let mut stored = dovecot.stored(ME);
     stored.sort();
@@ -33,7 +33,7 @@ fn folders(what: &str, dovecot: &Dovecot, key: &Cert, message: &[u8]) -> Vec<Str
     stored.into_iter().map(|(folder, _)| folder).collect()
 }
 
-/// Delivers a message, and panics unless it is stored there and only there, encrypted.
+/// Delivers a message, and panics unless it is stored encrypted, in the expected folders only.
 fn assert_stored(what: &str, config: &Config, user_script: &str, expected: &[&str]) {
     let dovecot = Dovecot::start(config);
     let key = give_key(&dovecot);
@@ -86,7 +86,7 @@ fn whatever_becomes_of_scripts() {
     let unreadable = fs::Permissions::from_mode(0o000);
     fs::set_permissions(dovecot.home(ME).join(".dovecot.sieve"), unreadable).unwrap();
     let answer = dovecot.deliver(ME, &message("unreadable"));
-    // Dovecot may defer it, and stores nothing in clear.
+    // Dovecot may defer the message, but must store nothing in clear.
     assert!(answer.starts_with("250 ") || answer.starts_with("451 "), "{answer}");
     let _ = folders("unreadable", &dovecot, &key, &message("unreadable"));
 }
@@ -133,7 +133,7 @@ fn a_script_out_of_time_in_front_of_encrypt() {
     let _ = folders("slow", &dovecot, &key, &message);
 }
 
-/// Where `:try` and tests go on with a message in clear, it is stored encrypted, or not at all.
+/// Where `:try` and tests go on with a message in clear, it is stored encrypted or not at all.
 #[test]
 fn it_has_the_last_word() {
     let nobody = "nobody@example.net";
@@ -170,7 +170,7 @@ fn no_room_for_ciphertext() {
     assert_nothing_stored(&dovecot, ME);
 }
 
-/// A user's own address decides, and for a user without a domain that of RCPT.
+/// A user's own address decides. For a user without a domain, it is the address of RCPT.
 #[test]
 fn the_owner() {
     let config = Config {
@@ -188,7 +188,7 @@ fn the_owner() {
     dovecot.assert_nowhere(SECRET);
 }
 
-/// Quota sees ciphertext, which is larger than the message.
+/// Quota counts the ciphertext, which is larger than the message.
 #[test]
 fn quota() {
     let config = Config {
@@ -204,13 +204,13 @@ fn quota() {
     dovecot.script(ME, "require [\"fileinto\", \"mailbox\"]; fileinto :create \"box\";");
     let answer = dovecot.deliver(ME, &message("first"));
     assert!(answer.starts_with("250 "), "{answer}\n{}", dovecot.log());
-    // It would fit as it came.
+    // The message would fit as it came.
     let answer = dovecot.deliver(ME, &message("second"));
     assert!(answer.starts_with("552 ") || answer.starts_with("452 "), "{answer}\n{}", dovecot.log());
     assert_eq!(folders("quota", &dovecot, &key, &message("first")), [".box"]);
 }
 
-/// Sets up a public mailbox.
+/// Returns a configuration with a public mailbox.
 fn with_public(plugins: &'static str) -> Config {
     let inbox = "namespace inbox {\n  inbox = yes\n  separator = /\n}\n";
     let public = "namespace public {\n  type = public\n  prefix = Public/\n  separator = /\n";
@@ -222,7 +222,7 @@ fn with_public(plugins: &'static str) -> Config {
     }
 }
 
-/// Whoever reads there: the mail is the user's, and so is the certificate.
+/// The mail is the user's, whoever reads the mailbox, and so is the certificate.
 #[test]
 fn a_public_mailbox() {
     let dovecot = Dovecot::start(&with_public("sieve perot_encrypt"));
@@ -236,7 +236,7 @@ fn a_public_mailbox() {
     dovecot.assert_nowhere(SECRET);
 }
 
-/// It stores in another mailbox, by a save and not by a copy.
+/// A virtual mailbox stores in another mailbox, by a save and not by a copy.
 #[test]
 fn a_virtual_mailbox() {
     let namespaces = "namespace inbox {\n  inbox = yes\n  separator = /\n}\n\
@@ -262,7 +262,7 @@ fn a_virtual_mailbox() {
     dovecot.log_line(&["stored mail into mailbox 'virtual/all'"]);
 }
 
-/// In every format, with the plugins that people have.
+/// Mail is encrypted in every mailbox format, with the plugins that are commonly loaded.
 #[test]
 fn formats_and_plugins() {
     let all = Config {
@@ -270,7 +270,7 @@ fn formats_and_plugins() {
             Era::V23 => "sieve perot_encrypt quota notify mail_log acl lazy_expunge zlib",
             Era::V24 => "sieve perot_encrypt quota notify mail_log acl lazy_expunge mail_compress",
         }),
-        // doveadm has to read it.
+        // doveadm needs the plugin to read the mail.
         extra_23: "mail_plugins = zlib\n".into(),
         plugin_23:
             "quota = count:User quota\nquota_vsizes = yes\nquota_rule = *:storage=1M\nzlib_save = gz\n\

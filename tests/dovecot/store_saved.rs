@@ -1,4 +1,4 @@
-//! The mail plugin in IMAP: what mail programs save in certain mailboxes is encrypted before anything of it is stored.
+//! Tests the mail plugin in IMAP: what mail programs save in certain mailboxes is encrypted before anything is stored.
 
 use perot_testing::dovecot::{Config, Dovecot, Format};
 use perot_testing::{armored, decrypt, find, key_for};
@@ -9,7 +9,7 @@ use crate::SECRET;
 
 const ME: &str = "me@domain.com";
 
-/// Functions for an IMAP session in which `imap` has logged in.
+/// Defines functions for an IMAP session in which `imap` has logged in.
 const TOOLS: &str = r#"
 import time
 message = b'From: me@domain.com\r\nTo: a@example.net\r\nSubject: saved\r\n\r\nThe nightingale sings.\r\n'
@@ -51,7 +51,7 @@ fn imap(dovecot: &Dovecot, code: &str) -> String {
     dovecot.imap(ME, &format!("{TOOLS}\n{code}"))
 }
 
-/// The messages in a folder of a Maildir.
+/// Returns the messages in a folder of a Maildir.
 fn stored(dovecot: &Dovecot, folder: &str) -> Vec<Vec<u8>> {
     dovecot.stored(ME).into_iter().filter(|(name, _)| name == folder).map(|(_, message)| message).collect()
 }
@@ -177,7 +177,7 @@ fn formats() {
         let text = dovecot.doveadm(&["fetch", "-u", ME, "text", "mailbox", "Sent", "uid", "1"]);
         assert!(find(&decrypt(text.as_bytes(), &key), SECRET.as_bytes()).is_some());
 
-        // What cannot be encrypted ends in the storage, too, as it should.
+        // The storage has to end a save that cannot be encrypted as well, and to go on with the next one.
         let dovecot = Dovecot::start(&Config { format, ..config("Sent") });
         let said = imap(
             &dovecot,
@@ -201,7 +201,7 @@ fn doveadm_is_left_alone() {
     assert!(find(&stored(&dovecot, ".Sent")[0], SECRET.as_bytes()).is_some());
 }
 
-/// CATENATE, and a literal in binary.
+/// The plugin encrypts what comes by CATENATE, and as a binary literal.
 #[test]
 fn pieces_of_other_messages_and_binary_ones() {
     let (dovecot, key) = start(&config("Sent"));
@@ -220,7 +220,7 @@ fn pieces_of_other_messages_and_binary_ones() {
     assert_eq!(payloads.iter().filter(|payload| payload.ends_with(b"sings.\r\nSung again.\r\n")).count(), 1);
 }
 
-/// The mailboxes of others are left alone, with a line.
+/// Mailboxes of others are left alone, and a line says so.
 #[test]
 fn a_public_mailbox() {
     let public = "namespace public {\n  type = public\n  prefix = Public/\n  separator = /\n";

@@ -1,4 +1,4 @@
-//! A private Dovecot with its own configuration, sockets and users. Nothing of the system is touched.
+//! Runs a private Dovecot with its own configuration, sockets and users. Nothing of the system is touched.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::find;
 use super::valgrind::{self, Valgrind};
 
-/// The time that anything may take that should happen soon: enough for a busy machine.
+/// Returns how long a test waits for what should happen soon. It is enough for a busy machine.
 pub fn patience() -> Duration {
     Duration::from_secs(if valgrind::everywhere().is_some() { 600 } else { 60 })
 }
@@ -22,7 +22,7 @@ pub fn patience() -> Duration {
 /// The user who owns the mailboxes, when the tests run as root.
 const VMAIL: u32 = 5000;
 
-/// The user `postfix`, when the tests run as root. See [`Config::mail_server_users`].
+/// The user `postfix`, when the tests run as root. [`Config::mail_server_users`] adds it.
 pub(crate) const POSTFIX: u32 = 5001;
 /// The group `postdrop`.
 pub(crate) const POSTDROP: u32 = 5002;
@@ -121,7 +121,7 @@ pub struct Config {
     pub delivery_plugins: Option<&'static str>,
     /// `mail_plugins` of IMAP.
     pub imap_plugins: &'static str,
-    /// As if the settings module of 2.4 had not been installed.
+    /// Leaves out the settings module of 2.4, as if it had not been installed.
     pub no_settings_module: bool,
     /// A script that runs before the user's own.
     pub before: Option<String>,
@@ -385,7 +385,7 @@ impl Dovecot {
         }
     }
 
-    /// The lists of mail plugins, for each protocol that has one.
+    /// Returns the lists of mail plugins, for each protocol that has one.
     fn mail_plugins(&self, config: &Config) -> String {
         let list = |protocol: &str, plugins: &str| match self.era {
             _ if plugins.is_empty() => String::new(),
@@ -406,8 +406,8 @@ impl Dovecot {
         folder + &lists.map(|(protocol, plugins)| list(protocol, plugins)).concat()
     }
 
-    /// A command that sees this Dovecot's modules. `doveconf` of 2.4 looks for settings modules at one
-    /// place only, so that place is another one in a mount namespace of the command's own.
+    /// Returns a command that sees this Dovecot's modules. `doveconf` of 2.4 looks for settings modules at one place
+    /// only, so that place is another one in a mount namespace of the command's own.
     pub fn command(&self, program: &str) -> Command {
         let words = self.words(program);
         if self.mounts.is_empty() {
@@ -430,7 +430,7 @@ impl Dovecot {
         self.valgrind.as_ref().map_or_else(|| vec![program.to_owned()], |valgrind| valgrind.words(program))
     }
 
-    /// Creates such a command for the user who owns the mailboxes.
+    /// Returns such a command for the user who owns the mailboxes.
     pub fn as_mail_user(&self, program: &str) -> Command {
         if !is_root() {
             return self.command(program);
@@ -871,7 +871,8 @@ pub fn plugin_file() -> PathBuf {
     file
 }
 
-/// The mail plugin. It is a crate of its own, which no test depends on: so it is built here, like the tests themselves.
+/// Builds the mail plugin, and returns its file. It is a crate of its own on which no test depends, so cargo does not
+/// build it along with the tests.
 pub fn mail_plugin_file() -> PathBuf {
     static FILE: OnceLock<PathBuf> = OnceLock::new();
     let build = || {
@@ -895,7 +896,7 @@ pub fn mail_plugin_file() -> PathBuf {
     FILE.get_or_init(build).clone()
 }
 
-/// Where Dovecot looks for its modules.
+/// Returns the folder in which Dovecot looks for its modules.
 pub fn modules_dir() -> PathBuf {
     installed("dovecot_moduledir")
 }

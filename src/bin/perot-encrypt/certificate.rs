@@ -27,7 +27,7 @@ pub struct Checked {
 }
 
 impl Checked {
-    /// Returns true if it can be used, and still at the time `until`.
+    /// Returns true if the certificate can be used, and still can be at the time `until`.
     pub fn outlasts(&self, until: SystemTime) -> bool {
         let lives = |keys: &RecipientKeys| !keys.expired && keys.expires.is_none_or(|end| end > until);
         !self.found.has_secret && self.keys.as_ref().is_ok_and(lives)
@@ -51,12 +51,12 @@ impl Checked {
         self.found.cert.keys().map(|key| KeyNote::new(is_chosen(&key), key, now)).collect()
     }
 
-    /// Returns when it expires.
+    /// Returns when the certificate expires.
     pub fn expires(&self) -> Option<SystemTime> {
         self.keys.as_ref().ok().and_then(|keys| keys.expires)
     }
 
-    /// Returns it for `--json`.
+    /// Returns the certificate for `--json`.
     pub fn json(&self, now: SystemTime) -> Value {
         let cert = &self.found.cert;
         let user_ids = self.user_ids(now).into_iter();
@@ -77,7 +77,7 @@ impl Checked {
         })
     }
 
-    /// Writes it as text.
+    /// Writes the certificate as text.
     pub fn write(&self, text: &mut String, now: SystemTime) {
         line(text, format_args!("{}", self.found.cert.fingerprint().to_hex()));
         if let Some(recipient) = &self.recipient {

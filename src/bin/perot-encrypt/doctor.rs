@@ -1,4 +1,5 @@
-//! Whether mail that is delivered would be encrypted: what an administrator would check by hand, on one screen.
+//! Implements `perot-encrypt doctor`, which tells whether mail that is delivered would be encrypted. It shows on one
+//! screen what an administrator would otherwise check by hand.
 
 mod configuration;
 mod delivery;
@@ -29,14 +30,14 @@ use user::User;
 use crate::dovecot::Dovecot;
 use crate::Done;
 
-/// What delivers, or has mail saved.
+/// The protocols whose processes store mail: LMTP and the LDA deliver it, and mail programs save it over IMAP.
 const PROTOCOLS: [&str; 3] = ["lmtp", "lda", "imap"];
 
-/// Looks, and tells.
+/// Examines the configuration and the users that are asked for, and prints the report.
 ///
 /// # Errors
 ///
-/// `doveconf` or the user database do not answer: then nobody knows what becomes of mail.
+/// Fails if `doveconf` or the user database does not answer: then nobody knows what becomes of mail.
 pub fn run(matches: &mut ArgMatches) -> Done {
     let dovecot = Dovecot { config: matches.remove_one("config") };
     let names: Vec<String> = matches.remove_many("user").into_iter().flatten().collect();
@@ -73,7 +74,7 @@ pub fn run(matches: &mut ArgMatches) -> Done {
     Ok(report.exit_code())
 }
 
-/// All users: at least one, for "nobody" would read as "all is well".
+/// Returns all users. It fails if there are none, because a report about nobody would read as "all is well".
 fn everybody(dovecot: &Dovecot) -> Result<Vec<String>, Box<dyn std::error::Error>> {
     let users = dovecot.users()?;
     if users.is_empty() {
@@ -82,7 +83,7 @@ fn everybody(dovecot: &Dovecot) -> Result<Vec<String>, Box<dyn std::error::Error
     Ok(users)
 }
 
-/// What is known before any user is looked at.
+/// Starts the report with the findings that do not depend on a user.
 fn server(configuration: &Configuration) -> Report {
     let mut findings = Vec::new();
     let running = Running::look(configuration, &plugins::settings_modules(configuration), &mut findings);
@@ -100,7 +101,8 @@ fn server(configuration: &Configuration) -> Report {
     }
 }
 
-/// Which of LMTP and LDA delivers: the one that is served, or LDA where it has been given a plugin that can encrypt.
+/// Returns which of LMTP and LDA delivers. LDA is among them if LMTP is not served, or if LDA loads a plugin that can
+/// encrypt.
 fn delivering(configuration: &Configuration) -> Vec<&'static str> {
     let loads =
         |protocol: &str| configuration.mail_plugins(protocol).iter().any(|p| p == MAIL || p == "sieve");
@@ -112,7 +114,7 @@ fn delivering(configuration: &Configuration) -> Vec<&'static str> {
         .collect()
 }
 
-/// Without a user: whether there is a door at all.
+/// Returns the findings about the plugins that could encrypt, for a report without users.
 fn doors(judge: &Judge<'_>, delivering: &[&str]) -> Vec<Finding> {
     let configuration = judge.configuration;
     let without = delivering
@@ -121,7 +123,7 @@ fn doors(judge: &Judge<'_>, delivering: &[&str]) -> Vec<Finding> {
     without.flat_map(|protocol| judge.door(protocol)).collect()
 }
 
-/// Saved mail is encrypted by the mail plugin in IMAP.
+/// Returns a finding if mailboxes are named for saved mail, and IMAP does not load the mail plugin, which encrypts it.
 fn saved(configuration: &Configuration) -> Option<Finding> {
     let mailboxes =
         configuration.setting("imap", "perot_encrypt_saved").filter(|saved| !saved.trim().is_empty())?;

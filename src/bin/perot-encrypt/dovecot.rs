@@ -1,4 +1,4 @@
-//! Runs the programs of Dovecot. They get arguments as they are, never through a shell.
+//! Runs the programs of Dovecot. They get their arguments as they are, never through a shell.
 
 use std::error::Error;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! The symbols that Dovecot looks for, of one plugin or the other: both are this crate, built with other features.
+//! Exports the symbols that Dovecot looks for. They are those of one plugin or the other: both are this crate, built
+//! with different features.
 #![allow(unsafe_code, non_upper_case_globals)]
 
 #[cfg(feature = "mail-plugin")]
@@ -21,7 +22,7 @@ unsafe impl Sync for Version {}
 impl Version {
     /// # Panics
     ///
-    /// When it is compiled: if `text` does not end with a NUL.
+    /// Panics at compile time if `text` does not end with a NUL.
     const fn new(text: &'static str) -> Self {
         assert!(text.as_bytes()[text.len() - 1] == 0);
         Self(text.as_ptr().cast())

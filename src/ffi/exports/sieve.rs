@@ -1,4 +1,4 @@
-//! The five symbols of the Sieve plugin. Their names come from its file name,
+//! Exports the five symbols of the Sieve plugin. Their names come from its file name,
 //! `lib90_sieve_perot_encrypt_plugin.so`.
 
 use std::ffi::{c_int, c_void};
@@ -7,8 +7,8 @@ use super::super::{contract::perot_core, CORE};
 use super::Version;
 use crate::guard::quiet_panics;
 
-/// The ABI version of the Pigeonhole headers that the plugin was compiled with. Pigeonhole refuses
-/// the plugin if its own differs; without this symbol it would load any.
+/// The ABI version of the Pigeonhole headers with which the plugin was compiled. Pigeonhole refuses the plugin if its
+/// own version differs; without this symbol it would load any plugin.
 #[no_mangle]
 pub static sieve_perot_encrypt_plugin_version: Version =
     Version::new(concat!(env!("PEROT_PIGEONHOLE_ABI"), "\0"));
@@ -30,7 +30,7 @@ pub unsafe extern "C" fn sieve_perot_encrypt_plugin_load(
 ) -> c_int {
     // This is not done in `init`, because Pigeonhole does not call that.
     quiet_panics();
-    // SAFETY: the arguments are passed on as they came; the table is a constant.
+    // SAFETY: the arguments are passed on as they came, and the table is a constant.
     unsafe { perot_shim_load(svinst, context, &CORE) }
 }
 
@@ -41,14 +41,14 @@ pub unsafe extern "C" fn sieve_perot_encrypt_plugin_load(
 /// Pigeonhole calls it with the `context` that `load` has set.
 #[no_mangle]
 pub unsafe extern "C" fn sieve_perot_encrypt_plugin_unload(_svinst: *mut c_void, context: *mut c_void) {
-    // SAFETY: passed on as it came.
+    // SAFETY: the argument is passed on as it came.
     unsafe { perot_shim_unload(context) }
 }
 
-/// Part of every module's interface; Pigeonhole does nothing with it.
+/// Pigeonhole expects this symbol in every module, and does nothing with it.
 #[no_mangle]
 pub extern "C" fn sieve_perot_encrypt_plugin_init() {}
 
-/// Part of every module's interface; Pigeonhole does nothing with it.
+/// Pigeonhole expects this symbol in every module, and does nothing with it.
 #[no_mangle]
 pub extern "C" fn sieve_perot_encrypt_plugin_deinit() {}

@@ -1,4 +1,4 @@
-//! What Dovecot's configuration says: `doveconf -n`, and where in the files it is written.
+//! Reads Dovecot's configuration from `doveconf -n`, and finds the places in the files where it is written.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use super::report::Finding;
 use super::written::Written;
 use crate::dovecot::Dovecot;
 
-/// The two kinds of Dovecot, which write their configuration differently.
+/// The two generations of Dovecot, which write their configuration differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Era {
     /// Dovecot 2.3
@@ -16,14 +16,14 @@ pub enum Era {
     V24,
 }
 
-/// A setting, or a block of them.
+/// A setting, or a block of settings.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Node {
-    /// The name; of a block, all that stands in front of the brace.
+    /// The name of a setting. For a block, it is all the text in front of the brace.
     pub name: String,
-    /// The value; `None` for a block.
+    /// The value. It is `None` for a block.
     pub value: Option<String>,
-    /// What is in the block.
+    /// The settings and blocks inside a block.
     pub children: Vec<Node>,
 }
 
@@ -37,27 +37,28 @@ impl Node {
 #[derive(Debug)]
 pub struct Configuration {
     pub era: Era,
-    /// As `dovecot --version` says it.
+    /// The version, as `dovecot --version` prints it.
     pub version: String,
-    /// The main file.
+    /// The main configuration file.
     pub file: PathBuf,
-    /// Where things are written.
+    /// The places where settings are written.
     pub written: Written,
     nodes: Vec<Node>,
-    /// Settings at their defaults that are asked for here.
+    /// `doveconf -n` leaves out settings that are at their defaults, so this one and the next two are asked for by
+    /// name.
     pub base_dir: PathBuf,
     pub mail_plugin_dir: PathBuf,
     sieve_plugin_dir: Option<PathBuf>,
-    /// Where Dovecot 2.4 looks for settings modules, wherever plugins are.
+    /// The folder in which Dovecot 2.4 looks for settings modules, wherever plugins are.
     pub settings_dir: PathBuf,
 }
 
 impl Configuration {
-    /// Asks `doveconf`.
+    /// Asks `doveconf` for the configuration.
     ///
     /// # Errors
     ///
-    /// It does not understand the configuration, or is not understood.
+    /// Fails if `doveconf` refuses the configuration, or if its output is not understood.
     pub fn ask(dovecot: &Dovecot) -> Result<Self, Box<dyn Error>> {
         let text = dovecot.doveconf(&["-n"]).map_err(|why| {
             format!(
@@ -91,19 +92,19 @@ impl Configuration {
         })
     }
 
-    /// Whether Dovecot serves this protocol.
+    /// Returns true if Dovecot serves this protocol.
     pub fn serves(&self, protocol: &str) -> bool {
         let protocols = self.nodes.iter().rev().find(|node| node.is("protocols"));
         let protocols = protocols.and_then(|node| node.value.as_deref()).unwrap_or_default();
         protocols.split_whitespace().any(|name| name == protocol)
     }
 
-    /// The mail plugins that a protocol's processes load, in the order of the configuration.
+    /// Returns the mail plugins that a protocol's processes load, in the order of the configuration.
     pub fn mail_plugins(&self, protocol: &str) -> Vec<String> {
         self.list(protocol, "mail_plugins")
     }
 
-    /// The plugins of Sieve.
+    /// Returns the Sieve plugins that a protocol's processes load, in the order of the configuration.
     pub fn sieve_plugins(&self, protocol: &str) -> Vec<String> {
         match self.era {
             Era::V23 => words(&self.setting(protocol, "sieve_plugins").unwrap_or_default()),
@@ -111,14 +112,15 @@ impl Configuration {
         }
     }
 
-    /// Where those are.
+    /// Returns the folder in which Pigeonhole looks for Sieve plugins.
     pub fn sieve_plugin_dir(&self, protocol: &str) -> PathBuf {
         let written = self.setting(protocol, "sieve_plugin_dir").filter(|dir| !dir.is_empty());
         let by_default = || self.mail_plugin_dir.join("sieve");
         written.map(PathBuf::from).or_else(|| self.sieve_plugin_dir.clone()).unwrap_or_else(by_default)
     }
 
-    /// A setting as it is for a protocol: of the plugins, with 2.3. `None` if it is at its default.
+    /// Returns a setting as it holds for a protocol, or `None` if it is at its default. With 2.3 it is a setting in
+    /// `plugin { }`.
     pub fn setting(&self, protocol: &str, name: &str) -> Option<String> {
         let mut value = None;
         for layer in self.layers(protocol) {
@@ -136,7 +138,8 @@ impl Configuration {
         value
     }
 
-    /// Has a setting of the plugins written: where it is now, or where new ones go.
+    /// Adds to a finding the line that sets a plugin's setting. Its place is where the setting is written now, or else
+    /// where new settings go.
     pub fn set(&self, finding: Finding, name: &str, value: &str) -> Finding {
         let line = format!("{name} = {value}");
         match (self.written.last(name, |_| true), self.era) {
@@ -146,7 +149,7 @@ impl Configuration {
         }
     }
 
-    /// The blocks with such a name, `sieve_script` say: the rest of the name, and what is in the block.
+    /// Returns the blocks of a kind, `sieve_script` for example: for each, the rest of its name, and its children.
     pub fn blocks(&self, protocol: &str, kind: &str) -> Vec<(String, &[Node])> {
         let nodes = self.layers(protocol).into_iter().flatten();
         let named = nodes.filter_map(|node| {
@@ -156,7 +159,7 @@ impl Configuration {
         named.collect()
     }
 
-    /// What holds for all, and then what holds for a protocol.
+    /// Returns the settings that hold for all protocols, followed by those that hold for this protocol only.
     fn layers(&self, protocol: &str) -> Vec<&[Node]> {
         let mut layers = vec![self.nodes.as_slice()];
         let blocks = self.nodes.iter().filter(|node| node.value.is_none() && is_for(&node.name, protocol));
@@ -164,7 +167,8 @@ impl Configuration {
         layers
     }
 
-    /// A list of names. With 2.3 the last that is set counts; with 2.4 `{ name = yes }` adds to what is there.
+    /// Returns a list of names. With 2.3 the last value that is set counts; with 2.4 `{ name = yes }` adds to the list
+    /// so far.
     fn list(&self, protocol: &str, name: &str) -> Vec<String> {
         let mut list = Vec::new();
         for node in self.layers(protocol).into_iter().flatten().filter(|node| node.is(name)) {
@@ -177,7 +181,7 @@ impl Configuration {
     }
 }
 
-/// A line of a list of 2.4: `name = yes`.
+/// Applies a line of a list of 2.4, such as `name = yes`.
 fn switch(list: &mut Vec<String>, child: &Node) {
     list.retain(|name| *name != child.name);
     if child.value.as_deref() == Some("yes") {
@@ -185,12 +189,12 @@ fn switch(list: &mut Vec<String>, child: &Node) {
     }
 }
 
-/// Names between spaces; commas, too, as Dovecot does it.
+/// Splits a value into words. Dovecot takes commas for spaces, too.
 pub fn words(text: &str) -> Vec<String> {
     text.split([' ', ',', '\t']).filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
-/// Whether a block is for a protocol: `protocol lmtp`, `protocol !imap`.
+/// Returns true if a block, such as `protocol lmtp` or `protocol !imap`, holds for a protocol.
 pub fn is_for(block: &str, protocol: &str) -> bool {
     match block.strip_prefix("protocol ") {
         Some(name) => name.strip_prefix('!').map_or(name == protocol, |not| not != protocol),
@@ -198,13 +202,13 @@ pub fn is_for(block: &str, protocol: &str) -> bool {
     }
 }
 
-/// The version and the file in the first line of `doveconf -n`.
+/// Returns the version and the file that the first line of `doveconf -n` names.
 fn heading(text: &str) -> Option<(String, &Path)> {
     let (version, file) = text.lines().next()?.strip_prefix("# ")?.split_once(": ")?;
     Some((version.split(' ').next()?.to_owned(), Path::new(file)))
 }
 
-/// Understands what `doveconf -n` prints.
+/// Parses the output of `doveconf -n`.
 fn parse(text: &str) -> Vec<Node> {
     let mut open = vec![Node::default()];
     for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
@@ -223,12 +227,12 @@ fn parse(text: &str) -> Vec<Node> {
     open.swap_remove(0).children
 }
 
-/// The name of a block, without quotes.
+/// Removes the quotes from the name of a block.
 pub fn unquoted_words(name: &str) -> String {
     name.replace('"', "")
 }
 
-/// A value without the quotes around it.
+/// Removes the quotes around a value, and the escapes within them.
 pub fn unquoted(value: &str) -> String {
     for quote in ['"', '\''] {
         if let Some(inner) = value.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote)) {

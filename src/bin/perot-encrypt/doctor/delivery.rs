@@ -1,4 +1,5 @@
-//! What becomes of a message that is delivered to a user: encrypted or not, by which door, and why.
+//! Judges what becomes of a message that is delivered to a user: whether it is encrypted, by which plugin or script,
+//! and why.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -20,11 +21,11 @@ use super::written::Place;
 use crate::certificate::line;
 use crate::dovecot::Dovecot;
 
-/// What becomes of mail.
+/// The fate of mail that is delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Encrypted,
-    /// Some of it is encrypted.
+    /// Some messages are encrypted, or some copies of a message.
     Partly,
     Clear,
     Deferred,
@@ -41,13 +42,13 @@ impl Outcome {
     }
 }
 
-/// What becomes of mail that one protocol delivers.
+/// The judgement about mail that one protocol delivers.
 pub struct Delivery {
     pub protocol: &'static str,
     pub outcome: Outcome,
-    /// By which door, or why not.
+    /// Names the plugin or the script that encrypts, or the reason why none does.
     pub how: String,
-    /// If scripts decide.
+    /// The scripts that run, if scripts decide.
     scripts: Vec<Script>,
 }
 
@@ -76,20 +77,20 @@ impl Delivery {
     }
 }
 
-/// What is known of the server, to judge users by.
+/// Judges users by what is known of the server.
 pub struct Judge<'a> {
     pub dovecot: &'a Dovecot,
     pub configuration: &'a Configuration,
     pub plugins: &'a Plugins,
-    /// Why scripts do not compile, by their paths.
+    /// The result of compiling each script, by its path. An error is the output of `sievec`.
     pub compiled: BTreeMap<String, Result<(), String>>,
 }
 
-/// A judgement, before certificates are looked at.
+/// A judgement, which does not consider certificates yet.
 struct Judged {
     outcome: Outcome,
     how: String,
-    /// Whether it is the owner's certificates that count.
+    /// True if the owner's certificates decide whether mail can be encrypted.
     for_owner: bool,
     scripts: Vec<Script>,
     findings: Vec<Finding>,
@@ -112,7 +113,7 @@ impl Judge<'_> {
     ///
     /// # Errors
     ///
-    /// It cannot be told.
+    /// Fails if the scripts and certificates cannot be looked at with the user's rights.
     pub fn user(
         &mut self,
         user: &User,
@@ -208,7 +209,7 @@ impl Judge<'_> {
         Ok(Judged { scripts, ..judged })
     }
 
-    /// What comes of scripts that run one after the other.
+    /// Judges scripts that run one after the other.
     fn order(&self, scripts: &[Script], protocol: &str) -> Judged {
         let mut passed = Vec::new();
         let mut stored: Option<String> = None;
@@ -239,7 +240,8 @@ impl Judge<'_> {
         Judged { findings: passed.into_iter().chain(judged.findings).collect(), ..judged }
     }
 
-    /// If a script was passed over, that may be the one that was to encrypt, and has been told.
+    /// Judges a delivery in which no script encrypts. `told` is true if there is a finding about a script that Dovecot
+    /// passes over: that script may be the one that was to encrypt, so no other finding is needed.
     fn no_script(&self, told: bool, protocol: &str) -> Judged {
         let what = "no script that runs encrypts";
         let judged = Judged::new(Outcome::Clear, what);
@@ -250,7 +252,7 @@ impl Judge<'_> {
         judged.finding(self.with_mail_plugin(finding, protocol))
     }
 
-    /// A script that the configuration names and that does not run.
+    /// Returns the finding about a script that the configuration names and that does not run.
     fn passed_over(&self, script: &Script) -> Finding {
         let what = format!("{} ({}): {}", script.path, script.setting, script.in_words());
         let path = &script.path;
@@ -287,7 +289,7 @@ impl Judge<'_> {
         written.map_or_else(|| self.configuration.written.new_place(), |setting| setting.place.clone())
     }
 
-    /// Compiles a script as Dovecot does, to see whether that works. Only what is to run here.
+    /// Compiles a script as Dovecot does, to see whether that works. Scripts that could not be read are left out.
     fn compile(&mut self, script: &mut Script) {
         if !matches!(script.state, State::Read(_)) {
             return;
@@ -305,7 +307,7 @@ impl Judge<'_> {
         }
     }
 
-    /// Without a user: what is wrong with the door of scripts, as far as all share it.
+    /// Returns the finding about what all users of a protocol share, for a report without users.
     pub fn door(&self, protocol: &str) -> Option<Finding> {
         if !self.configuration.mail_plugins(protocol).iter().any(|plugin| plugin == "sieve") {
             return self.no_door(protocol).findings.pop();
@@ -327,7 +329,7 @@ impl Judge<'_> {
             .finding(self.with_mail_plugin(Finding::problem(how, why), protocol))
     }
 
-    /// Has the mail plugin written.
+    /// Adds to a finding the lines that load the mail plugin.
     fn with_mail_plugin(&self, finding: Finding, protocol: &str) -> Finding {
         let in_protocol = |blocks: &[String]| blocks.iter().any(|block| is_for(block, protocol));
         let of_24 =
@@ -366,7 +368,8 @@ fn dropped_by_userdb(user: &User) -> Finding {
     Finding::problem(what, "it replaces the list of the configuration, and mail is stored as scripts say")
 }
 
-/// What comes of a script that encrypts, if `stored` in front of it may have stored already.
+/// Judges a script that encrypts. `stored` names the command in an earlier script that may have stored the message
+/// already.
 fn judge_script(script: &Script, reading: &Reading, stored: Option<&str>) -> Judged {
     let path = &script.path;
     if let Some(stored) = stored {
@@ -400,7 +403,7 @@ fn judge_script(script: &Script, reading: &Reading, stored: Option<&str>) -> Jud
     })
 }
 
-/// A script that each delivery compiles anew.
+/// Returns a finding about a global script that is not compiled, because each delivery compiles it anew.
 fn not_compiled(script: &Script) -> Option<Finding> {
     let is_global = script.role != Role::Personal;
     (is_global && script.compiled != super::scripts::Compiled::Yes).then(|| {
@@ -410,7 +413,7 @@ fn not_compiled(script: &Script) -> Option<Finding> {
     })
 }
 
-/// What becomes of mail with these certificates.
+/// Adapts an outcome to the certificates: without a usable one, mail is deferred or stored in clear.
 fn with_keys(keys: &Keys, outcome: Outcome, how: String) -> (Outcome, String) {
     match &keys.failure {
         None => (outcome, how),

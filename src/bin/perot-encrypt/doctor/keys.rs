@@ -1,4 +1,4 @@
-//! The certificates to which a user's mail is encrypted, found as the plugin finds them.
+//! Finds the certificates to which a user's mail is encrypted, as the plugin finds them.
 
 use std::error::Error;
 use std::time::SystemTime;
@@ -16,21 +16,21 @@ use crate::certificate::Checked;
 
 const PREFIX: &str = "sieve_perot_encrypt_";
 
-/// What was found for a user.
+/// The certificates of a user, and the reason if none can be used.
 pub struct Keys {
     pub certificates: Vec<Checked>,
     pub failure: Option<Failure>,
 }
 
-/// Why mail cannot be encrypted.
+/// The reason why mail cannot be encrypted.
 pub struct Failure {
     pub why: String,
-    /// The administrator has it stored all the same.
+    /// True if the administrator has set that such mail is stored in clear (`on_error = keep`).
     pub stored_in_clear: bool,
 }
 
 impl Keys {
-    /// What an administrator can do about it.
+    /// Returns a finding that says what an administrator can do, if mail cannot be encrypted.
     pub fn finding(&self, configuration: &Configuration, user: &User) -> Option<Finding> {
         let failure = self.failure.as_ref()?;
         let what = format!("{}: {}", user.name, failure.why);
@@ -53,11 +53,11 @@ impl Keys {
     }
 }
 
-/// Looks for a user's certificates, with the user's rights.
+/// Searches for a user's certificates, with the user's rights.
 ///
 /// # Errors
 ///
-/// These rights cannot be had.
+/// Fails if this process may not take the user's rights.
 pub fn of(configuration: &Configuration, protocol: &str, user: &User) -> Result<Keys, Box<dyn Error>> {
     let setting = |name: &str| user.setting(configuration, protocol, &format!("{PREFIX}{name}"));
     let [certs, cert, on_error] = ["certs", "cert", "on_error"].map(setting);

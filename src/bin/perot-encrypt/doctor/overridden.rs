@@ -1,11 +1,11 @@
-//! Settings that are written twice, where the later one takes away what the earlier one says.
+//! Finds settings that are written twice, where the later line takes away what the earlier one says.
 
 use super::configuration::{words, Configuration, Era};
 use super::plugins::{MAIL, SIEVE};
 use super::report::Finding;
 use super::written::Setting;
 
-/// Lists of plugins, and settings that name a script.
+/// Returns true for lists of plugins, and for settings that name a script.
 fn matters(setting: &Setting) -> bool {
     let name = setting.name.as_str();
     let block = setting.blocks.last().map(String::as_str).unwrap_or_default();
@@ -20,7 +20,7 @@ fn is_path(name: &str) -> bool {
     matches!(name, "path" | "sieve_script_path")
 }
 
-/// Finds them.
+/// Returns a finding for each setting that a later line replaces, if something is lost by it.
 pub fn look(configuration: &Configuration) -> Vec<Finding> {
     let settings: Vec<&Setting> = configuration.written.settings.iter().filter(|s| matters(s)).collect();
     let mut findings = Vec::new();
@@ -35,7 +35,7 @@ pub fn look(configuration: &Configuration) -> Vec<Finding> {
     findings
 }
 
-/// What the later one no longer has.
+/// Returns the values that the earlier line has and the later one has not.
 fn lost(earlier: &Setting, later: &Setting, era: Era) -> Vec<String> {
     if !is_list(&earlier.name) {
         let differs = earlier.value != later.value && !earlier.value.is_empty();
@@ -43,7 +43,7 @@ fn lost(earlier: &Setting, later: &Setting, era: Era) -> Vec<String> {
     }
     let kept = words(&later.value);
     let own_name = format!("${}", later.name);
-    // In 2.3 `$mail_plugins` is the list as it is outside the block, or so far.
+    // In 2.3 `$mail_plugins` stands for the list as it is outside the block, or so far.
     if era == Era::V23 && earlier.blocks.is_empty() && kept.contains(&own_name) {
         return Vec::new();
     }
@@ -65,7 +65,7 @@ fn finding(configuration: &Configuration, earlier: &Setting, later: &Setting, lo
     Finding { problem, ..Finding::problem(what, why) }.write(later.place.clone(), text)
 }
 
-/// Whether something that encryption needs is not loaded now.
+/// Returns true if the word is a plugin that encryption needs, and is not loaded now.
 fn is_missing(configuration: &Configuration, later: &Setting, word: &str) -> bool {
     let mut protocols = later.blocks.iter().filter_map(|block| block.strip_prefix("protocol "));
     let protocol = protocols.next_back().unwrap_or("lmtp");

@@ -1,4 +1,4 @@
-//! Whether the files that Dovecot has to load are there, and fit it.
+//! Checks that the files that Dovecot has to load are there, and that they fit this Dovecot.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,18 +10,18 @@ use memchr::memmem;
 use super::configuration::{Configuration, Era};
 use super::report::{Finding, Module};
 
-/// The mail plugin.
+/// The name of the mail plugin.
 pub const MAIL: &str = "perot_encrypt";
-/// The plugin of Sieve.
+/// The name of the Sieve plugin.
 pub const SIEVE: &str = "sieve_perot_encrypt";
 
-/// What stands in a module behind the numbers of an ABI version: `2.3.ABIv19(2.3.19.1)`.
+/// In a module, this text follows the numbers of an ABI version: `2.3.ABIv19(2.3.19.1)`.
 const MARK: &[u8] = b".ABIv";
 
-/// What stands in our plugins in front of their version.
+/// In our plugins, this text precedes their version.
 const AGENT: &[u8] = b"vnd.perot.encrypt/";
 
-/// The files of ours that the configuration has loaded.
+/// The files of ours that the configuration has Dovecot load.
 #[derive(Debug, Default)]
 pub struct Plugins {
     pub modules: Vec<Module>,
@@ -31,7 +31,7 @@ pub struct Plugins {
 }
 
 impl Plugins {
-    /// Looks at what one of the protocols loads.
+    /// Examines the plugins that at least one of the protocols loads.
     pub fn look(configuration: &Configuration, protocols: &[&str]) -> Self {
         let mut plugins = Self::default();
         let mut look = |name, folder: &Path| plugins.plugin(configuration, name, folder);
@@ -50,7 +50,7 @@ impl Plugins {
         plugins
     }
 
-    /// The module that makes the settings known to Dovecot 2.4.
+    /// Examines the module that makes the settings known to Dovecot 2.4.
     fn settings(&mut self, configuration: &Configuration) {
         let files = settings_modules(configuration);
         if files.is_empty() {
@@ -65,7 +65,7 @@ impl Plugins {
         }
     }
 
-    /// Whether a plugin cannot be loaded.
+    /// Returns true if a plugin cannot be loaded.
     pub fn is_broken(&self, name: &str) -> bool {
         self.broken.contains(name)
     }
@@ -87,7 +87,7 @@ impl Plugins {
     }
 }
 
-/// The settings modules of Dovecot 2.4 that are installed.
+/// Returns the settings modules of Dovecot 2.4 that are installed.
 pub fn settings_modules(configuration: &Configuration) -> Vec<PathBuf> {
     let entries = fs::read_dir(&configuration.settings_dir).into_iter().flatten().flatten();
     let entries = entries.filter(|_| configuration.era == Era::V24);
@@ -95,7 +95,7 @@ pub fn settings_modules(configuration: &Configuration) -> Vec<PathBuf> {
     ours.map(|entry| entry.path()).collect()
 }
 
-/// The file of a plugin: `lib90_NAME_plugin.so`.
+/// Returns the file of a plugin, which is named `lib90_NAME_plugin.so`.
 fn module(folder: &Path, name: &str) -> Option<PathBuf> {
     let mut files: Vec<PathBuf> = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path()).collect();
     files.sort();
@@ -107,7 +107,8 @@ fn module(folder: &Path, name: &str) -> Option<PathBuf> {
     })
 }
 
-/// Whether a module fits the others in its folder, which are Dovecot's own.
+/// Compares a module with the others in its folder, which are Dovecot's own, and returns a finding if Dovecot cannot
+/// load it or should not.
 fn fit(file: &Path, folder: &Path, version: &str) -> (Module, Option<Finding>) {
     let name = file.display();
     let data = fs::read(file).unwrap_or_default();
@@ -139,7 +140,7 @@ fn fit(file: &Path, folder: &Path, version: &str) -> (Module, Option<Finding>) {
     (Module { file: name.to_string(), abi, version: own_version(&data), fits: problem.is_none() }, problem)
 }
 
-/// A plugin of another version than this tool.
+/// Returns a finding if a plugin has another version than this tool.
 fn another_version(module: &Module) -> Option<Finding> {
     let (version, own) = (module.version.as_deref()?, env!("CARGO_PKG_VERSION"));
     (version != own).then(|| {
@@ -148,7 +149,7 @@ fn another_version(module: &Module) -> Option<Finding> {
     })
 }
 
-/// The version of a plugin of ours.
+/// Returns the version of a plugin of ours.
 fn own_version(module: &[u8]) -> Option<String> {
     let begin = memmem::find(module, AGENT)? + AGENT.len();
     let is_version = |byte: &&u8| byte.is_ascii_digit() || **byte == b'.';
@@ -162,7 +163,7 @@ fn missing(name: &str, folder: &Path) -> Finding {
     Finding::problem(what, why).command("make install")
 }
 
-/// The ABI versions of the first other module in a folder that has one.
+/// Returns the ABI versions of the first other module in a folder that has one.
 fn reference(folder: &Path, not: &Path) -> Vec<String> {
     let mut files: Vec<PathBuf> =
         fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
@@ -176,7 +177,7 @@ fn reference(folder: &Path, not: &Path) -> Vec<String> {
         .unwrap_or_default()
 }
 
-/// The ABI versions in a module, up to the bracket: Dovecot compares no more.
+/// Returns the ABI versions in a module, up to the bracket, because Dovecot compares no more.
 fn versions(module: &[u8]) -> Vec<String> {
     let mut versions = Vec::new();
     for at in memmem::find_iter(module, MARK) {

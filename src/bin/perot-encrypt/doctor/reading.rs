@@ -1,49 +1,49 @@
-//! What a Sieve script does about encryption, as far as reading it tells. It is not run.
+//! Reads what a Sieve script says about encryption. The script is not run, so what depends on a message remains open.
 
-/// A token that matters here. Strings keep their text, to know what is required.
+/// A token of a script. Strings keep their text, because that of `require` says which extensions are used.
 #[derive(Debug, PartialEq, Eq)]
 enum Token {
     Word(String),
     Text(String),
-    /// `;`, `{`, `}` or another sign.
+    /// A `;`, `{`, `}` or another sign.
     Sign(u8),
 }
 
-/// Which mail a script encrypts.
+/// Says which mail a script encrypts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Encrypts {
     #[default]
     Nothing,
-    /// What fulfils a condition, or what did not fail to be encrypted.
+    /// It encrypts only mail that fulfils a condition, or of which the encryption does not fail (`:try`).
     Some,
     All,
 }
 
-/// A command, and its line.
+/// A command, and the line in which it stands, counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct At {
     pub command: String,
     pub line: usize,
 }
 
-/// What a script says.
+/// The result of reading a script.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// Whether it requires the extension.
+    /// True if the script requires the extension.
     pub requires: bool,
     pub encrypts: Encrypts,
-    /// Whether each `encrypt` is for the owner, and not for others who are named.
+    /// True if the script encrypts, and each `encrypt` is for the owner and not for recipients who are named.
     pub for_owner: bool,
-    /// What may store the message in clear or end the script in front of `encrypt`.
+    /// The command that may store the message in clear or end the script in front of `encrypt`.
     pub before: Option<At>,
-    /// What may store the message as it is, anywhere, if nothing is encrypted.
+    /// The first command anywhere that stores the message as it is, if nothing has been encrypted.
     pub stores: Option<At>,
-    /// Another script that is included.
+    /// The command that includes another script.
     pub includes: Option<At>,
 }
 
 impl Reading {
-    /// Reads a script.
+    /// Reads a script. It accepts any text, because scripts are compiled elsewhere.
     pub fn new(script: &str) -> Self {
         let mut reading = Self { for_owner: true, ..Self::default() };
         let (mut depth, mut begin, mut conditional) = (0_usize, true, false);
@@ -96,7 +96,7 @@ impl Reading {
     }
 }
 
-/// What belongs to a command or test.
+/// Returns the tokens that belong to a command or test.
 fn statement(arguments: &[(Token, usize)]) -> impl Iterator<Item = &Token> {
     let ends = |token: &Token| matches!(token, Token::Sign(b';' | b'{' | b'}' | b',' | b')'));
     let mut in_list = false;
@@ -113,7 +113,8 @@ fn texts(arguments: &[(Token, usize)]) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The tokens of a script, each with its line. Of what is no Sieve, something.
+/// Splits a script into tokens, each with its line. Text that is not Sieve results in tokens, too, but never in a
+/// panic.
 fn tokens(script: &str) -> Vec<(Token, usize)> {
     let mut tokens = Vec::new();
     let mut rest = script;
@@ -152,7 +153,7 @@ fn behind<'a>(text: &'a str, mark: &str) -> &'a str {
     text.find(mark).map_or("", |at| &text[at + mark.len()..])
 }
 
-/// What follows the line with a dot alone.
+/// Returns the text that follows a multi-line string, which ends with a line that is a dot alone.
 fn behind_multiline(mut text: &str) -> &str {
     while !text.is_empty() {
         let (line, rest) = text.split_once('\n').unwrap_or((text, ""));
@@ -164,7 +165,7 @@ fn behind_multiline(mut text: &str) -> &str {
     ""
 }
 
-/// A string up to its quotation mark, and what follows.
+/// Returns a string up to its quotation mark, and the text that follows.
 fn quoted(text: &str) -> (String, &str) {
     let mut inner = String::new();
     let mut letters = text.char_indices();

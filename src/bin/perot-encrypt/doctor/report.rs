@@ -1,4 +1,4 @@
-//! What is shown: text of one screen, or JSON.
+//! Renders the report, as text for one screen or as JSON.
 
 use std::fmt::{self, Display};
 use std::process::ExitCode;
@@ -11,20 +11,20 @@ use super::running::Running;
 use super::written::Place;
 use crate::certificate::{line, until, Checked};
 
-/// Something that an administrator should know.
+/// A fact that an administrator should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Whether mail is stored in clear or deferred for it.
+    /// True if mail is stored in clear or deferred because of it.
     pub problem: bool,
     pub what: String,
     pub why: String,
     pub write: Option<Write>,
 }
 
-/// What helps.
+/// A remedy: a line to write into the configuration, or a command to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Write {
-    /// The place in the configuration; `None` where a command helps.
+    /// The place in the configuration. It is `None` if the remedy is a command.
     pub place: Option<Place>,
     /// The line, or the command.
     pub text: String,
@@ -39,12 +39,12 @@ impl Finding {
         Self { problem: false, ..Self::problem(what, why) }
     }
 
-    /// What to write, and where.
+    /// Adds a line that helps, and the place where it is to be written.
     pub fn write(self, place: Place, text: impl Into<String>) -> Self {
         Self { write: Some(Write { place: Some(place), text: text.into() }), ..self }
     }
 
-    /// What to do.
+    /// Adds a command that helps.
     pub fn command(self, text: impl Into<String>) -> Self {
         Self { write: Some(Write { place: None, text: text.into() }), ..self }
     }
@@ -74,14 +74,14 @@ impl Display for Place {
 #[derive(Debug)]
 pub struct Module {
     pub file: String,
-    /// For which version it was made.
+    /// The ABI version for which the file was made.
     pub abi: Option<String>,
-    /// Its own version, if it is a plugin.
+    /// The version of a plugin. A settings module has none.
     pub version: Option<String>,
     pub fits: bool,
 }
 
-/// What was found out about a user.
+/// The results about one user.
 pub struct Person {
     pub name: String,
     pub uid: u32,
@@ -125,22 +125,23 @@ impl Person {
     }
 }
 
-/// All of it.
+/// The whole report.
 pub struct Report {
     pub version: String,
     pub file: String,
     pub running: Running,
-    /// Which mail plugins a protocol loads.
+    /// The protocols, with the mail plugins that each loads.
     pub protocols: Vec<(&'static str, Vec<String>)>,
     pub modules: Vec<Module>,
     pub people: Vec<Person>,
-    /// Whether these are all users: then only those are shown who are not well.
+    /// True if the report is about all users. It then shows only those whose mail is not encrypted, to fit on a
+    /// screen.
     pub all: bool,
     pub findings: Vec<Finding>,
 }
 
 impl Report {
-    /// Adds findings that are not there yet.
+    /// Adds findings, and leaves out those that are there already.
     pub fn add(&mut self, findings: impl IntoIterator<Item = Finding>) {
         for finding in findings {
             if !self.findings.contains(&finding) {

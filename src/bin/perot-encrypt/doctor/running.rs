@@ -1,4 +1,4 @@
-//! Whether the running Dovecot has read the configuration as it is now.
+//! Checks that the running Dovecot has read the configuration as it is now.
 
 use std::fmt::{self, Display};
 use std::fs::{self, Metadata};
@@ -12,20 +12,22 @@ use super::configuration::{Configuration, Era};
 use super::report::Finding;
 use crate::certificate::time;
 
-/// The Dovecot that runs.
+/// The state of Dovecot's master process.
 #[derive(Debug)]
 pub enum Running {
-    /// None does.
+    /// Dovecot does not run.
     No,
-    /// It has read its configuration at this time.
+    /// Dovecot runs, and has read its configuration at this time.
     Since(SystemTime),
 }
 
 impl Running {
-    /// Looks for it, and for what it has not read; `modules` are the settings modules of 2.4.
+    /// Looks for a running Dovecot, and adds a finding if it has not read a file that has changed since. `modules` are
+    /// the settings modules of 2.4, which Dovecot reads only when it starts.
     pub fn look(configuration: &Configuration, modules: &[PathBuf], findings: &mut Vec<Finding>) -> Self {
         let pid_file = configuration.base_dir.join("master.pid");
-        // The master makes its sockets anew when it has taken a configuration, and leaves them when it has refused one.
+        // The master makes its sockets anew when it has taken a configuration, and leaves them when it has refused
+        // one.
         let read =
             fs::symlink_metadata(configuration.base_dir.join("config")).and_then(|socket| socket.modified());
         let (true, Ok(read)) = (is_alive(&pid_file), read) else {
@@ -76,14 +78,14 @@ fn reload(file: &Path, era: Era) -> Finding {
     Finding::problem(what, why).command("doveadm reload")
 }
 
-/// The first of files that has changed since then. The clock of files ticks some hundred times in a second: in the same
-/// tick it may have been afterwards.
+/// Returns the first of the files that has changed since then. The clock of files ticks some hundred times in a
+/// second, so a file that changed in the same tick counts, too: it may have changed afterwards.
 fn newer<'a>(mut files: impl Iterator<Item = &'a Path>, since: SystemTime) -> Option<&'a Path> {
     files.find(|file| fs::metadata(file).is_ok_and(|file| changed(&file) >= since))
 }
 
-/// When a file was changed or, as a copy that keeps the time of the original, put there. Of a folder: when its names were
-/// changed.
+/// Returns when a file was changed, or when it was put there, because a copy can keep the time of the original. For a
+/// folder, it is when a name in it was changed.
 fn changed(file: &Metadata) -> SystemTime {
     let modified = file.modified().unwrap_or(SystemTime::UNIX_EPOCH);
     let (Ok(seconds), Ok(nanoseconds)) = (u64::try_from(file.ctime()), u32::try_from(file.ctime_nsec()))
@@ -97,7 +99,7 @@ fn changed(file: &Metadata) -> SystemTime {
     }
 }
 
-/// Whether there is a process with the number in the file.
+/// Returns true if there is a process with the number in the file.
 fn is_alive(pid_file: &Path) -> bool {
     let number = fs::read_to_string(pid_file).ok().and_then(|text| text.trim().parse::<u32>().ok());
     number.is_some_and(|number| Path::new("/proc").join(number.to_string()).exists())

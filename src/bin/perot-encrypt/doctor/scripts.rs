@@ -1,4 +1,4 @@
-//! Which Sieve scripts run for a user, in which order, and what they are like.
+//! Finds the Sieve scripts that run for a user, in the order in which they run, and reads them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,15 +12,15 @@ use super::configuration::{Configuration, Era, Node};
 use super::reading::{Encrypts, Reading};
 use super::user::User;
 
-/// Longer scripts are not read: Pigeonhole takes 1 MiB.
+/// Longer scripts are not read, because Pigeonhole takes no more than 1 MiB.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// When a script runs.
+/// Says when a script runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     Before,
     Personal,
-    /// For users without one of their own.
+    /// It runs for users without a script of their own.
     Default,
     After,
 }
@@ -50,16 +50,16 @@ impl Role {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Location {
     pub role: Role,
-    /// The setting, or the block, that names it.
+    /// The setting that names it, or the block.
     pub setting: String,
-    /// The path, or a driver in front of something.
+    /// The path, or a driver and its arguments.
     pub path: String,
-    /// The folder of what is compiled, if it is another.
+    /// The folder of compiled scripts, if it is not that of the script.
     bin: Option<String>,
     precedence: u32,
 }
 
-/// Whether there is a compiled script, and one of this script.
+/// Says whether there is a compiled script, and whether it is younger than the script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compiled {
     No,
@@ -67,14 +67,14 @@ pub enum Compiled {
     Yes,
 }
 
-/// What came of looking at a script.
+/// The result of looking at a script.
 #[derive(Debug)]
 pub enum State {
     Missing,
     Unreadable(String),
-    /// It is in a database, say.
+    /// It is not a file that can be read here, but in a database for example. The text says why.
     NotLookedAt(String),
-    /// Why it does not compile.
+    /// It does not compile. The text says why.
     Wrong(String),
     Read(Reading),
 }
@@ -94,7 +94,7 @@ impl Script {
         json!({ "type": self.role.name(), "setting": self.setting, "path": self.path, "state": self.in_words() })
     }
 
-    /// What it is like, in words.
+    /// Describes the state of the script in words.
     pub fn in_words(&self) -> String {
         let text = match &self.state {
             State::Missing if self.role == Role::Personal => "not there".to_owned(),
@@ -116,7 +116,7 @@ impl Script {
     }
 }
 
-/// What runs in a delivery to a user, in that order.
+/// Returns the locations of the scripts that run in a delivery to a user, in that order.
 pub fn sequence(configuration: &Configuration, protocol: &str, user: &User) -> Vec<Location> {
     match configuration.era {
         Era::V23 => sequence_23(|name| user.setting(configuration, protocol, name)),
@@ -143,7 +143,7 @@ fn sequence_23(setting: impl Fn(&str) -> Option<String>) -> Vec<Location> {
     locations
 }
 
-/// A location with options: `file:~/sieve;active=~/.dovecot.sieve`.
+/// Parses a location with options, such as `file:~/sieve;active=~/.dovecot.sieve`.
 fn location_23(role: Role, setting: &str, value: &str) -> Location {
     let mut parts = value.split(';');
     let first = parts.next().unwrap_or_default();
@@ -173,7 +173,7 @@ fn sequence_24(blocks: &[(String, &[Node])]) -> Vec<Location> {
     }
     let mut locations: Vec<Location> =
         named.iter().filter_map(|(name, settings)| location_24(name, settings)).collect();
-    // Both sorts keep the order of the configuration.
+    // Both sorts are stable: they keep the order of the configuration.
     locations.sort_by_key(|location| location.precedence);
     locations.sort_by_key(|location| location.role);
     locations
@@ -194,7 +194,7 @@ fn location_24(name: &str, settings: &BTreeMap<&str, &str>) -> Option<Location> 
     Some(Location { role, setting: format!("sieve_script {name}"), path, bin, precedence })
 }
 
-/// Looks at the scripts of a sequence. To be called with the rights of the user.
+/// Reads the scripts of a sequence. The caller must have taken the rights of the user.
 pub fn look(locations: &[Location], user: &User) -> Vec<Script> {
     let mut scripts = Vec::new();
     for location in locations {
@@ -217,7 +217,7 @@ fn unknown(path: &str) -> String {
     driver.map_or_else(|| "the path is not understood".to_owned(), |driver| format!("it is in {driver}"))
 }
 
-/// The script at a path, or those in a folder.
+/// Returns the script at a path, or those in a folder.
 fn at(location: &Location, path: &Path, user: &User) -> Vec<Script> {
     let Ok(entries) = fs::read_dir(path) else { return vec![file(location, path, user)] };
     let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();

@@ -1,4 +1,4 @@
-//! A user, as Dovecot's user database knows them.
+//! Asks Dovecot's user database for a user.
 
 use std::error::Error;
 use std::process::Command;
@@ -6,23 +6,23 @@ use std::process::Command;
 use super::configuration::{words, Configuration, Era};
 use crate::dovecot::{is_pattern, output, Dovecot};
 
-/// A user.
+/// A user, as the user database describes them.
 #[derive(Debug)]
 pub struct User {
     pub name: String,
     pub uid: u32,
     pub gid: u32,
     pub home: Option<String>,
-    /// All fields, in their order.
+    /// All fields, in the order of the user database.
     fields: Vec<(String, String)>,
 }
 
 impl User {
-    /// Asks the running Dovecot.
+    /// Asks the running Dovecot for a user.
     ///
     /// # Errors
     ///
-    /// It does not know the user, or does not answer.
+    /// Fails if Dovecot does not know the user, or does not answer.
     pub fn ask(dovecot: &Dovecot, name: &str) -> Result<Self, Box<dyn Error>> {
         if is_pattern(name) {
             return Err(format!("{name}: doveadm would take this name for a pattern").into());
@@ -39,23 +39,23 @@ impl User {
         Ok(Self { name: name.to_owned(), uid, gid, home, fields })
     }
 
-    /// A setting of a protocol, with what the user database says in its place.
+    /// Returns a setting of a protocol. A field of the user database replaces the value in the configuration.
     pub fn setting(&self, configuration: &Configuration, protocol: &str, name: &str) -> Option<String> {
         self.field(name).or_else(|| configuration.setting(protocol, name))
     }
 
-    /// A field of the user database.
+    /// Returns a field of the user database.
     pub fn field(&self, wanted: &str) -> Option<String> {
         self.fields.iter().rev().find(|(name, _)| name == wanted).map(|(_, value)| value.clone())
     }
 
-    /// The mail plugins that are loaded for the user.
+    /// Returns the mail plugins that are loaded for the user.
     pub fn mail_plugins(&self, configuration: &Configuration, protocol: &str) -> Vec<String> {
         let mut plugins = configuration.mail_plugins(protocol);
         for (name, value) in &self.fields {
             match name.strip_prefix("mail_plugins") {
                 Some("") => plugins = words(value),
-                // With 2.4, one of them.
+                // With 2.4, a field can switch a single plugin on or off.
                 Some(one) if configuration.era == Era::V24 && one.starts_with('/') => {
                     plugins.retain(|plugin| plugin != &one[1..]);
                     if value == "yes" {
@@ -68,7 +68,7 @@ impl User {
         plugins
     }
 
-    /// A path with Dovecot's variables and `~` put in; `None` if that is not known here.
+    /// Replaces Dovecot's variables and `~` in a path. Returns `None` if a value is not known here.
     pub fn expand(&self, path: &str) -> Option<String> {
         let home = self.home.as_deref();
         let path = match path.strip_prefix("~/") {
@@ -97,14 +97,14 @@ impl User {
     }
 }
 
-/// Understands `doveadm -f tab user`.
+/// Parses the output of `doveadm -f tab user`.
 fn fields(text: &str) -> Vec<(String, String)> {
-    // The first line is the title.
+    // The first line has the titles of the columns.
     let lines = text.lines().skip(1).filter_map(|line| line.split_once('\t'));
     lines.map(|(name, value)| (name.to_owned(), unescaped(value))).collect()
 }
 
-/// A value without the escapes of `-f tab`.
+/// Removes the escapes of `-f tab` from a value.
 fn unescaped(value: &str) -> String {
     let mut text = String::new();
     let mut letters = value.chars();
@@ -124,7 +124,7 @@ fn unescaped(value: &str) -> String {
     text
 }
 
-/// The number of a user or a group that may be given by name.
+/// Returns the number of a user or a group that may be given by name.
 fn number(text: &str, kind: &str) -> Result<u32, Box<dyn Error>> {
     if let Ok(number) = text.parse() {
         return Ok(number);

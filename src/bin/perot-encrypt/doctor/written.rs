@@ -1,5 +1,5 @@
-//! Where in the files of the configuration a setting is written. What counts is what `doveconf` says; this is for the
-//! file and the line that are shown.
+//! Finds the file and the line where a setting is written, to show them. The value that counts is the one that
+//! `doveconf` prints.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,33 +7,33 @@ use std::path::{Path, PathBuf};
 
 use super::configuration::{unquoted, unquoted_words};
 
-/// So deep may files include each other.
+/// Files may include each other this deep. The limit ends a file that includes itself.
 const MOST_INCLUDED: usize = 16;
 
-/// A file and a line of it.
+/// A file, and a line of it, counted from 1.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
     pub file: PathBuf,
-    /// `None`: the line is still to be written.
+    /// It is `None` if the line is still to be written.
     pub line: Option<usize>,
 }
 
-/// A setting as it is written.
+/// A setting, as a file has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
     pub place: Place,
-    /// The blocks around it, from the outside.
+    /// The names of the blocks around it, the outermost first.
     pub blocks: Vec<String>,
     pub name: String,
     pub value: String,
 }
 
-/// All that the files say.
+/// The settings in all files of the configuration.
 #[derive(Debug, Default)]
 pub struct Written {
-    /// In the order in which it is read.
+    /// The settings, in the order in which Dovecot reads them.
     pub settings: Vec<Setting>,
-    /// The files, and the folders of which all that fits a pattern is included.
+    /// The files, and the folders from which files are included by a pattern.
     pub files: BTreeSet<PathBuf>,
     /// The last of these folders.
     included: Option<PathBuf>,
@@ -41,19 +41,20 @@ pub struct Written {
 }
 
 impl Written {
-    /// Reads a file, and what it includes. What cannot be read is left out: `doveconf` has complained of it.
+    /// Reads a file, and those that it includes. Files that cannot be read are left out, because `doveconf` has
+    /// complained of them.
     pub fn read(main: &Path) -> Self {
         let mut written = Self { main: main.to_owned(), ..Self::default() };
         written.file(main, &mut Vec::new(), 0);
         written
     }
 
-    /// The last place where a setting is written for all, or in a block that `fits`.
+    /// Returns the last place where a setting is written, among those whose blocks `fits` accepts.
     pub fn last(&self, name: &str, fits: impl Fn(&[String]) -> bool) -> Option<&Setting> {
         self.settings.iter().rev().find(|setting| setting.name == name && fits(&setting.blocks))
     }
 
-    /// Where new settings are read last.
+    /// Returns a place for new settings, which Dovecot reads after all others.
     pub fn new_place(&self) -> Place {
         let file = match &self.included {
             Some(folder) => folder.join("99-perot-encrypt.conf"),
@@ -126,13 +127,14 @@ impl Written {
     }
 }
 
-/// Whether settings in a block can be about deliveries: fields of a user database, say, have names of settings, too.
+/// Returns true if settings in a block can be about deliveries. Other blocks can have fields of the same names: those
+/// of a user database, for example.
 fn matters(block: &str) -> bool {
     let kind = block.split(' ').next().unwrap_or_default();
     matches!(kind, "plugin" | "protocol" | "sieve_script" | "mail_plugins" | "sieve_plugins")
 }
 
-/// Whether a name fits a pattern with `*` and `?`, as the shell does it.
+/// Returns true if a name fits a pattern with `*` and `?`, by the rules of the shell.
 fn fits(pattern: &[u8], name: &[u8]) -> bool {
     match (pattern, name) {
         ([b'*', rest @ ..], _) => (0..=name.len()).any(|i| fits(rest, &name[i..])) && !name.starts_with(b"."),
@@ -143,7 +145,7 @@ fn fits(pattern: &[u8], name: &[u8]) -> bool {
     }
 }
 
-/// A comment begins with ` #`, outside quotes.
+/// Removes a comment, which begins with ` #` outside quotes.
 fn without_comment(line: &str) -> &str {
     let mut quoted = None;
     let mut before = ' ';
