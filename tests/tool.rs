@@ -190,7 +190,9 @@ fn every_failure_ends_with_75_and_nothing_else() {
     assert_failed("not UTF-8", &pipe(command, MESSAGE), "UTF-8");
     let mut command = setting.tool(&[ME]);
     command.env("TMPDIR", "/nonexistent");
-    assert_failed("no temporary folder", &pipe(command, MESSAGE), "No such file or directory");
+    // A small message is encrypted in memory.
+    let large = [MESSAGE, b"0123456789abcdef\r\n".repeat(10_000).as_slice()].concat();
+    assert_failed("no temporary folder", &pipe(command, &large), "No such file or directory");
     let mut command = setting.tool(&[ME]);
     command.stdin(File::open(setting.certs()).unwrap());
     assert_failed("a folder for input", &command.output().unwrap(), "Is a directory");

@@ -22,7 +22,7 @@ const SECTIONS: [(&str, &[(&str, &str)]); 4] = [
                  option --certs goes before it.",
             ),
             ("HOME", "What ~ in a source stands for. Without it: the home directory in the user database."),
-            ("TMPDIR", "Where the encrypted message is kept until it is complete. Without it: /tmp."),
+            ("TMPDIR", "Where an encrypted message of more than 128 KiB is kept until it is complete. Without it: /tmp."),
         ],
     ),
     (
