@@ -190,6 +190,7 @@ const NO_SETTINGS: perot_settings = perot_settings {
     certs: NOTHING,
     cert: NOTHING,
     on_error: NOTHING,
+    on_no_certificate: NOTHING,
     hide_subject: NOTHING,
     deliveries: NOTHING,
     saved: NOTHING,
@@ -311,7 +312,7 @@ fn what_is_stored_without_being_encrypted() {
     assert_eq!(store("no", saved()), (true, said(PEROT_LEVEL_ERROR, "message not encrypted, not stored")));
     let (draft, foreign) =
         (perot_request { draft: true, ..saved() }, perot_request { foreign: true, ..saved() });
-    assert_eq!(store("", draft), (false, said(PEROT_LEVEL_DEBUG, "the message is a draft")));
+    assert_eq!(store("", draft), (false, said(PEROT_LEVEL_INFO, "message left as it is: it is a draft")));
     assert_eq!(store("", foreign), (false, said(PEROT_LEVEL_INFO, "message left as it is")));
 }
 
