@@ -388,7 +388,7 @@ mod tests {
     #[test]
     fn what_is_left_alone_is_stored_as_it_is() {
         for verdict in [Verdict::of_draft(), Verdict::of_foreign()] {
-            assert!(!verdict.defer && !verdict.encrypted && !verdict.replaces && verdict.fields.is_empty());
+            assert!(!verdict.defer && !verdict.encrypted && !verdict.replaces);
             assert_eq!(Said::by(&verdict.line.unwrap().1), None);
         }
         assert_eq!(Verdict::of_known(), Verdict { encrypted: true, ..Verdict::nothing() });
