@@ -15,6 +15,7 @@ mod user;
 mod written;
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::time::SystemTime;
 
@@ -55,10 +56,16 @@ pub fn run(matches: &mut ArgMatches) -> Done {
     };
     let delivering = delivering(&configuration);
     for name in &names {
-        let user = User::ask(&dovecot, name)?;
-        let (person, findings) = judge.user(&user, &delivering)?;
-        report.people.push(person);
-        report.add(findings);
+        match User::ask(&dovecot, name) {
+            Ok(user) => {
+                let (person, findings) = judge.user(&user, &delivering)?;
+                report.people.push(person);
+                report.add(findings);
+            }
+            // One of many who cannot be looked up does not hide what is to be said of the others.
+            Err(why) if all => report.add([unknown(name, &why)]),
+            Err(why) => return Err(why),
+        }
     }
     if names.is_empty() {
         report.add(doors(&judge, &delivering));
@@ -81,6 +88,12 @@ fn everybody(dovecot: &Dovecot) -> Result<Vec<String>, Box<dyn std::error::Error
         return Err("users cannot be listed: doveadm user '*' names nobody".into());
     }
     Ok(users)
+}
+
+/// Returns the finding about a user whom the user database lists, and does not know.
+fn unknown(name: &str, why: &dyn Display) -> Finding {
+    let what = format!("{name} cannot be looked up: {why}");
+    Finding::problem(what, "mail for this user is deferred or refused, as the user database says")
 }
 
 /// Starts the report with the findings that do not depend on a user.

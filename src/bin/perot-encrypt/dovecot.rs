@@ -38,9 +38,14 @@ impl Dovecot {
         Ok(users.lines().filter(|user| !user.is_empty()).map(str::to_owned).collect())
     }
 
-    /// Compiles a script into `compiled`, or into the file beside it.
-    pub fn compile(&self, script: &Path, compiled: Option<&Path>) -> Result<(), Box<dyn Error>> {
-        output(self.command("sievec").arg(script).args(compiled)).map(drop)
+    /// Compiles a script into the file beside it.
+    pub fn compile(&self, script: &Path) -> Result<(), Box<dyn Error>> {
+        output(self.command("sievec").arg(script)).map(drop)
+    }
+
+    /// Compiles a script into another file. `setting` (`name=value`) takes the place of what the configuration has.
+    pub fn compile_with(&self, setting: &str, script: &Path, compiled: &Path) -> Result<(), Box<dyn Error>> {
+        output(self.command("sievec").args(["-o", setting]).args([script, compiled])).map(drop)
     }
 }
 

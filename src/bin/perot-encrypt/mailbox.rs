@@ -63,7 +63,7 @@ fn own_script(dovecot: &Dovecot, folder: &Path) -> Result<PathBuf, Box<dyn Error
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
     reachable(folder)?;
     fs::write(&script, SCRIPT)?;
-    dovecot.compile(&script, None)?;
+    dovecot.compile(&script)?;
     for file in fs::read_dir(folder)? {
         fs::set_permissions(file?.path(), fs::Permissions::from_mode(0o644))?;
     }

@@ -82,8 +82,8 @@ pub struct Judge<'a> {
     pub dovecot: &'a Dovecot,
     pub configuration: &'a Configuration,
     pub plugins: &'a Plugins,
-    /// The result of compiling each script, by its path. An error is the output of `sievec`.
-    pub compiled: BTreeMap<String, Result<(), String>>,
+    /// The result of compiling each script, by its path and the Sieve plugins. An error is the output of `sievec`.
+    pub compiled: BTreeMap<(String, String), Result<(), String>>,
 }
 
 /// A judgement, which does not consider certificates yet.
@@ -203,7 +203,7 @@ impl Judge<'_> {
             return Ok(Judged::new(Outcome::Deferred, format!("the Sieve plugin {SIEVE} cannot be loaded")));
         }
         for script in &mut scripts {
-            self.compile(script);
+            self.compile(script, &sieve_plugins.join(" "));
         }
         let judged = self.order(&scripts, protocol);
         Ok(Judged { scripts, ..judged })
@@ -289,17 +289,22 @@ impl Judge<'_> {
         written.map_or_else(|| self.configuration.written.new_place(), |setting| setting.place.clone())
     }
 
-    /// Compiles a script as Dovecot does, to see whether that works. Scripts that could not be read are left out.
-    fn compile(&mut self, script: &mut Script) {
+    /// Compiles a script as the process that delivers does, to see whether that works: `sievec` does not read what the
+    /// configuration has in `protocol lmtp`. Scripts that could not be read are left out.
+    fn compile(&mut self, script: &mut Script, plugins: &str) {
         if !matches!(script.state, State::Read(_)) {
             return;
         }
         let dovecot = self.dovecot;
-        let compiled = self.compiled.entry(script.path.clone()).or_insert_with(|| {
+        let setting = match self.configuration.era {
+            Era::V23 => format!("plugin/sieve_plugins={plugins}"),
+            Era::V24 => format!("sieve_plugins={plugins}"),
+        };
+        let compiled = self.compiled.entry((script.path.clone(), plugins.to_owned())).or_insert_with(|| {
             let folder = tempfile::tempdir().map_err(|why| why.to_string())?;
             let into = folder.path().join("compiled.svbin");
             dovecot
-                .compile(Path::new(&script.path), Some(&into))
+                .compile_with(&setting, Path::new(&script.path), &into)
                 .map_err(|why| printable_line(&why.to_string()))
         });
         if let Err(why) = compiled {
