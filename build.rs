@@ -36,13 +36,14 @@ mod shim {
 
     /// The Sieve plugin needs Pigeonhole; the mail plugin does without.
     const IS_SIEVE: bool = cfg!(feature = "plugin");
-    const SIEVE: [&str; 10] = [
+    const SIEVE: [&str; 11] = [
         "sieve-perot-encrypt-plugin.c",
         SETTINGS,
         "ext-encrypt.c",
         "cmd-encrypt.c",
         "tst-encrypted.c",
         "perot-dovecot.c",
+        "perot-run.c",
         "perot-message.c",
         "perot-outcome.c",
         "perot-existing.c",
