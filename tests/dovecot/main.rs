@@ -28,6 +28,7 @@ mod scripts;
 mod sieve;
 mod store;
 mod store_beside;
+mod store_plugins;
 mod store_saved;
 mod streaming;
 mod subject;
