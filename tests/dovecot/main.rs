@@ -30,6 +30,7 @@ mod store;
 mod store_beside;
 mod store_plugins;
 mod store_saved;
+mod store_scripts;
 mod streaming;
 mod subject;
 mod users;
