@@ -378,6 +378,20 @@ fn users_with_different_uids() {
     dovecot.assert_nowhere(SECRET);
 }
 
+#[test]
+fn settings_that_are_not_understood() {
+    for (name, value) in [("on_error", "bounce"), ("certs", "certs/x"), ("cert", "rubbish")] {
+        let (dovecot, _) = start(&Config { plugin: vec![(name, value.into())], ..with_sieve() });
+        let answer = dovecot.deliver(ME, &message("settings"));
+        assert!(answer.starts_with("451 "), "{name}: {answer}\n{}", dovecot.log());
+        dovecot.log_line(&[
+            "Error: encrypt: message not encrypted, deferred: ",
+            &format!("perot_encrypt_{name}"),
+        ]);
+        assert_nothing_stored(&dovecot, ME);
+    }
+}
+
 /// Dovecot 2.4 returns settings only for its settings modules. 2.3 has no such modules.
 #[test]
 fn settings_that_cannot_be_read() {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use perot_testing::dovecot::{wait_until, Config, Dovecot};
 use perot_testing::{armored, decrypt, find, key_for};
@@ -42,21 +43,25 @@ struct Done {
 /// Delivers a message to each of the scripts, which belong to users of their own.
 fn deliver(plugins: &'static str, scripts: &[(String, String)]) -> Vec<Done> {
     let enabled: String = EXTENSIONS.iter().map(|name| format!("  {name} = yes\n")).collect();
-    let dovecot = Dovecot::start(&Config {
+    let mut dovecot = Dovecot::prepare(&Config {
         delivery_plugins: Some(plugins),
         plugin_23: format!(
             "sieve_extensions = {}\nsieve_spamtest_status_type = score\n\
              sieve_spamtest_status_header = X-Spam-Score: ([0-9]+)\nsieve_spamtest_max_value = 10\n",
             EXTENSIONS.map(|name| format!("+{name}")).join(" ")
         ),
-        extra_23: "recipient_delimiter = +\nsendmail_path = /bin/true\n".into(),
+        extra_23: "recipient_delimiter = +\nsendmail_path = {dir}/sendmail\n".into(),
         extra_24: format!(
-            "recipient_delimiter = +\nsendmail_path = /bin/true\nsieve_extensions {{\n{enabled}}}\n\
+            "recipient_delimiter = +\nsendmail_path = {{dir}}/sendmail\nsieve_extensions {{\n{enabled}}}\n\
              sieve_spamtest_status_type = score\nsieve_spamtest_status_header = X-Spam-Score: ([0-9]+)\n\
              sieve_spamtest_score_max_value = 10\n"
         ),
         ..Config::default()
     });
+    // Pigeonhole fails if the program ends before it has read the message.
+    fs::write(dovecot.path("sendmail"), "#!/bin/sh\ncat > /dev/null\n").unwrap();
+    fs::set_permissions(dovecot.path("sendmail"), fs::Permissions::from_mode(0o755)).unwrap();
+    dovecot.launch();
     let encrypts = plugins.contains("perot_encrypt");
     let users: Vec<String> = (0..scripts.len()).map(|n| format!("user{n}@domain.com")).collect();
     let keys: Vec<Cert> = users.iter().map(|user| key_for(user)).collect();
