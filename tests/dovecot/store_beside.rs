@@ -35,7 +35,7 @@ fn folders(what: &str, dovecot: &Dovecot, key: &Cert, message: &[u8]) -> Vec<Str
     stored.into_iter().map(|(folder, _)| folder).collect()
 }
 
-/// Delivers a message to a Dovecot of its own, and panics unless it is stored encrypted, in the expected folders only.
+/// Delivers a message to a Dovecot of its own. Panics unless it is stored encrypted, in the expected folders.
 fn assert_stored(what: &str, config: &Config, user_script: &str, expected: &[&str]) {
     let dovecot = Dovecot::start(config);
     let key = give_key(&dovecot);
@@ -259,8 +259,9 @@ fn quota() {
 /// Compares a mailbox that is full for the ciphertext with one that is full for the message.
 #[test]
 fn a_full_mailbox_in_a_script() {
-    let box_24 = "namespace inbox {\n  inbox = yes\n  separator = /\n  mailbox box {\n    quota_storage_percentage = 1\n  \
-                  }\n}\nquota user {\n  driver = count\n  storage_size = 100K\n  storage_grace = 0\n}\n";
+    let box_24 = "namespace inbox {\n  inbox = yes\n  separator = /\n  \
+                  mailbox box {\n    quota_storage_percentage = 1\n  }\n}\n\
+                  quota user {\n  driver = count\n  storage_size = 100K\n  storage_grace = 0\n}\n";
     let deliver = |plugins, message: &[u8]| {
         let dovecot = Dovecot::start(&Config {
             delivery_plugins: Some(plugins),
@@ -296,12 +297,14 @@ fn a_shared_mailbox() {
     let config = Config {
         delivery_plugins: Some("sieve perot_encrypt acl"),
         extra_23: format!(
-            "{inbox}{shared}  prefix = shared/%%u/\n  location = maildir:{{dir}}/home/%%u/Maildir:INDEX=~/shared/%%u\n}}\n"
+            "{inbox}{shared}  prefix = shared/%%u/\n  \
+             location = maildir:{{dir}}/home/%%u/Maildir:INDEX=~/shared/%%u\n}}\n"
         ),
         plugin_23: "acl = vfile\n".into(),
         extra_24: format!(
             "{inbox}{shared}  prefix = shared/$user/\n  mail_driver = maildir\n  \
-             mail_path = %{{owner_home}}/Maildir\n  mail_index_path = ~/shared/%{{owner_user}}\n}}\nacl_driver = vfile\n"
+             mail_path = {{dir}}/home/%{{owner_user}}/Maildir\n  \
+             mail_index_path = ~/shared/%{{owner_user}}\n}}\nacl_driver = vfile\n"
         ),
         ..Config::default()
     };

@@ -14,9 +14,6 @@ use crate::{message, SECRET};
 
 const ME: &str = "me@domain.com";
 const FORMATS: [Format; 4] = [Format::Maildir, Format::Sdbox, Format::Mdbox, Format::Mbox];
-/// The plugins that are commonly loaded.
-const OTHERS_23: &str = "perot_encrypt quota trash notify mail_log acl lazy_expunge virtual zlib";
-const OTHERS_24: &str = "perot_encrypt quota trash notify mail_log acl lazy_expunge virtual mail_compress";
 
 fn give_key(dovecot: &Dovecot) -> Cert {
     let key = key_for(ME);
@@ -24,26 +21,33 @@ fn give_key(dovecot: &Dovecot) -> Cert {
     key
 }
 
-/// Returns a configuration in which all of the plugins have something to do.
+/// Returns a configuration with the plugins that are commonly loaded, all of which have something to do.
 fn with_others(format: Format) -> Config {
-    let others = if era() == Era::V23 { OTHERS_23 } else { OTHERS_24 };
+    let plugins = match era() {
+        Era::V23 => "sieve perot_encrypt quota trash notify mail_log acl lazy_expunge virtual zlib",
+        Era::V24 => "sieve perot_encrypt quota trash notify mail_log acl lazy_expunge virtual mail_compress",
+    };
     let inbox = |trash| format!("namespace inbox {{\n  inbox = yes\n  separator = /\n{trash}}}\n");
-    let virtual_ = "namespace virtual {\n  prefix = virtual/\n  separator = /\n";
+    let virtual_mailboxes = "namespace virtual {\n  prefix = virtual/\n  separator = /\n";
     Config {
         format,
-        delivery_plugins: Some(Box::leak(format!("sieve {others}").into_boxed_str())),
-        imap_plugins: others,
+        delivery_plugins: Some(plugins),
+        imap_plugins: plugins.strip_prefix("sieve ").unwrap(),
         plugin: vec![("saved", "Sent".into())],
         // doveadm needs them to read the mail.
-        extra_23: format!("mail_plugins = zlib virtual\n{}{virtual_}  location = virtual:{{dir}}/virtual\n}}\n", inbox("")),
-        plugin_23: "quota = count:User quota\nquota_vsizes = yes\nquota_rule = *:storage=1M\nzlib_save = gz\n\
-                    trash = {dir}/trash.conf\nacl = vfile\nlazy_expunge = Expunged\nmail_log_events = save copy\n"
+        extra_23: format!(
+            "mail_plugins = zlib virtual\n{}{virtual_mailboxes}  location = virtual:{{dir}}/virtual\n}}\n",
+            inbox("")
+        ),
+        plugin_23: "quota = count:User quota\nquota_vsizes = yes\nquota_rule = *:storage=1M\n\
+                    zlib_save = gz\ntrash = {dir}/trash.conf\nacl = vfile\nlazy_expunge = Expunged\n\
+                    mail_log_events = save copy\n"
             .into(),
         extra_24: format!(
             "mail_plugins {{\n  mail_compress = yes\n  virtual = yes\n}}\nmail_compress_write_method = gz\n\
              quota user {{\n  driver = count\n  storage_size = 1M\n}}\nacl_driver = vfile\n\
              lazy_expunge_mailbox = Expunged\nmail_log_events {{\n  save = yes\n  copy = yes\n}}\n\
-             {}{virtual_}  mail_driver = virtual\n  mail_path = {{dir}}/virtual\n}}\n",
+             {}{virtual_mailboxes}  mail_driver = virtual\n  mail_path = {{dir}}/virtual\n}}\n",
             inbox("  mailbox Trash {\n    trash_priority = 1\n  }\n"),
         ),
         ..Config::default()
@@ -110,7 +114,8 @@ fn saved_mail() {
              for flag in ['\\\\Flagged', '\\\\Answered']: good(imap.append('Clear', flag, None, message))\n\
              good(imap.select('Clear'))\n\
              for command in ['COPY', 'MOVE']:\n  \
-             good(imap.uid(command, '1' if command == 'COPY' else '2', 'Sent')); print(imap.response('COPYUID'))\n\
+             good(imap.uid(command, '1' if command == 'COPY' else '2', 'Sent'))\n  \
+             print(imap.response('COPYUID'))\n\
              print(good(imap.select('Clear')))",
         );
         let what = format!("{format:?}: {said}\n{}", dovecot.log());
@@ -141,7 +146,9 @@ fn attachments() {
             format,
             delivery_plugins: Some("sieve perot_encrypt"),
             extra_23: "mail_attachment_dir = {dir}/home/attachments\n".into(),
-            extra_24: "mail_ext_attachment_path = {dir}/home/attachments\n".into(),
+            extra_24: "mail_ext_attachment_path = {dir}/home/attachments\n\
+                       mail_ext_attachment {\n  fs posix {\n    fs_driver = posix\n  }\n}\n"
+                .into(),
             ..Config::default()
         };
         let dovecot = Dovecot::start(&config);

@@ -18,7 +18,8 @@ const EXTENSIONS: [&str; 3] = ["editheader", "spamtest", "spamtestplus"];
 fn message(id: usize) -> Vec<u8> {
     format!(
         "Received: from mx.example.net by mail.domain.com; Tue, 02 Jan 2024 10:00:00 +0000\r\n\
-         From: Ann <ann@example.net>\r\nTo: me+lists@domain.com\r\nCc: you@domain.com\r\nSubject: [list] Report 42\r\n\
+         From: Ann <ann@example.net>\r\nTo: me+lists@domain.com\r\nCc: you@domain.com\r\n\
+         Subject: [list] Report 42\r\n\
          Message-ID: <{id}@example.net>\r\nDate: Tue, 02 Jan 2024 10:00:00 +0000\r\nX-Spam-Score: 7\r\n\
          X-Priority: 1\r\nX-List: list.example.net\r\nMIME-Version: 1.0\r\n\
          Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\nContent-Type: text/plain\r\n\r\n\
@@ -114,18 +115,22 @@ fn scripts_of_all_kinds() {
         (
             "vacation",
             "\"vacation\", \"variables\"",
-            "set \"who\" \"me\"; vacation :days 1 :subject \"Away\" :addresses \"me+lists@domain.com\" \"${who} is away\";",
+            "set \"who\" \"me\";\n\
+             vacation :days 1 :subject \"Away\" :addresses \"me+lists@domain.com\" \"${who} is away\";",
         ),
         (
             "relational and subaddress",
-            "\"relational\", \"comparator-i;ascii-numeric\", \"subaddress\", \"envelope\", \"fileinto\", \"mailbox\"",
+            "\"relational\", \"comparator-i;ascii-numeric\", \"subaddress\", \"envelope\", \
+             \"fileinto\", \"mailbox\"",
             "if allof (header :value \"ge\" :comparator \"i;ascii-numeric\" \"X-Spam-Score\" \"5\",\n\
-             envelope :detail \"to\" \"lists\", header :count \"eq\" \"Cc\" \"1\") { fileinto :create \"scored\"; }",
+             envelope :detail \"to\" \"lists\", header :count \"eq\" \"Cc\" \"1\")\n\
+             { fileinto :create \"scored\"; }",
         ),
         (
             "body and imap4flags",
             "\"body\", \"imap4flags\", \"fileinto\", \"mailbox\", \"copy\"",
-            "if body :text :contains \"sings\" { addflag \"\\\\Flagged\"; fileinto :copy :create \"sung\"; }\n\
+            "if body :text :contains \"sings\"\n\
+             { addflag \"\\\\Flagged\"; fileinto :copy :create \"sung\"; }\n\
              setflag [\"\\\\Seen\", \"\\\\Answered\"]; keep;",
         ),
         (
@@ -143,18 +148,21 @@ fn scripts_of_all_kinds() {
         (
             "mime parts",
             "\"mime\", \"foreverypart\", \"fileinto\", \"mailbox\"",
-            "foreverypart { if header :mime :param \"filename\" :matches \"Content-Disposition\" \"*.pdf\" {\n\
-             fileinto :create \"attached\"; break; } }",
+            "foreverypart {\n\
+             if header :mime :param \"filename\" :matches \"Content-Disposition\" \"*.pdf\"\n\
+             { fileinto :create \"attached\"; break; } }",
         ),
         (
             "extracttext",
             "\"extracttext\", \"foreverypart\", \"mime\", \"variables\", \"fileinto\", \"mailbox\"",
-            "foreverypart { if header :mime :type \"Content-Type\" \"text\" { extracttext :first 3 \"t\"; break; } }\n\
+            "foreverypart {\n\
+             if header :mime :type \"Content-Type\" \"text\" { extracttext :first 3 \"t\"; break; } }\n\
              fileinto :create \"${t}\";",
         ),
         (
             "spamtest",
-            "\"spamtestplus\", \"relational\", \"comparator-i;ascii-numeric\", \"fileinto\", \"mailbox\", \"imap4flags\"",
+            "\"spamtestplus\", \"relational\", \"comparator-i;ascii-numeric\", \"fileinto\", \"mailbox\", \
+             \"imap4flags\"",
             "if spamtest :percent :value \"ge\" :comparator \"i;ascii-numeric\" \"60\" {\n\
              fileinto :create :flags \"\\\\Seen\" \"Junk\"; stop; }",
         ),
@@ -173,7 +181,8 @@ fn scripts_of_all_kinds() {
         (
             "mailbox and include",
             "\"mailbox\", \"include\", \"reject\"",
-            "if mailboxexists \"nowhere\" { reject \"no\"; } else { include :personal :optional \"more\"; keep; }",
+            "if mailboxexists \"nowhere\" { reject \"no\"; }\n\
+             else { include :personal :optional \"more\"; keep; }",
         ),
         (
             "redirect and reject",
