@@ -94,6 +94,14 @@ int perot_store_copy(struct mail_save_context *ctx, struct mail *mail);
 void perot_store_forget(struct perot_store_user *suser);
 
 /*
+ * Rights (perot-store-rights.c)
+ */
+
+/* Returns FALSE if acl does not let the user expunge messages of the mailbox.
+   The error of the mailbox then says so. */
+bool perot_store_may_expunge(struct mailbox *box);
+
+/*
  * Saves (perot-store-save.c)
  */
 

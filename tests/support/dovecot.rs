@@ -98,14 +98,18 @@ pub enum Format {
     Sdbox,
     /// Many messages in one file.
     Mdbox,
+    /// All messages of a folder in one file.
+    Mbox,
 }
 
 impl Format {
-    fn driver(self) -> &'static str {
+    /// Returns its name in Dovecot's settings.
+    pub fn driver(self) -> &'static str {
         match self {
             Self::Maildir => "maildir",
             Self::Sdbox => "sdbox",
             Self::Mdbox => "mdbox",
+            Self::Mbox => "mbox",
         }
     }
 }
