@@ -458,3 +458,36 @@ fn a_file_for_each_user() {
     let answer = dovecot.deliver("two@t.org", &message("users"));
     assert!(answer.starts_with("451 ") && answer.contains("(no_certificate)"), "{answer}");
 }
+
+#[test]
+fn zz_probe() {
+    let path = of_era(String::new(), "sieve_script own {\n  type = before\n  precedence = 0\n  path = ~/sieve/encrypt.sieve\n}\n".to_owned());
+    let mut dovecot = Dovecot::prepare(&Config {
+        delivery_plugins: Some("sieve perot_encrypt"),
+        plugin_23: "sieve_before = ~/sieve/encrypt.sieve\n".into(),
+        extra_24: path,
+        ..Config::default()
+    });
+    dovecot.launch();
+    let users = ["a@t.org", "b@t.org", "none@t.org"];
+    let keys = users.map(key_for);
+    for (user, key) in users.iter().zip(&keys).take(2) {
+        let local = dovecot.path(&format!("{user}.sieve"));
+        let text = format!("require \"vnd.perot.encrypt\";\nencrypt text:\n{}\n.\n;\n", String::from_utf8(armored(key)).unwrap().replace("\r\n", "\n").trim_end());
+        fs::write(&local, text).unwrap();
+        let said = dovecot.sieve_connect(user, &[], &format!("upload {} encrypt\nlist\n", local.display()));
+        eprintln!("{user}: {said}");
+    }
+    for round in 0..2 {
+        for user in users {
+            let answer = dovecot.deliver(user, &message("users"));
+            let stored = dovecot.stored(user);
+            let to: Vec<_> = stored.iter().map(|(_, s)| users.iter().zip(&keys).filter(|(_, k)| find(s, k.fingerprint().to_hex().as_bytes()).is_some()).map(|(u, _)| *u).collect::<Vec<_>>()).collect();
+            eprintln!("round {round} {user}: {answer} -> {to:?}");
+            let _ = fs::remove_dir_all(dovecot.home(user).join("Maildir"));
+        }
+    }
+    eprintln!("{}", dovecot.log());
+    let output = dovecot.command("find").arg(dovecot.path("home")).output().unwrap();
+    eprintln!("{}", String::from_utf8_lossy(&output.stdout));
+}
