@@ -86,6 +86,7 @@ struct perot_settings {
 	struct perot_bytes certs;
 	struct perot_bytes cert;
 	struct perot_bytes on_error;
+	struct perot_bytes on_no_certificate;
 	struct perot_bytes hide_subject;
 	/* Of the mail plugin: what is done with deliveries, and where saved
 	   mail is encrypted */

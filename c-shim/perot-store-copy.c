@@ -210,6 +210,8 @@ int perot_store_copy(struct mail_save_context *ctx, struct mail *mail)
 		perot_store_mailbox(ctx->transaction->box);
 	int ret;
 
+	if (perot_store_exempts(ctx))
+		return sbox->module_ctx.super.copy(ctx, mail);
 	perot_store_see(sbox->suser, ctx, mail);
 	ret = perot_store_copy_last(sbox, ctx, mail);
 	/* In IMAP the result is freed at once: a mail program copies a message

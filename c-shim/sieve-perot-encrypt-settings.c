@@ -16,6 +16,7 @@ struct perot_encrypt_settings {
 	const char *certs;
 	const char *cert;
 	const char *on_error;
+	const char *on_no_certificate;
 	const char *hide_subject;
 	const char *deliveries;
 	const char *saved;
@@ -44,6 +45,7 @@ static const struct setting_define perot_encrypt_setting_defines[] = {
 	DEF("sieve_perot_encrypt_", certs),
 	DEF("sieve_perot_encrypt_", cert),
 	DEF("sieve_perot_encrypt_", on_error),
+	DEF("sieve_perot_encrypt_", on_no_certificate),
 	DEF("sieve_perot_encrypt_", hide_subject),
 	DEF("perot_encrypt_", deliveries),
 	DEF("perot_encrypt_", saved),
@@ -64,6 +66,7 @@ static const struct perot_encrypt_settings perot_encrypt_default_settings = {
 	.certs = "~/pgp-certs /etc/dovecot/pgp-certs",
 	.cert = "",
 	.on_error = "tempfail",
+	.on_no_certificate = "tempfail",
 	.hide_subject = "no",
 	.deliveries = "encrypt",
 	.saved = "",
@@ -143,6 +146,8 @@ perot_settings_get(const struct perot_setting_source *source,
 	set->certs = perot_setting(source, "sieve_perot_encrypt_certs");
 	set->cert = perot_setting(source, "sieve_perot_encrypt_cert");
 	set->on_error = perot_setting(source, "sieve_perot_encrypt_on_error");
+	set->on_no_certificate = perot_setting(
+		source, "sieve_perot_encrypt_on_no_certificate");
 	set->hide_subject =
 		perot_setting(source, "sieve_perot_encrypt_hide_subject");
 	set->deliveries = perot_setting(source, "perot_encrypt_deliveries");
@@ -212,6 +217,7 @@ perot_settings_open(const struct perot_setting_source *source)
 	settings.certs = perot_bytes(set->certs);
 	settings.cert = perot_setting_cert(set->cert);
 	settings.on_error = perot_bytes(set->on_error);
+	settings.on_no_certificate = perot_bytes(set->on_no_certificate);
 	settings.hide_subject = perot_bytes(set->hide_subject);
 #ifndef PEROT_SIEVE
 	settings.deliveries = perot_bytes(set->deliveries);

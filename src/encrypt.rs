@@ -49,6 +49,11 @@ pub enum Outcome {
     },
     /// The message was encrypted already, and nothing has been written.
     AlreadyEncrypted,
+    /// The owner has no certificate, and the settings have such mail left as it is. Nothing has been written.
+    NoCertificate {
+        /// Says where the search went, in the front end's words.
+        why: String,
+    },
 }
 
 /// Encrypts `message` and writes the result to `out`. Returns the outcome, and `out`.
@@ -68,7 +73,14 @@ pub fn encrypt<W: Write + Send>(
         log.log(Level::Debug, "the message is encrypted already");
         return Ok((Outcome::AlreadyEncrypted, out));
     }
-    let recipients = find_recipients(job, log)?;
+    let finder = Finder { settings: job.settings, owner: job.owner, now: job.now, log };
+    let recipients = match find_recipients(job, &finder) {
+        Ok(recipients) => recipients,
+        Err(why) if job.recipients.is_empty() => {
+            return Ok((Outcome::NoCertificate { why: finder.left_without(why)? }, out));
+        }
+        Err(why) => return Err(why),
+    };
     let hide_subject = hides_subject(job, &inspection, log);
     let fingerprints = recipients.iter().map(|r| r.fingerprint.clone()).collect();
     let envelope = PgpMime::new(recipients)?;
@@ -97,8 +109,7 @@ fn write<W: Write + Send>(
 }
 
 /// Finds the keys of all recipients, each certificate once. Fails if one recipient has none.
-fn find_recipients(job: &Job<'_>, log: &dyn Log) -> Result<Vec<RecipientKeys>> {
-    let finder = Finder { settings: job.settings, owner: job.owner, now: job.now, log };
+fn find_recipients(job: &Job<'_>, finder: &Finder<'_>) -> Result<Vec<RecipientKeys>> {
     if job.recipients.len() > MAX_RECIPIENTS {
         let text = format!("{} recipients: {MAX_RECIPIENTS} is the most", job.recipients.len());
         return Err(Error::new(Reason::BadRecipient, text));
@@ -115,7 +126,10 @@ fn find_recipients(job: &Job<'_>, log: &dyn Log) -> Result<Vec<RecipientKeys>> {
         }
     }
     for found in &keys {
-        log.log(Level::Debug, &format!("certificate {} with {} key(s)", found.fingerprint, found.keys.len()));
+        finder.log.log(
+            Level::Debug,
+            &format!("certificate {} with {} key(s)", found.fingerprint, found.keys.len()),
+        );
     }
     Ok(keys)
 }

@@ -66,6 +66,8 @@ pub enum Setting {
     Cert,
     /// The reaction to a failure.
     OnError,
+    /// The reaction to an owner without a certificate.
+    OnNoCertificate,
     /// The default for hiding subjects.
     HideSubject,
     /// The treatment of deliveries.
@@ -81,6 +83,7 @@ impl Setting {
             Self::Certs => "certs",
             Self::Cert => "cert",
             Self::OnError => "on_error",
+            Self::OnNoCertificate => "on_no_certificate",
             Self::HideSubject => "hide_subject",
             Self::Deliveries => "deliveries",
             Self::Saved => "saved",

@@ -16,6 +16,8 @@ pub struct RawSettings<'a> {
     pub cert: Option<&'a [u8]>,
     /// `sieve_perot_encrypt_on_error`
     pub on_error: Option<&'a [u8]>,
+    /// `sieve_perot_encrypt_on_no_certificate`
+    pub on_no_certificate: Option<&'a [u8]>,
     /// `sieve_perot_encrypt_hide_subject`
     pub hide_subject: Option<&'a [u8]>,
     /// `perot_encrypt_deliveries`
@@ -24,7 +26,7 @@ pub struct RawSettings<'a> {
     pub saved: Option<&'a [u8]>,
 }
 
-/// The values of `sieve_perot_encrypt_on_error`.
+/// The values of `sieve_perot_encrypt_on_error` and of `sieve_perot_encrypt_on_no_certificate`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnError {
     /// The message is deferred: the sender's server keeps it and tries again.
@@ -53,6 +55,8 @@ pub struct Settings {
     pub sources: Vec<SourcePath>,
     /// The owner's certificate itself, armored or in base64.
     pub owner_cert: Option<Vec<u8>>,
+    /// The treatment of mail for an owner who has no certificate.
+    pub on_no_certificate: OnError,
     /// Subjects are hidden where the script does not say so, too.
     pub hide_subject: bool,
     /// The front end's names for things.
@@ -87,7 +91,7 @@ pub struct Loaded {
 impl Loaded {
     /// Reads the settings of one user.
     pub fn new(raw: &RawSettings<'_>, words: Words) -> Self {
-        let on_error = on_error(raw.on_error);
+        let on_error = on_error(Setting::OnError, raw.on_error);
         Self {
             on_error: on_error.as_ref().copied().unwrap_or(OnError::TempFail),
             deliveries: deliveries(raw.deliveries),
@@ -131,11 +135,11 @@ fn deliveries(value: Option<&[u8]>) -> Result<Deliveries> {
     }
 }
 
-fn on_error(value: Option<&[u8]>) -> Result<OnError> {
+fn on_error(setting: Setting, value: Option<&[u8]>) -> Result<OnError> {
     match word(value).as_deref() {
         None | Some("" | "tempfail") => Ok(OnError::TempFail),
         Some("keep") => Ok(OnError::Keep),
-        Some(other) => Err(unknown(Setting::OnError, other, "write `tempfail` or `keep`")),
+        Some(other) => Err(unknown(setting, other, "write `tempfail` or `keep`")),
     }
 }
 
@@ -152,6 +156,7 @@ fn settings(raw: &RawSettings<'_>, words: &Words) -> Result<Settings> {
     };
     Ok(Settings {
         sources: certs.split_whitespace().map(source_path).collect::<Result<_>>()?,
+        on_no_certificate: on_error(Setting::OnNoCertificate, raw.on_no_certificate)?,
         owner_cert: raw.cert.filter(|cert| !cert.trim_ascii().is_empty()).map(<[u8]>::to_vec),
         hide_subject,
         words: words.clone(),
@@ -197,14 +202,19 @@ mod tests {
         );
         assert!(settings.owner_cert.is_none());
         assert!(!settings.hide_subject);
+        assert_eq!(settings.on_no_certificate, OnError::TempFail);
     }
 
     #[test]
     fn wrong_values_are_told_with_what_is_expected() {
-        let rows: [(RawSettings<'_>, &str); 4] = [
+        let rows: [(RawSettings<'_>, &str); 5] = [
             (
                 RawSettings { on_error: Some(b"bounce"), ..Default::default() },
                 "on_error = bounce: not understood: write `tempfail` or `keep`",
+            ),
+            (
+                RawSettings { on_no_certificate: Some(b"no"), ..Default::default() },
+                "on_no_certificate = no: not understood: write `tempfail` or `keep`",
             ),
             (
                 RawSettings { hide_subject: Some(b"true"), ..Default::default() },

@@ -72,6 +72,9 @@ pub struct Verdict {
 const ENCRYPTED: &str = "message encrypted: ";
 /// The line of a message that was encrypted before.
 const ALREADY_ENCRYPTED: &str = "message left as it is: it is encrypted already";
+/// Begins the line of a message whose owner has no certificate, and that the settings have left as it is; where the
+/// search went follows.
+const NO_CERTIFICATE: &str = "message left as it is: its owner has no certificate: ";
 /// Begins the line of a message that could not be encrypted; the consequence follows.
 const NOT_ENCRYPTED: &str = "message not encrypted, ";
 
@@ -82,6 +85,8 @@ pub enum Said {
     Encrypted,
     /// It was encrypted before.
     AlreadyEncrypted,
+    /// Its owner has no certificate, and the settings have it left as it is.
+    NoCertificate,
     /// It could not be encrypted.
     NotEncrypted,
 }
@@ -93,6 +98,7 @@ impl Said {
         match () {
             () if begins(ENCRYPTED) => Some(Self::Encrypted),
             () if begins(ALREADY_ENCRYPTED) => Some(Self::AlreadyEncrypted),
+            () if begins(NO_CERTIFICATE) => Some(Self::NoCertificate),
             () if begins(NOT_ENCRYPTED) => Some(Self::NotEncrypted),
             () => None,
         }
@@ -153,6 +159,11 @@ impl Verdict {
                 fields: fields("already_encrypted", "", false, [0, 0], String::new()),
                 ..Self::nothing()
             },
+            Ok(Outcome::NoCertificate { why }) => Self {
+                line: Some((Level::Info, format!("{NO_CERTIFICATE}{why}"))),
+                fields: fields("no_certificate", "", false, [0, 0], String::new()),
+                ..Self::nothing()
+            },
             Err(error) => {
                 let reason = error.reason().token();
                 let deferred = terms.defers() && terms.whereabouts == Whereabouts::Delivery;
@@ -170,8 +181,12 @@ impl Verdict {
 
     /// Leaves a draft alone: its owner has not finished writing it.
     pub fn of_draft() -> Self {
-        let line = "the message is a draft: left as it is".to_owned();
-        Self { line: Some((Level::Debug, line)), ..Self::nothing() }
+        let line = "message left as it is: it is a draft".to_owned();
+        Self {
+            line: Some((Level::Info, line)),
+            fields: fields("draft", "", false, [0, 0], String::new()),
+            ..Self::nothing()
+        }
     }
 
     /// Passes a message whose encryption has been logged before in this delivery.
@@ -318,6 +333,12 @@ mod tests {
             let (level, line) = verdict.line.clone().unwrap();
             assert_eq!((level, Said::by(&line)), (Level::Info, Some(Said::AlreadyEncrypted)));
             assert_eq!(field(&verdict, c"outcome"), &Value::Text("already_encrypted".into()));
+
+            let verdict = judge(Ok(Outcome::NoCertificate { why: "none".into() }), &terms);
+            assert!(!verdict.encrypted && !verdict.replaces && !verdict.defer);
+            let (level, line) = verdict.line.clone().unwrap();
+            assert_eq!((level, Said::by(&line)), (Level::Info, Some(Said::NoCertificate)));
+            assert_eq!(field(&verdict, c"outcome"), &Value::Text("no_certificate".into()));
         }
     }
 
@@ -367,7 +388,7 @@ mod tests {
     #[test]
     fn what_is_left_alone_is_stored_as_it_is() {
         for verdict in [Verdict::of_draft(), Verdict::of_foreign()] {
-            assert!(!verdict.defer && !verdict.encrypted && !verdict.replaces && verdict.fields.is_empty());
+            assert!(!verdict.defer && !verdict.encrypted && !verdict.replaces);
             assert_eq!(Said::by(&verdict.line.unwrap().1), None);
         }
         assert_eq!(Verdict::of_known(), Verdict { encrypted: true, ..Verdict::nothing() });

@@ -8,13 +8,14 @@ use std::time::Instant;
 use crate::measure::{deliver, empty, interleaved, median, rounds, Way};
 use crate::page::{milliseconds, ratio, Page};
 use crate::setup::{
-    message, numbered, Servers, CONNECTIONS, ENCRYPT, ENCRYPT_ONE, GPGIT, KEEP, RSA, SIZES, SMALL, THREE,
+    message, numbered, Servers, CONNECTIONS, ENCRYPT, ENCRYPT_ONE, GPGIT, KEEP, RSA, SIZES, SMALL, STORED,
+    THREE,
 };
 use perot_testing::dovecot::{run, Config, Dovecot, Format, Lmtp};
 use perot_testing::{armored, key_for, with_crlf};
 
-/// A size, and the times with `keep`, `encrypt` and gpgit.
-pub type Bar = (&'static str, [f64; 3]);
+/// A size, and the times with `keep`, the mail plugin, `encrypt` and gpgit.
+pub type Bar = (&'static str, [f64; 4]);
 
 /// Measures one message at a time. Returns the times of the warm process, for the plot.
 pub fn one_message(servers: &Servers, page: &mut Page) -> Vec<Bar> {
@@ -31,14 +32,17 @@ pub fn one_message(servers: &Servers, page: &mut Page) -> Vec<Bar> {
     write_sizes(&warm, servers.old, page);
     page.text("Cold, with the time to connect:");
     write_sizes(&cold, servers.old, page);
-    for (state, bars, limit) in [("warm", &warm, 1.15), ("cold", &cold, 1.3)] {
-        for (size, [keep, encrypt, _]) in bars {
-            let limit = match *size {
-                "4 kB" | "30 kB" => limit,
-                "25 MB" => 1.5,
+    for (state, bars, small) in [("warm", &warm, [1.2, 1.45]), ("cold", &cold, [1.25, 1.35])] {
+        for (size, [keep, stored, encrypt, _]) in bars {
+            let limits = match *size {
+                "4 kB" | "30 kB" => small,
+                "25 MB" => [1.8, 2.1],
                 _ => continue,
             };
-            page.at_most(&format!("{size}, {state}: `encrypt` / `keep`"), limit, Some(encrypt / keep), "");
+            for (what, limit, time) in [("mail plugin", limits[0], stored), ("`encrypt`", limits[1], encrypt)]
+            {
+                page.at_most(&format!("{size}, {state}: {what} / `keep`"), limit, Some(time / keep), "");
+            }
         }
     }
     let what = "4 kB, warm: what gpgit adds / what `encrypt` adds";
@@ -47,35 +51,52 @@ pub fn one_message(servers: &Servers, page: &mut Page) -> Vec<Bar> {
 }
 
 fn by_size(servers: &Servers, is_cold: bool) -> Vec<Bar> {
-    let (dovecot, state) = if is_cold { (&servers.cold, "cold") } else { (&servers.warm, "warm") };
+    let (dovecot, stores, state) = match is_cold {
+        true => (&servers.cold, &servers.stores_cold, "cold"),
+        false => (&servers.warm, &servers.stores_warm, "warm"),
+    };
     let measure = |(name, size)| {
         eprintln!("one message, {state}: {name}");
         let rounds = rounds(size);
         // gpgit takes hundreds of times as long as the others.
         let few = (rounds / 20).max(3);
-        let ways = [(KEEP, rounds), (ENCRYPT, rounds), (GPGIT, few)];
-        let times =
-            interleaved(&ways.map(|(user, rounds)| Way { dovecot, user, rounds }), is_cold, &message(size));
+        let ways = [
+            Way { dovecot, user: KEEP, rounds },
+            Way { dovecot: stores, user: STORED, rounds },
+            Way { dovecot, user: ENCRYPT, rounds },
+            Way { dovecot, user: GPGIT, rounds: few },
+        ];
+        let times = interleaved(&ways, is_cold, &message(size));
         (name, times.try_into().unwrap())
     };
     SIZES.into_iter().map(measure).collect()
 }
 
 /// Divides the time that gpgit adds to `keep` by the time that `encrypt` adds.
-fn added([keep, encrypt, gpgit]: [f64; 3]) -> f64 {
+fn added([keep, _, encrypt, gpgit]: [f64; 4]) -> f64 {
     // By chance, `encrypt` may seem to add nothing.
     (gpgit - keep) / (encrypt - keep).max(1e-6)
 }
 
 fn write_sizes(bars: &[Bar], old: &str, page: &mut Page) {
     let row = |&(name, times): &Bar| {
-        let [keep, encrypt, gpgit] = times;
-        let [first, second, third] = times.map(milliseconds);
+        let [first, second, third, fourth] = times.map(milliseconds);
+        let [_, stored, encrypt, gpgit] = times.map(|time| ratio(time / times[0]));
         let added = format!("{:.0}", added(times));
-        [name.into(), first, second, third, ratio(encrypt / keep), ratio(gpgit / keep), added]
+        [name.into(), first, second, third, fourth, stored, encrypt, gpgit, added]
     };
     let (times, adds) = (format!("{old} / `keep`"), format!("what {old} adds / what `encrypt` adds"));
-    let columns = ["size", "`keep`", "`encrypt`", old, "`encrypt` / `keep`", &times, &adds];
+    let columns = [
+        "size",
+        "`keep`",
+        "mail plugin",
+        "`encrypt`",
+        old,
+        "mail plugin / `keep`",
+        "`encrypt` / `keep`",
+        &times,
+        &adds,
+    ];
     page.table(columns, &bars.iter().map(row).collect::<Vec<_>>());
 }
 
@@ -120,20 +141,27 @@ pub fn throughput(servers: &Servers, page: &mut Page) {
     for connections in [1, CONNECTIONS] {
         eprintln!("throughput: {connections} connection(s)");
         let each = rounds(message.len()) / connections + 1;
-        let (mut keep, mut encrypt) = (Vec::new(), Vec::new());
+        let ways = [(&servers.warm, KEEP), (&servers.stores_warm, STORED), (&servers.warm, ENCRYPT)];
+        let mut rates = [const { Vec::new() }; 3];
         for _ in 0..TURNS {
-            keep.push(rate(&servers.warm, KEEP, connections, each, &message));
-            encrypt.push(rate(&servers.warm, ENCRYPT, connections, each, &message));
+            for ((dovecot, user), rates) in ways.iter().zip(&mut rates) {
+                rates.push(rate(dovecot, user, connections, each, &message));
+            }
         }
-        let (keep, encrypt) = (median(keep), median(encrypt));
+        let [keep, stored, encrypt] = rates.map(median);
+        let whole = |rate: f64| format!("{rate:.0}");
         rows.push([
             connections.to_string(),
-            format!("{keep:.0}"),
-            format!("{encrypt:.0}"),
+            whole(keep),
+            whole(stored),
+            whole(encrypt),
+            ratio(keep / stored),
             ratio(keep / encrypt),
         ]);
     }
-    page.table(["connections", "`keep`", "`encrypt`", "`keep` / `encrypt`"], &rows);
+    let columns =
+        ["connections", "`keep`", "mail plugin", "`encrypt`", "`keep` / mail plugin", "`keep` / `encrypt`"];
+    page.table(columns, &rows);
 }
 
 /// Returns the messages per second over several connections at once.

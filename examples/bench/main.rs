@@ -1,7 +1,7 @@
 //! `make bench`: measures what encryption costs in a real Dovecot.
 //!
-//! Messages are delivered over LMTP in three ways: with `keep`, with `encrypt`, and with the old recipe,
-//! `filter "gpgit"`. The ways take turns in one run. Mail is stored in memory (/dev/shm), because waiting for
+//! Messages are delivered over LMTP in four ways: with `keep`, with the mail plugin, with `encrypt`, and with the old
+//! recipe, `filter "gpgit"`. The ways take turns in one run. Mail is stored in memory (/dev/shm), because waiting for
 //! a disk would hide the differences.
 //!
 //! The results are doc/dev/benchmark.md and doc/dev/benchmark.svg. `GPGIT=/path/to/gpgit.pl` names the gpgit

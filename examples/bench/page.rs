@@ -71,9 +71,9 @@ fn heading() -> String {
     format!(
         "# What encryption costs\n\n\
          Made by `make bench` on {}: Dovecot {}, {} cores, {}. Each run writes this page anew.\n\n\
-         A message is delivered over LMTP to an empty mailbox, in memory. `keep`, `encrypt` and `filter \"gpgit\"` take \
-         turns, on a server that has the plugin loaded for all of them; times are medians. Trust the ratios more than the \
-         times. \"Warm\" is an lmtp process that has delivered before, \"cold\" a new process for each connection.\n\n\
+         A message is delivered over LMTP to an empty mailbox, in memory. `keep`, the mail plugin \
+         (no script), `encrypt` and `filter \"gpgit\"` take turns; the Sieve plugin is loaded for all of them. Times are \
+         medians. Trust the ratios more than the times. \"Warm\" is an lmtp process that has delivered before, \"cold\" a new process for each connection.\n\n\
          Where the time goes: [performance.md](performance.md). The core alone: `cargo bench`.\n\n\
          ![Time of a delivery](benchmark.svg)\n\n## Targets\n",
         text(Command::new("date").args(["-u", "+%Y-%m-%d"])),

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use crate::deliveries::Bar;
 
-/// Draws bars on a logarithmic scale: sizes from left to right, with three bars each.
+/// Draws bars on a logarithmic scale: sizes from left to right, with four bars each.
 pub fn plot(bars: &[Bar], old: &str) -> String {
-    const COLOURS: [&str; 3] = ["#9aa5b1", "#2f6f4f", "#b5532b"];
-    let names = ["keep", "encrypt", old.trim_matches('`')];
+    const COLOURS: [&str; 4] = ["#9aa5b1", "#7fb08f", "#2f6f4f", "#b5532b"];
+    let names = ["keep", "mail plugin", "encrypt", old.trim_matches('`')];
     // The scale goes from 0.1 ms to 100 s.
     let height = |seconds: f64| ((seconds.log10() + 4.0) / 6.0 * 260.0).clamp(1.0, 260.0);
     let mut svg = String::from(
@@ -24,8 +24,8 @@ pub fn plot(bars: &[Bar], old: &str) -> String {
             let height = height(*time);
             let _ = writeln!(
                 svg,
-                "<rect x=\"{}\" y=\"{:.0}\" width=\"28\" height=\"{height:.0}\" fill=\"{}\"/>",
-                left + m * 32,
+                "<rect x=\"{}\" y=\"{:.0}\" width=\"22\" height=\"{height:.0}\" fill=\"{}\"/>",
+                left + m * 25,
                 310.0 - height,
                 COLOURS[m]
             );

@@ -17,6 +17,8 @@ use perot_testing::{armored, builder, ciphertext, find, key_for, keyring};
 /// The users, named after their scripts.
 pub const KEEP: &str = "keep@bench.test";
 pub const ENCRYPT: &str = "encrypt@bench.test";
+/// Has no script. On the servers that load the mail plugin, that encrypts.
+pub const STORED: &str = "stored@bench.test";
 pub const GPGIT: &str = "gpgit@bench.test";
 pub const RSA: &str = "rsa@bench.test";
 pub const THREE: &str = "three@bench.test";
@@ -38,7 +40,7 @@ pub fn numbered(user: &str, n: usize) -> String {
     format!("{n}-{user}")
 }
 
-/// The number of such users that [`KEEP`] and [`ENCRYPT`] have, one for each connection.
+/// The number of such users that [`KEEP`], [`ENCRYPT`] and [`STORED`] have, one for each connection.
 pub const CONNECTIONS: usize = 4;
 
 pub const SMALL: usize = 4 << 10;
@@ -66,7 +68,11 @@ pub struct Servers {
     pub warm: Dovecot,
     /// It starts an lmtp process for each connection.
     pub cold: Dovecot,
-    /// It is like the warm one, but does not load the plugin.
+    /// It is like the warm one, and loads the mail plugin as well.
+    pub stores_warm: Dovecot,
+    /// It is like the cold one, and loads the mail plugin as well.
+    pub stores_cold: Dovecot,
+    /// It is like the cold one, but does not load the plugin.
     pub without: Dovecot,
     /// The name of the program that runs as gpgit.
     pub old: &'static str,
@@ -75,16 +81,26 @@ pub struct Servers {
 impl Servers {
     pub fn start() -> Self {
         let rsa = builder(RSA).set_cipher_suite(CipherSuite::RSA4k).generate().unwrap().0;
-        let keys = [("encrypt", key_for(ENCRYPT)), ("rsa", rsa), ("three", key_for(THREE))];
+        let keys = [
+            ("encrypt", key_for(ENCRYPT)),
+            ("stored", key_for(STORED)),
+            ("rsa", rsa),
+            ("three", key_for(THREE)),
+        ];
         let servers = Self {
-            warm: start(false, true, &keys),
-            cold: start(true, true, &keys),
-            without: start(true, false, &keys),
+            warm: start(config(false, true), &keys),
+            cold: start(config(true, true), &keys),
+            stores_warm: start(with_mail_plugin(config(false, true)), &keys),
+            stores_cold: start(with_mail_plugin(config(true, true)), &keys),
+            without: start(config(true, false), &keys),
             old: if gpgit().is_some() { "gpgit" } else { "`gpg --encrypt`" },
         };
         for dovecot in [&servers.warm, &servers.cold] {
             check(dovecot, ENCRYPT, &keys[0].1);
             check(dovecot, GPGIT, &keys[0].1);
+        }
+        for dovecot in [&servers.stores_warm, &servers.stores_cold] {
+            check(dovecot, STORED, &keys[1].1);
         }
         servers
     }
@@ -99,11 +115,15 @@ fn gpgit() -> Option<PathBuf> {
     std::env::var_os("GPGIT").map(PathBuf::from)
 }
 
-fn start(one_connection: bool, plugin: bool, keys: &[(&str, Cert)]) -> Dovecot {
-    let mut dovecot = Dovecot::prepare(&config(one_connection, plugin));
+fn start(config: Config, keys: &[(&str, Cert)]) -> Dovecot {
+    let mut dovecot = Dovecot::prepare(&config);
     install_gpgit(&dovecot, &keys[0].1);
     for (name, key) in keys {
         fs::write(dovecot.certs().join(name).with_extension("asc"), armored(key)).unwrap();
+    }
+    for n in 0..CONNECTIONS {
+        let user = numbered(STORED, n);
+        dovecot.give(&user, "k.asc", &armored(&key_for(&user)));
     }
     for (user, script) in USERS {
         dovecot.script(user, script);
@@ -136,6 +156,10 @@ fn config(one_connection: bool, plugin: bool) -> Config {
         mail_server_users: true,
         ..Config::default()
     }
+}
+
+fn with_mail_plugin(config: Config) -> Config {
+    Config { delivery_plugins: Some("sieve perot_encrypt"), ..config }
 }
 
 /// Installs the program for `filter "gpgit"`, and a keyring for `vmail`, who owns all mailboxes.

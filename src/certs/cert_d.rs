@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::keyring::read_opened;
 use super::open::{self, Links};
+use super::query::Problem;
 use super::raw::{RawCert, Refusal};
 
 /// Looks up a certificate by its fingerprint, in upper case hex. The first two hex digits name a folder in
@@ -31,7 +32,7 @@ pub fn find(path: &Path, hex: &str) -> Result<Option<RawCert>, Refusal> {
 /// # Errors
 ///
 /// Fails if `path` itself cannot be read.
-pub fn names(path: &Path) -> Result<Vec<Result<String, Refusal>>, Refusal> {
+pub fn names(path: &Path) -> Result<Vec<Result<String, Problem>>, Refusal> {
     let names = |folder: &Path, digits: &[usize]| -> Result<Vec<String>, Refusal> {
         let entries = std::fs::read_dir(folder).map_err(open::unreadable)?;
         let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
@@ -43,10 +44,9 @@ pub fn names(path: &Path) -> Result<Vec<Result<String, Refusal>>, Refusal> {
     let mut found = Vec::new();
     for first in names(path, &[2])? {
         let folder = path.join(&first);
-        let opened = open::open(&folder, Links::Refuse).map_err(|why| format!("{first}: {why}"));
-        match opened.and_then(|_| names(&folder, &[38, 62]).map_err(|why| format!("{first}: {why}"))) {
+        match open::open(&folder, Links::Refuse).and_then(|_| names(&folder, &[38, 62])) {
             Ok(rest) => found.extend(rest.iter().map(|r| Ok(format!("{first}{r}").to_ascii_uppercase()))),
-            Err(why) => found.push(Err(why)),
+            Err(why) => found.push(Err(Problem { file: Some(first), why })),
         }
     }
     Ok(found)

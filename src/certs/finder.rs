@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use super::cache::Cache;
 use super::choose::{self, RecipientKeys};
-use super::query::Query;
+use super::query::{Query, MAX_PROBLEMS};
 use super::raw::{self, RawCert, Refusal};
 use super::source;
 use crate::error::{Error, Place, Reason, Remedy, Result, Setting, Words};
@@ -34,6 +34,13 @@ pub struct Owner<'a> {
     pub recipient: Option<&'a str>,
     /// The home directory, if the user has one.
     pub home: Option<&'a str>,
+}
+
+impl<'a> Owner<'a> {
+    /// Returns the owner's address: the user name if it is one, else the final envelope recipient.
+    pub fn address(&self) -> Option<&'a str> {
+        [Some(self.user), self.recipient].into_iter().flatten().find(|name| name.contains('@'))
+    }
 }
 
 /// A certificate and where it was found.
@@ -100,8 +107,7 @@ impl Finder<'_> {
         if self.settings.owner_cert.is_some() {
             return self.merged(&Place::FoundIn(Setting::Cert), self.owner_certs()?);
         }
-        let recipient = self.owner.recipient.filter(|r| r.contains('@'));
-        match Some(self.owner.user).filter(|u| u.contains('@')).or(recipient) {
+        match self.owner.address() {
             Some(address) => self.search(&Recipient::parse(address.as_bytes())?),
             None => self.only_one_at_home(),
         }
@@ -126,10 +132,9 @@ impl Finder<'_> {
             Recipient::Literal(armored) => self.literal(armored),
             Recipient::Fingerprint(hex) => self.look_up(recipient, &[Query::Fingerprint(hex)]),
             Recipient::Address(address) => {
-                let whole = raw::normalise(address);
-                let plain = without_detail(&whole);
-                let queries = [Some(Query::Address(&whole)), plain.as_deref().map(Query::Address)];
-                self.look_up(recipient, &queries.into_iter().flatten().collect::<Vec<_>>())
+                let forms = forms(address);
+                let queries: Vec<_> = forms.iter().map(|form| Query::Address(form)).collect();
+                self.look_up(recipient, &queries)
             }
         }
     }
@@ -148,7 +153,7 @@ impl Finder<'_> {
         let Some(answer) = source::list(&path).map_err(|why| bad_source(&place, &why))? else {
             return Ok(listing);
         };
-        listing.problems = answer.problems;
+        listing.problems = answer.problems.iter().map(ToString::to_string).collect();
         let mut copies: BTreeMap<String, Vec<RawCert>> = BTreeMap::new();
         for raw in answer.certs {
             let Ok(fingerprint) = raw.summary().map(|s| s.fingerprint.clone()) else { continue };
@@ -216,7 +221,7 @@ impl Finder<'_> {
         if !certs.is_empty() {
             return Ok(Searched::Found(certs));
         }
-        for problem in &answer.problems {
+        for problem in answer.problems.iter().take(MAX_PROBLEMS) {
             self.log.log(Level::Warning, &format!("certificate source {name}: {problem}"));
         }
         Ok(Searched::NotFound(format!("{name} ({})", answer.holds)))
@@ -348,7 +353,8 @@ impl Finder<'_> {
         }
     }
 
-    fn expand(&self, path: &SourcePath) -> Option<PathBuf> {
+    /// Returns the path of a source, or `None` if it lies below the home of a user who has none.
+    pub fn expand(&self, path: &SourcePath) -> Option<PathBuf> {
         match path {
             SourcePath::Absolute(path) => Some(PathBuf::from(path)),
             SourcePath::Home(below) => {
@@ -364,6 +370,13 @@ pub fn display(path: &SourcePath) -> String {
         SourcePath::Absolute(path) => printable(path),
         SourcePath::Home(below) => printable(format!("~/{below}")),
     }
+}
+
+/// Returns the forms in which an address is looked for, the best one first: normalised, and without its detail.
+pub fn forms(address: &str) -> Vec<String> {
+    let whole = raw::normalise(address);
+    let plain = without_detail(&whole);
+    [Some(whole), plain].into_iter().flatten().collect()
 }
 
 fn without_detail(address: &str) -> Option<String> {
@@ -404,7 +417,8 @@ pub fn damaged_literal(why: &str) -> Error {
     )
 }
 
-fn bad_source(name: &str, why: &str) -> Error {
+/// The error for a source that cannot be read or must not be trusted.
+pub fn bad_source(name: &str, why: &str) -> Error {
     Error::new(Reason::BadSource, why).about(Place::Source(name.to_owned()))
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::cache::{key, Cache, Key};
 use super::open::{self, Identity, Links, Opened};
-use super::query::{plural, Answer, Query};
+use super::query::{plural, Answer, Problem, Query, MAX_PROBLEMS};
 use super::raw::{self, RawCert, Refusal, Summary};
 use super::{cert_d, keyring};
 use crate::log::printable;
@@ -23,8 +23,6 @@ const SUFFIXES: [&str; 5] = ["asc", "pgp", "gpg", "pub", "key"];
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 /// The bytes that are cached of all folders, about 30,000 files. If they have more, they are read anew.
 const MAX_REMEMBERED: usize = 32 << 20;
-/// The number of problems that one log line tells: enough to begin with, and the line stays readable.
-const MAX_PROBLEMS: usize = 3;
 
 static FOLDERS: Cache<Key, Folder> = Cache::new(MAX_REMEMBERED);
 
@@ -37,7 +35,7 @@ pub struct Folder {
     by_address: HashMap<String, Vec<OsString>>,
     by_fingerprint: HashMap<String, Vec<OsString>>,
     count: usize,
-    pub problems: Vec<String>,
+    pub problems: Vec<Problem>,
 }
 
 #[derive(Clone, Debug)]
@@ -103,8 +101,8 @@ fn named_after(path: &Path, address: &str) -> Option<Answer> {
     }
     let mut certs = Vec::new();
     let mut matches = false;
-    for suffix in SUFFIXES {
-        let file = path.join(format!("{address}.{suffix}"));
+    for name in names_after(address) {
+        let file = path.join(name);
         // A file that cannot be read is reported by the search through the whole folder.
         let Ok(Some(mut opened)) = open::open(&file, Links::Refuse) else { continue };
         let Ok(answer) = keyring::ask(&file, &mut opened, Query::All) else { continue };
@@ -114,6 +112,16 @@ fn named_after(path: &Path, address: &str) -> Option<Answer> {
     }
     let holds = format!("{} in the file named {}", plural(certs.len()), printable(address));
     matches.then(|| Answer { certs, holds, complete: true, ..Answer::default() })
+}
+
+fn names_after(address: &str) -> impl Iterator<Item = String> + '_ {
+    SUFFIXES.iter().map(move |suffix| format!("{address}.{suffix}"))
+}
+
+/// Returns the name of a file that is named after the address, whatever is in it.
+pub fn file_named_after(path: &Path, address: &str) -> Option<String> {
+    let is_there = |name: &String| !address.contains('/') && path.join(name).symlink_metadata().is_ok();
+    names_after(address).find(is_there)
 }
 
 /// Brings the index of a folder up to date: reads the files that are new or have changed.
@@ -151,7 +159,8 @@ impl Folder {
     fn add(&mut self, name: OsString, note: FileNote) {
         self.count += note.certs.len();
         if let Some(why) = &note.problem {
-            self.problems.push(format!("{}: {why}", printable(name.as_bytes())));
+            let file = Some(printable(name.as_bytes()));
+            self.problems.push(Problem { file, why: why.clone() });
         }
         for summary in &note.certs {
             for address in &summary.addresses {
@@ -191,7 +200,7 @@ impl Folder {
         if !more.is_empty() {
             holds = format!("{holds}; and {} more that cannot be used", more.len());
         }
-        Answer { certs, holds, problems: told.to_vec(), complete: false }
+        Answer { certs, holds, problems: self.problems.clone(), complete: false }
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::cache::{key, Cache, Key};
 use super::open::{self, Identity, Opened};
-use super::query::{plural, Answer, Query};
+use super::query::{plural, Answer, Problem, Query};
 use super::raw::{self, RawCert, Refusal};
 use crate::log::printable;
 
@@ -42,7 +42,7 @@ pub fn ask(path: &Path, opened: &mut Opened, query: Query<'_>) -> Result<Answer,
     Ok(Answer {
         certs: matching.cloned().collect(),
         holds: plural(keyring.certs.len()),
-        problems: keyring.problem.iter().cloned().collect(),
+        problems: keyring.problem.iter().map(|why| Problem { file: None, why: why.clone() }).collect(),
         complete: false,
     })
 }

@@ -1,5 +1,6 @@
 //! Certificates: finding them in the sources, and choosing among their subkeys.
 
+mod absent;
 pub mod advice;
 mod cache;
 mod cert_d;

@@ -1,6 +1,11 @@
 //! Queries to a certificate source, and its answers.
 
-use super::raw::{RawCert, Summary};
+use std::fmt;
+
+use super::raw::{RawCert, Refusal, Summary};
+
+/// The number of problems that the log tells of a source: enough to begin with, and lines stay readable.
+pub const MAX_PROBLEMS: usize = 3;
 
 /// A search criterion.
 #[derive(Clone, Copy, Debug)]
@@ -31,10 +36,28 @@ pub struct Answer {
     pub certs: Vec<RawCert>,
     /// Describes the content of the source for the log: "3 certificates; x.asc: its armor is damaged".
     pub holds: String,
-    /// Problems with single files.
-    pub problems: Vec<String>,
+    /// What cannot be used.
+    pub problems: Vec<Problem>,
     /// True if `certs` includes every copy that counts, so that no search by fingerprint has to follow.
     pub complete: bool,
+}
+
+/// A file in a folder, or a certificate in a keyring, that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// The name of the file in the folder, printable. `None` for a source that is a file itself.
+    pub file: Option<String>,
+    /// The reason, in words for the log.
+    pub why: Refusal,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.file {
+            Some(file) => write!(f, "{file}: {}", self.why),
+            None => f.write_str(&self.why),
+        }
+    }
 }
 
 /// Writes a number of certificates in words.

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::open::{self, Identity, Links};
-use super::query::{Answer, Query};
+use super::query::{Answer, Problem, Query};
 use super::raw::Refusal;
 use super::{cert_d, folder, keyring};
 
@@ -35,12 +35,14 @@ pub fn list(path: &Path) -> Result<Option<Answer>, Refusal> {
     }
     let folder = folder::sweep(path, Identity::of(&opened.metadata))?;
     let mut answer = folder.answer(folder.read(path, Query::All));
-    answer.problems = folder.problems.clone();
     for name in cert_d::names(path)? {
         let certs = name.and_then(|hex| match cert_d::find(path, &hex) {
             Ok(Some(cert)) => Ok(cert),
-            Ok(None) => Err(format!("{hex}: the file holds no certificate with this fingerprint")),
-            Err(why) => Err(format!("{hex}: {why}")),
+            Ok(None) => {
+                let why = "the file holds no certificate with this fingerprint".into();
+                Err(Problem { file: Some(hex), why })
+            }
+            Err(why) => Err(Problem { file: Some(hex), why }),
         });
         match certs {
             Ok(cert) => answer.certs.push(cert),

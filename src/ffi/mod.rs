@@ -116,6 +116,7 @@ unsafe fn load(settings: &perot_settings) -> Loaded {
             certs: settings.certs.get(),
             cert: settings.cert.get(),
             on_error: settings.on_error.get(),
+            on_no_certificate: settings.on_no_certificate.get(),
             hide_subject: settings.hide_subject.get(),
             deliveries: settings.deliveries.get(),
             saved: settings.saved.get(),

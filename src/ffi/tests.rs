@@ -190,6 +190,7 @@ const NO_SETTINGS: perot_settings = perot_settings {
     certs: NOTHING,
     cert: NOTHING,
     on_error: NOTHING,
+    on_no_certificate: NOTHING,
     hide_subject: NOTHING,
     deliveries: NOTHING,
     saved: NOTHING,
@@ -311,7 +312,7 @@ fn what_is_stored_without_being_encrypted() {
     assert_eq!(store("no", saved()), (true, said(PEROT_LEVEL_ERROR, "message not encrypted, not stored")));
     let (draft, foreign) =
         (perot_request { draft: true, ..saved() }, perot_request { foreign: true, ..saved() });
-    assert_eq!(store("", draft), (false, said(PEROT_LEVEL_DEBUG, "the message is a draft")));
+    assert_eq!(store("", draft), (false, said(PEROT_LEVEL_INFO, "message left as it is")));
     assert_eq!(store("", foreign), (false, said(PEROT_LEVEL_INFO, "message left as it is")));
 }
 
@@ -477,8 +478,9 @@ fn a_draft_is_left_alone() {
     let host = Host::new("Subject: x\n\nplain\n");
     let instance = host.instance(lend("~/certs"), NOTHING);
     let report = host.encrypt(instance.0, &perot_request { draft: true, ..request(&[]) });
-    assert!(!report.defer && !report.encrypted && report.fields.is_empty(), "{report:?}");
+    assert!(!report.defer && !report.encrypted, "{report:?}");
     assert!(report.said().contains("draft"), "{report:?}");
+    assert_eq!(report.fields[0], ("outcome".to_owned(), "draft".to_owned()));
 }
 
 fn encrypted(ciphertext: Waiting) -> *mut perot_result {

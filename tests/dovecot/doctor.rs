@@ -220,6 +220,13 @@ fn no_certificate() {
     let dovecot = start(Config { plugin: vec![("on_error", "keep".into())], ..Config::default() });
     doctor(&dovecot, &["--user", "you@domain.com"])
         .expect(1, &["lmtp  STORED IN CLEAR", "on_error = tempfail"]);
+    let keep = vec![("on_no_certificate", "keep".into())];
+    let dovecot = start(Config { plugin: keep, ..Config::default() });
+    doctor(&dovecot, &["--user", "you@domain.com"])
+        .expect(1, &["lmtp  STORED IN CLEAR", "on_no_certificate = tempfail"]);
+    dovecot.give("other@domain.com", "k.asc", b"nonsense");
+    doctor(&dovecot, &["--user", "other@domain.com"])
+        .expect(1, &["lmtp  DEFERRED", "The message is not left as it is, because"]);
 }
 
 /// This needs root.

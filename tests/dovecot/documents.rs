@@ -187,6 +187,7 @@ fn every_setting_is_documented_with_its_default() {
         ("certs", perot_encrypt::settings::DEFAULT_CERTS),
         ("cert", ""),
         ("on_error", "tempfail"),
+        ("on_no_certificate", "tempfail"),
         ("hide_subject", "no"),
     ] {
         let set = format!("sieve_perot_encrypt_{name} = {default}");

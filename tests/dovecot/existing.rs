@@ -436,6 +436,18 @@ fn a_dry_run_counts_and_changes_nothing() {
 }
 
 #[test]
+fn mail_of_an_owner_without_a_certificate_is_counted() {
+    let plugin = vec![("on_no_certificate", "keep".to_owned())];
+    let dovecot = Dovecot::start(&Config { plugin, ..Config::default() });
+    fill(&dovecot, "INBOX", 0..2);
+    for arguments in [&["--dry-run", "--user", ME][..], &["--user", ME]] {
+        let summary = tool_summary(&dovecot, arguments);
+        let left = "left: drafts 0, marked as deleted 0, without certificate 2; failed: 0";
+        assert!(summary.ends_with(left), "{summary}");
+    }
+}
+
+#[test]
 fn names_of_mailboxes_are_names() {
     let dovecot = start(Format::Maildir);
     give_key(&dovecot);

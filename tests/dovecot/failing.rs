@@ -184,6 +184,11 @@ fn a_wrong_setting_defers_every_message() {
             "sieve_perot_encrypt_on_error = bounce: not understood: write `tempfail` or `keep`",
         ),
         (
+            "on_no_certificate",
+            "yes",
+            "sieve_perot_encrypt_on_no_certificate = yes: not understood: write `tempfail` or `keep`",
+        ),
+        (
             "certs",
             "certs/x",
             "sieve_perot_encrypt_certs = certs/x: not understood: write paths that begin with",

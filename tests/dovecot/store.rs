@@ -1,9 +1,10 @@
 //! Tests that the mail plugin encrypts what deliveries store, whatever scripts do or do not do.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use perot_testing::dovecot::{era, run_with, Config, Dovecot, Era};
-use perot_testing::{armored, decrypt, find, key_for, with_crlf};
+use perot_testing::{armored, decrypt, find, key_for, revoked, with_crlf};
 
 use sequoia_openpgp::Cert;
 
@@ -184,6 +185,49 @@ fn an_administrator_who_wrote_keep_gets_clear_mail() {
     assert!(answer.starts_with("250 "), "{answer}\n{}", dovecot.log());
     assert!(find(&dovecot.only_message(ME), SECRET.as_bytes()).is_some());
     dovecot.log_line(&["encrypt: message not encrypted, stored as it is: no certificate for"]);
+}
+
+/// `on_no_certificate = keep`: who brings a certificate gets ciphertext or nothing, and the others get what comes, from both
+/// plugins.
+#[test]
+fn who_brings_no_certificate_is_left_alone() {
+    let keep = vec![("on_no_certificate", "keep".to_owned())];
+    let by_script = Config { plugin: keep.clone(), ..Config::default() };
+    for (what, config) in [("mail plugin", Config { plugin: keep, ..alone() }), ("script", by_script)] {
+        let (dovecot, key) = start(&config);
+        let damaged = b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nnonsense\n";
+        dovecot.give("damaged@domain.com", "k.asc", damaged);
+        dovecot.give("revoked@domain.com", "k.asc", &armored(&revoked("revoked@domain.com")));
+        dovecot.give("other@domain.com", "k.asc", &armored(&key_for("alias@domain.com")));
+        let unreadable =
+            dovecot.give("unreadable@domain.com", "k.asc", &armored(&key_for("unreadable@domain.com")));
+        fs::set_permissions(&unreadable, fs::Permissions::from_mode(0o000)).unwrap();
+        for (user, expected) in [
+            (ME, "250 "),
+            ("none@domain.com", "250 "),
+            ("damaged@domain.com", "451 "),
+            ("revoked@domain.com", "451 "),
+            ("other@domain.com", "451 "),
+            ("unreadable@domain.com", "451 "),
+            ("none@domain.com", "250 "),
+        ] {
+            dovecot.script(user, &script("", "encrypt;"));
+            let answer = dovecot.deliver(user, &message("keep"));
+            assert!(answer.starts_with(expected), "{what}: {user}: {answer}\n{}", dovecot.log());
+        }
+        assert!(decrypt(&dovecot.only_message(ME), &key).ends_with(&message("keep")), "{what}");
+        let stored = dovecot.stored("none@domain.com");
+        assert_eq!(stored.len(), 2, "{what}");
+        assert!(stored.iter().all(|(_, stored)| is_clear(stored, &message("keep"))), "{what}");
+        let line = "message left as it is: its owner has no certificate: no certificate for none@domain.com. Searched: ";
+        dovecot.log_line(&["Info: ", line]);
+        let log = dovecot.log();
+        assert_eq!(log.matches(line).count(), 2, "{what}: {log}");
+        assert_eq!(log.matches("message not encrypted, deferred: ").count(), 4, "{what}: {log}");
+        for user in ["damaged", "revoked", "other", "unreadable"] {
+            assert!(dovecot.stored(&format!("{user}@domain.com")).is_empty(), "{what}: {user}");
+        }
+    }
 }
 
 /// Each recipient gets what only they can read, whatever the order, and nobody gets a message for another.

@@ -10,7 +10,7 @@ use perot_encrypt::certs::finder::{Finder, Owner};
 use perot_encrypt::certs::raw;
 use perot_encrypt::encrypt::Outcome;
 use perot_encrypt::recipient::Recipient;
-use perot_encrypt::settings::{Settings, SourcePath};
+use perot_encrypt::settings::{OnError, Settings, SourcePath};
 use perot_testing::{armored, armored_secret, builder, encrypt_to, expired, key_for, revoked, settings};
 use sequoia_openpgp::cert::CertBuilder;
 use sequoia_openpgp::policy::StandardPolicy;
@@ -24,7 +24,7 @@ const ME: &str = "me@example.org";
 fn found(settings: &Settings, recipient: &str) -> Result<Vec<String>, String> {
     match encrypt_to(settings, &[recipient.as_bytes()], b"Content-Type: x\r\n\r\n") {
         Ok((Outcome::Encrypted { recipients, .. }, _)) => Ok(recipients),
-        Ok((Outcome::AlreadyEncrypted, _)) => panic!("left alone"),
+        Ok((left @ (Outcome::AlreadyEncrypted | Outcome::NoCertificate { .. }), _)) => panic!("{left:?}"),
         Err(why) => Err(why.to_string()),
     }
 }
@@ -513,4 +513,90 @@ fn what_is_said_when_it_is_not_known_who_the_owner_is() {
         "no certificate for me@example.org. Searched: ~/pgp-certs (the user has no home directory), ~/none (the user has no \
          home directory). Put one there, or correct certs"
     );
+}
+
+/// With `on_no_certificate = keep`, mail is left in clear only for an owner who has brought nothing. Whatever may be the
+/// owner's certificate keeps it from that.
+#[test]
+fn an_owner_without_a_certificate() {
+    let me = |user: &str| {
+        let key = key_for(user);
+        armored(&key)
+    };
+    let damaged = b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nnonsense\n".to_vec();
+    let claimed = armored(&with_revoked_user_id(ME));
+    let other = "you@example.org";
+    // The name of a file, its content, and what is said of it. The folder is the owner's if it is below the home.
+    for (name, content, doubt) in [
+        ("shared/you.asc", me(other), None),
+        ("shared/you@example.org.asc", damaged.clone(), None),
+        ("shared/me@example.org.txt", damaged.clone(), None),
+        ("home/pgp-certs/README", b"put your certificate here".to_vec(), None),
+        ("shared/unnamed.asc", damaged.clone(), Some("what cannot be used (unnamed.asc: ")),
+        ("shared/me@example.org.asc", me(other), Some("the file me@example.org.asc")),
+        ("shared/Me@Example.ORG.pgp", damaged.clone(), Some("what cannot be used (Me@Example.ORG.pgp: ")),
+        (
+            "shared/claim.asc",
+            claimed,
+            Some("a certificate that claims me@example.org, and that does not count"),
+        ),
+        ("home/pgp-certs/k.asc", me(other), Some("1 certificate, for no address of the owner")),
+        ("home/pgp-certs/you@example.org.asc", damaged, Some("what cannot be used (you@example.org.asc: ")),
+    ] {
+        let folder = folder();
+        let home = folder.path().join("home");
+        let shared = folder.path().join("shared");
+        fs::create_dir_all(home.join("pgp-certs")).unwrap();
+        fs::create_dir(&shared).unwrap();
+        fs::write(folder.path().join(name), content).unwrap();
+        let sources =
+            vec![SourcePath::Home("pgp-certs".into()), SourcePath::Absolute(shared.to_str().unwrap().into())];
+        let mut settings = Settings { sources, on_no_certificate: OnError::Keep, ..settings(&[]) };
+        let search = |settings: &Settings, user: &str| {
+            let owner = Owner { user, recipient: None, home: home.to_str() };
+            let finder = Finder { settings, owner, now: SystemTime::now(), log: &() };
+            let why = finder.search_owner().map(|_| ()).unwrap_err();
+            finder.left_without(why).map_err(|why| why.to_string())
+        };
+        for user in [ME, "Me+detail@example.org"] {
+            match (search(&settings, user), doubt) {
+                (Ok(why), None) => assert!(why.starts_with("no certificate for "), "{name}: {why}"),
+                (Err(why), Some(doubt)) => {
+                    let because = ". The message is not left as it is, because in ";
+                    assert!(why.contains(because) && why.contains(doubt), "{name}: {why}");
+                }
+                (said, _) => panic!("{name}: {said:?}"),
+            }
+        }
+        settings.on_no_certificate = OnError::TempFail;
+        assert!(search(&settings, ME).is_err(), "{name}");
+        settings.on_no_certificate = OnError::Keep;
+        // Nobody is known who has no certificate.
+        if !name.contains("k.asc") {
+            assert!(
+                search(&settings, "me").unwrap_err().contains("no address of the owner is known"),
+                "{name}"
+            );
+        }
+        // A source that cannot be read may hold it. (Root reads everything, but not a loop.)
+        std::os::unix::fs::symlink("loop", folder.path().join("loop")).unwrap();
+        settings.sources.push(SourcePath::Absolute(folder.path().join("loop").to_str().unwrap().into()));
+        assert!(search(&settings, ME).is_err(), "{name}");
+    }
+}
+
+/// Makes a certificate whose only User ID is revoked.
+fn with_revoked_user_id(address: &str) -> Cert {
+    use sequoia_openpgp::packet::signature::SignatureBuilder;
+    use sequoia_openpgp::types::{ReasonForRevocation, SignatureType};
+
+    let key = key_for(address);
+    let mut signer = key.primary_key().key().clone().parts_into_secret().unwrap().into_keypair().unwrap();
+    let user_id = key.userids().next().unwrap().userid().clone();
+    let revocation = SignatureBuilder::new(SignatureType::CertificationRevocation)
+        .set_reason_for_revocation(ReasonForRevocation::UIDRetired, b"")
+        .unwrap()
+        .sign_userid_binding(&mut signer, key.primary_key().key(), &user_id)
+        .unwrap();
+    key.insert_packets(vec![Packet::from(revocation)]).unwrap().0
 }

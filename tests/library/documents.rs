@@ -93,7 +93,6 @@ const NO_MESSAGES: &[&str] = &[
     "the message is encrypted already",
     "certificate <> with <> key(s)",
     "encrypted test: all of the message is encrypted: <>",
-    "the message is a draft: left as it is",
     "invalid is_test flag",
     "unknown optional operand",
     "failed to read to operand",

@@ -21,7 +21,7 @@ use std::time::{Duration, SystemTime};
 use perot_encrypt::certs::finder::Owner;
 use perot_encrypt::encrypt::{encrypt, Job, Outcome};
 use perot_encrypt::error::{Error, Words};
-use perot_encrypt::settings::{Settings, SourcePath};
+use perot_encrypt::settings::{OnError, Settings, SourcePath};
 
 use sequoia_openpgp as openpgp;
 
@@ -109,6 +109,7 @@ pub fn settings(sources: &[&Path]) -> Settings {
     Settings {
         sources: sources.iter().map(|p| SourcePath::Absolute(p.to_str().unwrap().into())).collect(),
         owner_cert: None,
+        on_no_certificate: OnError::TempFail,
         hide_subject: false,
         words: Words::default(),
     }

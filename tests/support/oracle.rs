@@ -523,6 +523,7 @@ impl Options {
                 harmless(why);
             }
             Ok(_) if run.failed.is_some() => panic!("an error was overlooked"),
+            Ok(Outcome::NoCertificate { .. }) => panic!("nobody asked to leave it"),
             Ok(Outcome::AlreadyEncrypted) => {
                 assert!(inspection.encrypted && !self.force && run.out.is_empty());
             }

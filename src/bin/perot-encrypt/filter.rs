@@ -71,7 +71,7 @@ fn filter(settings: &Settings, recipients: &[String], force: bool) -> Done {
     let spool = Spool::new(std::env::temp_dir());
     let (outcome, spool) = encrypt(&job, &mut message, spool, &StandardError)?;
     match (outcome, spool.finish().map_err(Unwritable).map_err(CoreError::from)?) {
-        (Outcome::AlreadyEncrypted, _) => {
+        (Outcome::AlreadyEncrypted | Outcome::NoCertificate { .. }, _) => {
             message.rewind()?;
             write_out(&mut message)
         }

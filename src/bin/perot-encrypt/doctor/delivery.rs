@@ -417,7 +417,7 @@ fn not_compiled(script: &Script) -> Option<Finding> {
 fn with_keys(keys: &Keys, outcome: Outcome, how: String) -> (Outcome, String) {
     match &keys.failure {
         None => (outcome, how),
-        Some(failure) if failure.stored_in_clear => (Outcome::Clear, format!("{} ({how})", failure.why)),
+        Some(failure) if failure.kept_by.is_some() => (Outcome::Clear, format!("{} ({how})", failure.why)),
         Some(failure) => (Outcome::Deferred, format!("{} ({how})", failure.why)),
     }
 }

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use perot_encrypt::certs::choose;
 use perot_encrypt::certs::finder::{Finder, Owner};
-use perot_encrypt::error::{Error as CoreError, Words};
+use perot_encrypt::error::{Error as CoreError, Setting, Words};
 use perot_encrypt::settings::{Loaded, OnError, RawSettings};
 
 use super::configuration::Configuration;
@@ -25,8 +25,8 @@ pub struct Keys {
 /// The reason why mail cannot be encrypted.
 pub struct Failure {
     pub why: String,
-    /// True if the administrator has set that such mail is stored in clear (`on_error = keep`).
-    pub stored_in_clear: bool,
+    /// The setting by which such mail is stored in clear, if the administrator has set one to `keep`.
+    pub kept_by: Option<Setting>,
 }
 
 impl Keys {
@@ -35,9 +35,9 @@ impl Keys {
         let failure = self.failure.as_ref()?;
         let what = format!("{}: {}", user.name, failure.why);
         let written = |name: &str| configuration.written.last(&format!("{PREFIX}{name}"), |_| true);
-        Some(if failure.stored_in_clear {
+        Some(if let Some(setting) = failure.kept_by {
             let finding = Finding::problem(what, "the configuration has such mail stored in clear");
-            match written("on_error") {
+            match written(setting.name()) {
                 Some(setting) => finding.write(setting.place.clone(), format!("{} = tempfail", setting.name)),
                 None => finding,
             }
@@ -60,7 +60,8 @@ impl Keys {
 /// Fails if this process may not take the user's rights.
 pub fn of(configuration: &Configuration, protocol: &str, user: &User) -> Result<Keys, Box<dyn Error>> {
     let setting = |name: &str| user.setting(configuration, protocol, &format!("{PREFIX}{name}"));
-    let [certs, cert, on_error] = ["certs", "cert", "on_error"].map(setting);
+    let [certs, cert, on_error, on_no_certificate] =
+        ["certs", "cert", "on_error", "on_no_certificate"].map(setting);
     let certs = certs.map(|certs| {
         let paths = certs.split_whitespace();
         let expanded = paths.map(|path| match path.starts_with("~/") {
@@ -74,30 +75,37 @@ pub fn of(configuration: &Configuration, protocol: &str, user: &User) -> Result<
         certs: certs.as_ref().map(String::as_bytes),
         cert: cert.as_ref().map(String::as_bytes),
         on_error: on_error.as_ref().map(String::as_bytes),
+        on_no_certificate: on_no_certificate.as_ref().map(String::as_bytes),
         ..RawSettings::default()
     };
     let loaded = Loaded::new(&raw, words);
     let found = as_user(user.uid, user.gid, || search(&loaded, user))?;
-    let failure = |why: &CoreError| Failure {
-        why: why.in_words(&loaded.words),
-        stored_in_clear: loaded.on_error == OnError::Keep,
+    let failure = |why: &CoreError| {
+        let why = why.in_words(&loaded.words);
+        Failure { why, kept_by: (loaded.on_error == OnError::Keep).then_some(Setting::OnError) }
     };
-    Ok(match found {
-        Err(why) => Keys { certificates: Vec::new(), failure: Some(failure(&why)) },
-        Ok(certificates) => {
-            let usable = certificates.iter().any(|certificate| certificate.keys.is_ok());
-            let refused = certificates.iter().find_map(|certificate| certificate.keys.as_ref().err());
-            let failure = refused.filter(|_| !usable).map(failure);
-            Keys { certificates, failure }
+    let certificates = match found {
+        Ok(certificates) => certificates,
+        Err(failed) => {
+            let kept = |why| Failure { why, kept_by: Some(Setting::OnNoCertificate) };
+            let failure = failed.map_or_else(|why| failure(&why), kept);
+            return Ok(Keys { certificates: Vec::new(), failure: Some(failure) });
         }
-    })
+    };
+    let usable = certificates.iter().any(|certificate| certificate.keys.is_ok());
+    let refused = certificates.iter().find_map(|certificate| certificate.keys.as_ref().err());
+    let failure = refused.filter(|_| !usable).map(failure);
+    Ok(Keys { certificates, failure })
 }
 
-fn search(loaded: &Loaded, user: &User) -> Result<Vec<Checked>, CoreError> {
-    let settings = loaded.settings.as_ref().map_err(Clone::clone)?;
+/// Returns the owner's certificates. If there are none, returns either where the search went, for an owner whose mail is
+/// left as it is then, or the reason why it cannot be encrypted.
+fn search(loaded: &Loaded, user: &User) -> Result<Vec<Checked>, Result<String, CoreError>> {
+    let settings = loaded.settings.as_ref().map_err(|why| Err(why.clone()))?;
     let owner = Owner { user: &user.name, recipient: None, home: user.home.as_deref() };
     let now = SystemTime::now();
-    let found = Finder { settings, owner, now, log: &() }.search_owner()?;
+    let finder = Finder { settings, owner, now, log: &() };
+    let found = finder.search_owner().map_err(|why| finder.left_without(why))?;
     let checked = found.into_iter().map(|found| {
         let keys = choose::choose(&found.cert, now);
         Checked { recipient: None, found, keys }

@@ -14,6 +14,8 @@ pub enum Line<'a> {
     Encrypted,
     /// `encrypt` has found that a message is encrypted already.
     AlreadyEncrypted,
+    /// The owner of a message has no certificate, and the settings have it left as it is.
+    NoCertificate,
     /// `encrypt` could not encrypt a message.
     NotEncrypted(&'a str),
     /// Any other error.
@@ -39,6 +41,7 @@ impl<'a> Line<'a> {
         match (level, text.strip_prefix("sieve: encrypt: ").and_then(Said::by)) {
             ("Info", Some(Said::Encrypted)) => Self::Encrypted,
             ("Info", Some(Said::AlreadyEncrypted)) => Self::AlreadyEncrypted,
+            ("Info", Some(Said::NoCertificate)) => Self::NoCertificate,
             ("Error", Some(Said::NotEncrypted)) => Self::NotEncrypted(text),
             ("Error" | "Fatal" | "Panic", _) => Self::Error(text),
             ("Info" | "Debug", _) => Self::Other,
@@ -48,7 +51,7 @@ impl<'a> Line<'a> {
 
     /// Returns true for the lines of which every message has exactly one.
     pub fn is_outcome(&self) -> bool {
-        matches!(self, Self::Encrypted | Self::AlreadyEncrypted | Self::NotEncrypted(_))
+        matches!(self, Self::Encrypted | Self::AlreadyEncrypted | Self::NoCertificate | Self::NotEncrypted(_))
     }
 }
 
@@ -57,6 +60,7 @@ impl<'a> Line<'a> {
 pub struct Seen {
     pub encrypted: u64,
     pub already: u64,
+    pub without: u64,
     pub failed: u64,
     /// True if sieve-filter failed, or logged an error that does not belong to a message.
     pub broken: bool,
@@ -68,6 +72,7 @@ impl Seen {
         match line {
             Line::Encrypted => self.encrypted += 1,
             Line::AlreadyEncrypted => self.already += 1,
+            Line::NoCertificate => self.without += 1,
             Line::NotEncrypted(_) => self.failed += 1,
             Line::Error(_) => self.broken = true,
             Line::Trouble(_) | Line::Other => {}
@@ -76,7 +81,7 @@ impl Seen {
 
     /// Returns the number of messages that the lines are about.
     pub fn outcomes(&self) -> u64 {
-        self.encrypted + self.already + self.failed
+        self.encrypted + self.already + self.without + self.failed
     }
 }
 
@@ -86,6 +91,8 @@ pub struct Counts {
     messages: u64,
     encrypted: u64,
     already: u64,
+    /// Left as they are, because their owner has no certificate.
+    without: u64,
     drafts: u64,
     deleted: u64,
     failed: u64,
@@ -117,13 +124,16 @@ impl Counts {
             (true, _) => seen.failed + (seen.encrypted - encrypted),
             // Mail that arrived encrypted during the run is counted in `already`. It must not make up for a
             // failure.
-            (false, Some(_)) => (to_do - gone).saturating_sub(seen.already).max(seen.failed),
-            (false, None) => to_do.saturating_sub(seen.encrypted + seen.already).max(seen.failed),
+            (false, Some(_)) => (to_do - gone).saturating_sub(seen.already + seen.without).max(seen.failed),
+            (false, None) => {
+                to_do.saturating_sub(seen.encrypted + seen.already + seen.without).max(seen.failed)
+            }
         };
         Self {
             messages: messages.len() as u64,
             encrypted,
             already: seen.already,
+            without: seen.without,
             drafts,
             deleted,
             failed,
@@ -140,13 +150,14 @@ impl Counts {
     pub fn summary(&self, dry_run: bool) -> String {
         let would_be = if dry_run { "would be " } else { "" };
         format!(
-            "messages: {}; {would_be}encrypted now: {}, encrypted already: {}, left: drafts {}, marked as deleted {}; \
+            "messages: {}; {would_be}encrypted now: {}, encrypted already: {}, left: drafts {}, marked as deleted {}{}; \
              failed: {}{}",
             self.messages,
             self.encrypted,
             self.already,
             self.drafts,
             self.deleted,
+            if self.without > 0 { format!(", without certificate {}", self.without) } else { String::new() },
             self.failed,
             if self.broken { "; incomplete" } else { "" }
         )
@@ -158,6 +169,7 @@ impl AddAssign for Counts {
         self.messages += other.messages;
         self.encrypted += other.encrypted;
         self.already += other.already;
+        self.without += other.without;
         self.drafts += other.drafts;
         self.deleted += other.deleted;
         self.failed += other.failed;
@@ -179,6 +191,10 @@ mod tests {
             (
                 "sieve-filter: Info: sieve: encrypt: message left as it is: it is encrypted already",
                 Line::AlreadyEncrypted,
+            ),
+            (
+                "sieve-filter: Info: sieve: encrypt: message left as it is: its owner has no certificate: none",
+                Line::NoCertificate,
             ),
             (
                 "sieve-filter: Error: sieve: encrypt: message not encrypted, deferred: no certificate",
@@ -219,9 +235,21 @@ mod tests {
         let counts = Counts::new(&messages, Some(&after), &seen, false);
         assert_eq!(
             counts,
-            Counts { messages: 5, encrypted: 1, already: 1, drafts: 1, deleted: 1, failed: 1, broken: false }
+            Counts {
+                messages: 5,
+                encrypted: 1,
+                already: 1,
+                without: 0,
+                drafts: 1,
+                deleted: 1,
+                failed: 1,
+                broken: false
+            }
         );
         assert!(counts.is_failure());
+        let without = Seen { encrypted: 1, already: 1, without: 1, ..Seen::default() };
+        let counts = Counts::new(&messages, Some(&after), &without, false);
+        assert!(!counts.is_failure() && counts.summary(false).contains(", without certificate 1; failed: 0"));
         let dry = Counts::new(&messages, None, &seen, false);
         assert_eq!((dry.encrypted, dry.already, dry.failed), (2, 1, 0));
         assert!(!dry.is_failure());

@@ -1,0 +1,104 @@
+//! Tells whether an owner has brought no certificate at all, for `sieve_perot_encrypt_on_no_certificate = keep`: then mail
+//! is stored in clear. So whatever may be a certificate of the owner counts as one.
+
+use std::path::Path;
+
+use super::finder::{bad_source, display, forms, Finder};
+use super::query::{plural, Answer, Problem, Query};
+use super::{folder, source};
+use crate::error::{Error, Reason, Result, Setting};
+use crate::log::printable;
+use crate::settings::{OnError, SourcePath};
+
+impl Finder<'_> {
+    /// Decides what follows from `why`, with which the search for the owner's certificate has failed. Returns where the
+    /// search went if the owner has brought none, and the settings have mail left as it is then.
+    ///
+    /// # Errors
+    ///
+    /// Fails with `why`, or with another reason, if mail must not be left as it is.
+    pub fn left_without(&self, why: Error) -> Result<String> {
+        if self.settings.on_no_certificate != OnError::Keep || why.reason() != Reason::NoCertificate {
+            return Err(why);
+        }
+        let why = why.in_words(&self.settings.words);
+        match self.may_be_the_owners()? {
+            None => Ok(why),
+            Some(doubt) => {
+                let text = format!("{why}. The message is not left as it is, because {doubt}");
+                Err(Error::new(Reason::UnusableCertificate, text))
+            }
+        }
+    }
+
+    /// Names something in the sources that may be a certificate of the owner, although it cannot be used for mail to the
+    /// owner; `None` if there is nothing. Below the owner's home that is everything. In other sources it is what claims the
+    /// owner's address, and what cannot be read or understood, unless its file is named after another address.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a source cannot be read or must not be trusted.
+    fn may_be_the_owners(&self) -> Result<Option<String>> {
+        if self.settings.owner_cert.is_some() {
+            return Ok(Some(format!("{} is set", self.settings.words.setting(Setting::Cert))));
+        }
+        let Some(addresses) = self.owner.address().map(forms) else {
+            return Ok(Some("no address of the owner is known".into()));
+        };
+        for path in &self.settings.sources {
+            let Some(expanded) = self.expand(path) else { continue };
+            let doubt = match path {
+                SourcePath::Home(_) => at_home(&expanded),
+                SourcePath::Absolute(_) => elsewhere(&expanded, &addresses),
+            };
+            let doubt = doubt.map_err(|why| bad_source(&display(path), &why))?;
+            if let Some(doubt) = doubt {
+                let place = printable(expanded.as_os_str().as_encoded_bytes());
+                return Ok(Some(format!("in {place} there is {doubt}")));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Names what is in a source below the owner's home.
+fn at_home(path: &Path) -> std::result::Result<Option<String>, String> {
+    let Some(answer) = source::ask(path, Query::All)? else { return Ok(None) };
+    Ok(match (answer.certs.len(), answer.problems.first()) {
+        (0, None) => None,
+        (0, Some(problem)) => Some(unclear(problem)),
+        (n, _) => Some(format!("{}, for no address of the owner", plural(n))),
+    })
+}
+
+/// Names what may be the owner's in a source that is shared with others.
+fn elsewhere(path: &Path, addresses: &[String]) -> std::result::Result<Option<String>, String> {
+    for address in addresses {
+        if let Some(file) = folder::file_named_after(path, address) {
+            return Ok(Some(format!("the file {}", printable(file))));
+        }
+        let query = Query::Address(address);
+        let Some(Answer { certs, problems, .. }) = source::ask(path, query)? else { return Ok(None) };
+        if certs.iter().any(|cert| cert.summary().is_ok_and(|summary| query.matches(summary))) {
+            return Ok(Some(format!(
+                "a certificate that claims {}, and that does not count",
+                printable(address)
+            )));
+        }
+        if let Some(problem) = problems.iter().find(|problem| !is_of_another(problem, addresses)) {
+            return Ok(Some(unclear(problem)));
+        }
+    }
+    Ok(None)
+}
+
+fn unclear(problem: &Problem) -> String {
+    format!("what cannot be used ({problem})")
+}
+
+/// Returns true if the problem is with a file whose name is the address of somebody else.
+fn is_of_another(problem: &Problem, addresses: &[String]) -> bool {
+    let stem =
+        problem.file.as_deref().and_then(|file| Path::new(file).file_stem()).and_then(|stem| stem.to_str());
+    stem.is_some_and(|stem| stem.contains('@') && !addresses.contains(&stem.to_ascii_lowercase()))
+}
