@@ -226,7 +226,7 @@ act_failed_is_stored(const struct sieve_action_exec_env *aenv)
 static int
 act_failed_start(const struct sieve_action_exec_env *aenv, void **tr_context)
 {
-	if (act_failed_is_armed(aenv) || act_failed_is_stored(aenv))
+	if (act_failed_is_stored(aenv))
 		return SIEVE_EXEC_OK;
 	return act_store.start(aenv, tr_context);
 }

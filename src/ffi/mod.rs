@@ -319,7 +319,7 @@ unsafe fn open<'a>(request: &perot_request, input: Option<&'a perot_input>) -> R
         }
         PEROT_OBSTACLE_FAILED => {
             let text = "the script has failed before it came to `encrypt`";
-            let remedy = "correct it: the lines in front of this one say what is wrong";
+            let remedy = "correct it: the log of that script, or the lines above, say what is wrong";
             return Err(Error::new(Reason::BadScript, text).helps(remedy));
         }
         PEROT_OBSTACLE_CALLS => {
@@ -327,7 +327,8 @@ unsafe fn open<'a>(request: &perot_request, input: Option<&'a perot_input>) -> R
             return Err(Error::new(Reason::BadScript, text).helps("name all recipients in one `encrypt`"));
         }
         PEROT_OBSTACLE_LAYERS => {
-            let text = format!("the script has encrypted this message {PEROT_MAX_LAYERS} times, which is the most");
+            let text =
+                format!("the script has encrypted this message {PEROT_MAX_LAYERS} times, which is the most");
             return Err(Error::new(Reason::BadScript, text).helps("name all recipients in one `encrypt`"));
         }
         PEROT_OBSTACLE_SCRIPT => {

@@ -81,3 +81,15 @@ fn compile_library(source: &str, library: &Path) {
 fn start() -> Dovecot {
     Dovecot::start(&Config::default())
 }
+
+/// Returns a header field in which [`slow_tests`] search.
+fn slow_field() -> String {
+    format!("X-A: {}\r\n", "a".repeat(300_000))
+}
+
+/// Returns tests of a script that take long: Pigeonhole takes about as many steps to find a long text in a longer one as
+/// the product of their lengths.
+fn slow_tests(count: usize) -> String {
+    let needle = "a".repeat(10_000) + "b";
+    format!("if header :contains \"x-a\" \"{needle}\" {{ stop; }}\n").repeat(count)
+}
