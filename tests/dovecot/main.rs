@@ -29,6 +29,7 @@ mod sieve;
 mod store;
 mod store_beside;
 mod store_saved;
+mod store_waits;
 mod streaming;
 mod subject;
 mod users;
