@@ -28,6 +28,7 @@ mod scripts;
 mod sieve;
 mod store;
 mod store_beside;
+mod store_load;
 mod store_saved;
 mod store_waits;
 mod streaming;
