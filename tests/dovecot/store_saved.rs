@@ -3,7 +3,7 @@
 use std::fs;
 
 use perot_testing::dovecot::{era, Config, Dovecot, Era, Format};
-use perot_testing::{armored, decrypt, find, key_for};
+use perot_testing::{armored, decrypt, find, key_for, with_crlf};
 
 use sequoia_openpgp::Cert;
 
@@ -354,10 +354,10 @@ print(answer, imap.uid('COPY', '2', 'Sent'), imap.uid('MOVE', '2', 'Sent'))"#,
     let lines: Vec<&str> = said.lines().collect();
     assert!(lines[0].contains("[LIMIT]") && lines[1].contains("[LIMIT]"), "{said}");
     assert_eq!(lines[2].matches("('NO', [b'[OVERQUOTA] ").count(), 3, "{said}");
-    let sizes: Vec<usize> =
-        stored(&dovecot, ".Sent").iter().map(|m| perot_testing::with_crlf(m).len()).collect();
-    let (used, largest) = (sizes.iter().sum::<usize>() + 200, sizes.iter().max().unwrap());
-    assert!(used <= LIMIT && LIMIT < used + largest, "{sizes:?}");
+    let sizes = |folder| stored(&dovecot, folder).iter().map(|m| with_crlf(m).len()).collect::<Vec<_>>();
+    let (in_clear, sizes) = (sizes(".Clear"), sizes(".Sent"));
+    let (used, largest) = (in_clear[0] + sizes.iter().sum::<usize>(), sizes.iter().max().unwrap());
+    assert!(used <= LIMIT && LIMIT < used + largest, "{in_clear:?} {sizes:?}");
     assert_encrypted(&dovecot, ".Sent", &key, sizes.len());
 }
 
