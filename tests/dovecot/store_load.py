@@ -106,7 +106,9 @@ for client in clients:
 for mailbox in MAILBOXES:
     count = int(good(imap.select(mailbox, readonly=True))[0])
     expected = sorted(uid for where, uid in known if where == mailbox)
-    assert [int(uid) for uid in good(imap.uid("SEARCH", "ALL"))[0].split()] == expected and count == len(expected), mailbox
+    found = [int(uid) for uid in good(imap.uid("SEARCH", "ALL"))[0].split()]
+    assert found == expected, (mailbox, sorted(set(found) ^ set(expected)), found, expected)
+    assert count == len(found), (mailbox, count)
     for uid in expected:
         (info, content), _ = good(imap.uid("FETCH", str(uid), "(FLAGS BODY.PEEK[])"))
         number, draft = known[mailbox, uid]
