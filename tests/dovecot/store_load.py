@@ -1,9 +1,9 @@
-# Mail programs that use the same mailboxes at once: each has a connection, and knows what has become of its messages.
-# Whatever they do is random, and the same in each run. Appended behind tests/support/imap.py; COMMANDS is defined before it.
+# Mail programs that save, copy and remove mail at once: each has a connection, and knows what has become of its messages.
+# Whatever they do is random, and the same in each run. Appended behind tests/support/imap.py; COMMANDS and SHARED are
+# defined before it.
 import base64, random, re, threading
 
-SAVED, CLEAR = ["Sent", "Archive"], ["INBOX", "Clear"]
-MAILBOXES = SAVED + CLEAR
+MAILBOXES = ["Sent", "Archive", "Plain", "Clear"]
 CONNECTIONS = 4
 
 
@@ -20,6 +20,9 @@ class Client(threading.Thread):
         self.imap = Session(sys.argv[1])
         self.imap.login(sys.argv[2], "test")
         self.number = number * 1000000
+        self.mailboxes = [name if SHARED else name + str(number) for name in MAILBOXES]
+        for mailbox in self.mailboxes:
+            self.imap.create(mailbox)
         # (mailbox, UID) -> (number of the message, is it a draft?)
         self.messages = {}
         self.failed = None
@@ -34,13 +37,13 @@ class Client(threading.Thread):
 
     def some(self, most=3):
         """A mailbox that is selected now, and some of this client's messages in it."""
-        mailbox = self.random.choice(MAILBOXES)
+        mailbox = self.random.choice(self.mailboxes)
         good(self.imap.select(mailbox))
         mine = [uid for where, uid in self.messages if where == mailbox]
         return mailbox, self.random.sample(mine, min(most, len(mine)))
 
     def append(self):
-        mailbox, self.number = self.random.choice(MAILBOXES), self.number + 1
+        mailbox, self.number = self.random.choice(self.mailboxes), self.number + 1
         flags = [flag for flag in ["\\Seen", "\\Flagged", "\\Draft", "$Label"] if self.random.random() < 0.2]
         lines = self.random.choice([1] * 9 + [200, 6000])
         head = "From: me@domain.com\r\nSubject: number %d\r\n\r\n" % self.number
@@ -53,7 +56,7 @@ class Client(threading.Thread):
         source, chosen = self.some()
         if not chosen:
             return []
-        target = self.random.choice([mailbox for mailbox in MAILBOXES if mailbox != source])
+        target = self.random.choice([mailbox for mailbox in self.mailboxes if mailbox != source])
         good(self.imap.uid(command, ",".join(map(str, chosen)), target))
         _, old, new = self.imap.response("COPYUID")[1][-1].split()
         pairs = list(zip(uids(old), uids(new)))
@@ -87,8 +90,6 @@ class Client(threading.Thread):
             assert b"Subject: number %d\r\n" % self.messages[mailbox, uid][0] in data[0][1], (mailbox, uid, data)
 
 
-for mailbox in MAILBOXES:
-    imap.create(mailbox)
 clients = [Client(number) for number in range(1, CONNECTIONS + 1)]
 for client in clients:
     client.start()
@@ -99,11 +100,12 @@ for client in clients:
         raise client.failed
 
 # What is there now is what the clients know of. A line for each: mailbox, number, is it a draft, is it saved, the message.
-known = {}
+known, mailboxes = {}, set()
 for client in clients:
     assert not known.keys() & client.messages.keys()
     known.update(client.messages)
-for mailbox in MAILBOXES:
+    mailboxes.update(client.mailboxes)
+for mailbox in sorted(mailboxes):
     count = int(good(imap.select(mailbox, readonly=True))[0])
     expected = sorted(uid for where, uid in known if where == mailbox)
     found = [int(uid) for uid in good(imap.uid("SEARCH", "ALL"))[0].split()]
@@ -113,4 +115,4 @@ for mailbox in MAILBOXES:
         (info, content), _ = good(imap.uid("FETCH", str(uid), "(FLAGS BODY.PEEK[])"))
         number, draft = known[mailbox, uid]
         assert (b"\\Draft" in info) == draft, (mailbox, uid, info)
-        print(mailbox, number, int(draft), int(mailbox in SAVED), base64.b64encode(content).decode())
+        print(mailbox, number, int(draft), int(mailbox.startswith(("Sent", "Archive"))), base64.b64encode(content).decode())
