@@ -210,7 +210,7 @@ int perot_store_copy(struct mail_save_context *ctx, struct mail *mail)
 	struct perot_store_mailbox *sbox = perot_store_mailbox(box);
 	int ret;
 
-	if (perot_store_exempts(ctx))
+	if (perot_store_is_exempt(ctx))
 		return sbox->module_ctx.super.copy(ctx, mail);
 	if (ctx->moving && !perot_store_may_expunge(mail->box)) {
 		mailbox_save_cancel(&ctx);

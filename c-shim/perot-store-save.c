@@ -212,7 +212,7 @@ int perot_store_save_begin(struct mail_save_context *ctx, struct istream *input)
 		perot_store_mailbox(ctx->transaction->box);
 
 	/* Copies are encrypted in perot-store-copy.c. */
-	if (ctx->copying_or_moving || perot_store_exempts(ctx))
+	if (ctx->copying_or_moving || perot_store_is_exempt(ctx))
 		return sbox->module_ctx.super.save_begin(ctx, input);
 	perot_store_save_wait(ctx, input);
 	return 0;
