@@ -68,16 +68,17 @@ perot_has_other_default(const struct mail_deliver_context *mdctx)
 
 /* Stores the current message in the INBOX if it cannot be stored in the default
    mailbox, as mail_deliver() does with the original. */
-static int
+static void
 perot_deliver_to_inbox(const struct sieve_action_exec_env *aenv)
 {
 	const struct sieve_execute_env *eenv = aenv->exec_env;
 	struct mail_deliver_context *mdctx = perot_deliver_context(eenv);
 
-	if (mdctx == NULL || !perot_has_other_default(mdctx))
-		return -1;
-	return perot_deliver(eenv, sieve_message_get_mail(aenv->msgctx),
-			     "INBOX");
+	if (mdctx == NULL || mdctx->saved_mail ||
+	    !perot_has_other_default(mdctx))
+		return;
+	(void)perot_deliver(eenv, sieve_message_get_mail(aenv->msgctx),
+			    "INBOX");
 }
 
 /*
@@ -95,7 +96,7 @@ seff_inbox_failed(const struct sieve_action_exec_env *aenv, void *tr_context)
 	if (aenv->action->keep && trans != NULL &&
 	    trans->error_code != MAIL_ERROR_NONE &&
 	    trans->error_code != MAIL_ERROR_TEMP)
-		(void)perot_deliver_to_inbox(aenv);
+		perot_deliver_to_inbox(aenv);
 }
 
 static void
@@ -193,7 +194,7 @@ act_failed_is_armed(const struct sieve_action_exec_env *aenv)
 	const struct perot_history *history =
 		perot_history_get(aenv->result, aenv->action->ext);
 
-	return !history->encrypted &&
+	return history->armed && !history->encrypted &&
 		perot_scripts_ended(aenv->result) == history->scripts_ended + 1;
 }
 
@@ -234,11 +235,14 @@ static int
 act_failed_execute(const struct sieve_action_exec_env *aenv, void *tr_context,
 		   bool *keep)
 {
+	const struct mail_deliver_context *mdctx =
+		perot_deliver_context(aenv->exec_env);
 	struct sieve_action action = *aenv->action;
 	struct sieve_action_exec_env current = *aenv;
 
 	if (act_failed_is_armed(aenv) &&
-	    perot_script_failed(aenv->action->ext, aenv->exec_env))
+	    (mdctx->tempfail_error != NULL ||
+	     perot_script_failed(aenv->action->ext, aenv->exec_env)))
 		return SIEVE_EXEC_TEMP_FAILURE;
 	if (tr_context == NULL)
 		return SIEVE_EXEC_OK;
@@ -253,6 +257,7 @@ static int
 act_failed_commit(const struct sieve_action_exec_env *aenv, void *tr_context)
 {
 	const struct sieve_execute_env *eenv = aenv->exec_env;
+	struct mail_deliver_context *mdctx = perot_deliver_context(eenv);
 	int ret = SIEVE_EXEC_OK;
 
 	if (tr_context == NULL) {
@@ -264,6 +269,10 @@ act_failed_commit(const struct sieve_action_exec_env *aenv, void *tr_context)
 	} else {
 		ret = act_store.commit(aenv, tr_context);
 	}
+	/* Whatever else becomes of the script, the MTA is not to try again: the
+	   message would be stored once more. */
+	if (ret == SIEVE_EXEC_OK && mdctx != NULL)
+		mdctx->saved_mail = TRUE;
 	if (ret == SIEVE_EXEC_OK && perot_is_saved(eenv) &&
 	    !eenv->exec_status->keep_original)
 		perot_saved_remove(eenv);
@@ -293,30 +302,58 @@ static const struct sieve_action_def act_failed = {
 void perot_arm(const struct sieve_runtime_env *renv,
 	       const struct sieve_extension *ext)
 {
-	perot_history_get(renv->result, ext)->scripts_ended =
-		perot_scripts_ended(renv->result);
+	struct perot_history *history = perot_history_get(renv->result, ext);
+
+	history->armed = TRUE;
+	history->scripts_ended = perot_scripts_ended(renv->result);
 	sieve_result_set_failure_action(renv->result, ext, &act_failed);
+}
+
+void perot_disarm(const struct sieve_runtime_env *renv,
+		  const struct sieve_extension *ext)
+{
+	perot_history_get(renv->result, ext)->armed = FALSE;
+}
+
+/* Stores the message where mail_deliver() stores the original. Leaves an error
+   in `last_storage` if that fails. */
+static void
+perot_deliver_now(const struct sieve_execute_env *eenv, struct mail *mail)
+{
+	struct mail_deliver_context *mdctx = perot_deliver_context(eenv);
+	enum mail_error error;
+
+	if (perot_deliver(eenv, mail, mdctx->rcpt_default_mailbox) == 0 ||
+	    !perot_has_other_default(mdctx))
+		return;
+	(void)mail_storage_get_last_error(eenv->exec_status->last_storage,
+					  &error);
+	if (error != MAIL_ERROR_TEMP)
+		(void)perot_deliver(eenv, mail, "INBOX");
 }
 
 /* Pigeonhole then takes no failure action, and mail_deliver() stores the
    original. */
 void perot_out_of_time(const struct sieve_extension *ext,
-		       const struct perot_run *run, struct mail *mail)
+		       const struct perot_run *run)
 {
-	const struct sieve_execute_env *eenv = run->renv->exec_env;
+	const struct sieve_execute_env *eenv = &run->exec_env;
 	struct mail_deliver_context *mdctx = perot_deliver_context(eenv);
 
 	if (!run->history->encrypted) {
-		if (mdctx->tempfail_error == NULL)
+		if (run->history->armed && mdctx->tempfail_error == NULL)
 			(void)perot_script_failed(ext, eenv);
 		return;
 	}
 	eenv->exec_status->tried_default_save = TRUE;
-	if (mail != NULL &&
-	    perot_deliver(eenv, mail, mdctx->rcpt_default_mailbox) < 0 &&
-	    perot_has_other_default(mdctx))
-		(void)perot_deliver(eenv, mail, "INBOX");
-	if (!mdctx->saved_mail)
+	/* If nothing of the script was left, it may have ended well, and
+	   Pigeonhole stores the message. */
+	if (run->is_cut_off)
+		perot_deliver_now(eenv, sieve_message_get_mail(run->msgctx));
+	/* What has no storage has no error to be told, either. */
+	if (!mdctx->saved_mail && mdctx->tempfail_error == NULL &&
+	    (eenv->exec_status->last_storage == NULL ||
+	     perot_has_other_default(mdctx)))
 		mdctx->tempfail_error = "Encrypted message could not be stored";
 }
 

@@ -32,37 +32,76 @@ bool perot_run_register(const struct sieve_extension *ext,
 	return TRUE;
 }
 
-/* The run is that of the outermost script that requires the extension. */
+/* A script of a run: the outermost one, or one that it includes */
+struct perot_script {
+	struct perot_run *run;
+	/* The size of its code */
+	sieve_size_t size;
+};
+
+static struct perot_script *
+perot_script_add(struct sieve_interpreter *interp,
+		 const struct sieve_extension *ext, struct perot_run *run,
+		 const struct sieve_binary_block *code)
+{
+	struct perot_script *script = p_new(sieve_interpreter_pool(interp),
+					    struct perot_script, 1);
+
+	script->run = run;
+	script->size = sieve_binary_block_get_size(code);
+	sieve_interpreter_extension_register(interp, ext, &perot_run_extension,
+					     script);
+	return script;
+}
+
+static struct sieve_interpreter *
+perot_outermost(struct sieve_interpreter *interp)
+{
+	struct sieve_interpreter *parent;
+
+	while ((parent = sieve_interpreter_get_parent(interp)) != NULL)
+		interp = parent;
+	return interp;
+}
+
+/* Also the outermost script is watched if only one that it includes requires
+   the extension. */
 struct perot_run *
 perot_run_get(const struct sieve_runtime_env *renv,
 	      const struct sieve_extension *ext)
 {
-	struct sieve_interpreter *interp = renv->interp;
+	struct sieve_interpreter *outermost = perot_outermost(renv->interp);
+	struct perot_script *script =
+		sieve_interpreter_extension_get_context(outermost, ext);
 	struct perot_run *run;
 
-	for (; interp != NULL; interp = sieve_interpreter_get_parent(interp)) {
-		run = sieve_interpreter_extension_get_context(interp, ext);
-		if (run != NULL)
-			return run;
-	}
-	run = p_new(sieve_interpreter_pool(renv->interp), struct perot_run, 1);
-	run->renv = renv;
+	if (script != NULL)
+		return script->run;
+	run = p_new(sieve_interpreter_pool(outermost), struct perot_run, 1);
+	/* That of an included script is gone when the script has ended. What
+	   it points to stays. */
+	run->exec_env = *renv->exec_env;
+	run->msgctx = renv->msgctx;
 	run->history = perot_history_get(renv->result, ext);
 	run->cpu_begin = perot_cpu_msecs();
-	sieve_interpreter_extension_set_context(renv->interp, ext, run);
+	(void)perot_script_add(outermost, ext, run, sieve_binary_block_get(
+		renv->sbin, SBIN_SYSBLOCK_MAIN_PROGRAM));
 	return run;
 }
 
 struct perot_history *
-perot_history_get(struct sieve_result *result, const struct sieve_extension *ext)
+perot_history_get(struct sieve_result *result,
+		  const struct sieve_extension *ext)
 {
 	/* What is set as the context is handed out as constant. */
 	struct perot_history *history = (struct perot_history *)
 		sieve_result_extension_get_context(result, ext);
 
 	if (history == NULL) {
-		history = p_new(sieve_result_pool(result), struct perot_history, 1);
-		history->pool = sieve_result_pool(result);
+		pool_t pool = sieve_result_pool(result);
+
+		history = p_new(pool, struct perot_history, 1);
+		history->pool = pool;
 		p_array_init(&history->lines, history->pool, 8);
 		sieve_result_extension_set_context(result, ext, history);
 	}
@@ -88,7 +127,10 @@ perot_run_begin(const struct sieve_extension *ext,
 		const struct sieve_runtime_env *renv,
 		void *context ATTR_UNUSED, bool deferred ATTR_UNUSED)
 {
-	(void)perot_run_get(renv, ext);
+	struct perot_run *run = perot_run_get(renv, ext);
+
+	if (sieve_interpreter_get_parent(renv->interp) != NULL)
+		(void)perot_script_add(renv->interp, ext, run, renv->sblock);
 	if (perot_is_delivery(renv->exec_env))
 		perot_arm(renv, ext);
 	return SIEVE_EXEC_OK;
@@ -98,7 +140,7 @@ perot_run_begin(const struct sieve_extension *ext,
    time that a script has taken unless `stop` has ended it. */
 static bool perot_run_is_out_of_time(const struct perot_run *run)
 {
-	const struct sieve_execute_env *eenv = run->renv->exec_env;
+	const struct sieve_execute_env *eenv = &run->exec_env;
 	uint64_t limit = (uint64_t)perot_max_cpu_secs(eenv->svinst) * 1000;
 
 	return limit > 0 &&
@@ -108,19 +150,18 @@ static bool perot_run_is_out_of_time(const struct perot_run *run)
 /* Called when a script has ended, before anything is done about it */
 static void
 perot_run_end(const struct sieve_extension *ext,
-	      struct sieve_interpreter *interp ATTR_UNUSED, void *context)
+	      struct sieve_interpreter *interp, void *context)
 {
-	const struct perot_run *run = context;
-	const struct sieve_runtime_env *renv;
-	bool is_cut_off;
+	const struct perot_script *script = context;
+	struct perot_run *run;
 
-	/* Scripts that are included in one that requires the extension have
-	   none. */
-	if (run == NULL || !perot_is_delivery(run->renv->exec_env) ||
-	    !perot_run_is_out_of_time(run))
+	/* The script has not begun. */
+	if (script == NULL)
 		return;
-	renv = run->renv;
-	is_cut_off = renv->pc < sieve_binary_block_get_size(renv->sblock);
-	perot_out_of_time(ext, run, (!is_cut_off ? NULL :
-				     sieve_message_get_mail(renv->msgctx)));
+	run = script->run;
+	if (sieve_interpreter_program_counter(interp) < script->size)
+		run->is_cut_off = TRUE;
+	if (sieve_interpreter_get_parent(interp) == NULL &&
+	    perot_is_delivery(&run->exec_env) && perot_run_is_out_of_time(run))
+		perot_out_of_time(ext, run);
 }

@@ -71,8 +71,9 @@ struct perot_history {
 	pool_t pool;
 	/* All of the message is encrypted. */
 	bool encrypted;
-	/* How many scripts had ended when the last one began that requires the
-	   extension */
+	/* A failure of the script that runs defers the message. */
+	bool armed;
+	/* How many scripts had ended when that script began */
 	unsigned int scripts_ended;
 	/* How often `encrypt` was run, and has encrypted */
 	unsigned int calls, layers;
@@ -82,10 +83,13 @@ struct perot_history {
 
 /* One script, with those that it includes */
 struct perot_run {
-	const struct sieve_runtime_env *renv;
+	struct sieve_execute_env exec_env;
+	struct sieve_message_context *msgctx;
 	struct perot_history *history;
 	/* User CPU time of the process when the run began */
 	uint64_t cpu_begin;
+	/* Commands of a script were left when it ended. */
+	bool is_cut_off;
 };
 
 /* Has the run of a script noted. */
@@ -96,7 +100,8 @@ perot_run_get(const struct sieve_runtime_env *renv,
 	      const struct sieve_extension *ext);
 
 struct perot_history *
-perot_history_get(struct sieve_result *result, const struct sieve_extension *ext);
+perot_history_get(struct sieve_result *result,
+		  const struct sieve_extension *ext);
 /* Returns TRUE if this line has not been logged yet about the message. */
 bool perot_history_says(struct perot_history *history, const char *line);
 
@@ -129,11 +134,13 @@ int perot_message_replace(const struct sieve_runtime_env *renv,
    does not when the script has ended well, or the message is encrypted. */
 void perot_arm(const struct sieve_runtime_env *renv,
 	       const struct sieve_extension *ext);
-/* Called when a script of a delivery has used up its CPU time. `mail` is what
-   is stored if it is encrypted, or NULL if it is not certain that Pigeonhole
-   does nothing more. */
+/* Called when a script of a delivery has used up its CPU time. */
 void perot_out_of_time(const struct sieve_extension *ext,
-		       const struct perot_run *run, struct mail *mail);
+		       const struct perot_run *run);
+/* From now on a failure of the script is no reason to defer: somebody has asked
+   for the message as it is. */
+void perot_disarm(const struct sieve_runtime_env *renv,
+		  const struct sieve_extension *ext);
 /* From now on the current, encrypted message is stored where Pigeonhole would
    store the original: when something fails, and for a `keep` of an earlier
    script. */

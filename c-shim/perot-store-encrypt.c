@@ -21,6 +21,7 @@ static void
 perot_store_owner(struct mail_user *user, struct perot_owner *owner_r)
 {
 	const char *home;
+	int ret;
 
 	i_zero(owner_r);
 	owner_r->user = perot_bytes(user->username);
@@ -28,8 +29,10 @@ perot_store_owner(struct mail_user *user, struct perot_owner *owner_r)
 	   with -r. */
 	owner_r->recipient = perot_bytes(
 		event_find_field_recursive_str(user->event, "rcpt_to"));
-	if (mail_user_get_home(user, &home) > 0)
-		owner_r->home = perot_bytes(home);
+	/* A home that is not known is not the same as none. */
+	ret = mail_user_get_home(user, &home);
+	if (ret != 0)
+		owner_r->home = perot_bytes(ret < 0 ? "" : home);
 }
 
 void perot_store_request_init(struct perot_store_request *request_r,

@@ -159,7 +159,8 @@ unsafe fn owner(owner: &perot_owner) -> Owner<'_> {
         Owner {
             user: owner.user.text().unwrap_or_default(),
             recipient: owner.recipient.text(),
-            home: owner.home.text(),
+            // A path that cannot be used is not the same as none.
+            home: owner.home.get().map(|home| std::str::from_utf8(home).unwrap_or_default()),
         }
     }
 }

@@ -320,7 +320,9 @@ fn replaced_messages() {
             user,
             &format!(
                 "{TOOLS}\nappend('Drafts', r'(\\Draft)'); imap.select('Drafts')\n\
-                 print(command(b'UID REPLACE 1 Sent ' + literal(message)), imap.noop())"
+                 said = command(b'UID REPLACE 1 Sent ' + literal(message))\n\
+                 print(said)\n\
+                 if b'OK' in said: imap.noop()"
             ),
         );
         let folders: Vec<String> = dovecot.stored(user).into_iter().map(|(folder, _)| folder).collect();
