@@ -36,7 +36,7 @@ mod shim {
 
     /// The Sieve plugin needs Pigeonhole; the mail plugin does without.
     const IS_SIEVE: bool = cfg!(feature = "plugin");
-    const SIEVE: [&str; 10] = [
+    const SIEVE: [&str; 11] = [
         "sieve-perot-encrypt-plugin.c",
         SETTINGS,
         "ext-encrypt.c",
@@ -44,6 +44,7 @@ mod shim {
         "tst-encrypted.c",
         "perot-dovecot.c",
         "perot-message.c",
+        "perot-order.c",
         "perot-outcome.c",
         "perot-existing.c",
         "perot-saved.c",

@@ -24,10 +24,7 @@ perot_store_owner(struct mail_user *user, struct perot_owner *owner_r)
 
 	i_zero(owner_r);
 	owner_r->user = perot_bytes(user->username);
-	/* LMTP sets the recipient, and so does dovecot-lda if it was called
-	   with -r. */
-	owner_r->recipient = perot_bytes(
-		event_find_field_recursive_str(user->event, "rcpt_to"));
+	owner_r->recipient = perot_bytes(perot_recipient(user));
 	if (mail_user_get_home(user, &home) > 0)
 		owner_r->home = perot_bytes(home);
 }

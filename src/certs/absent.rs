@@ -42,7 +42,7 @@ impl Finder<'_> {
         if self.settings.owner_cert.is_some() {
             return Ok(Some(format!("{} is set", self.settings.words.setting(Setting::Cert))));
         }
-        let Some(addresses) = self.owner.address().map(forms) else {
+        let Some(addresses) = self.owner_address().map(forms) else {
             return Ok(Some("no address of the owner is known".into()));
         };
         for path in &self.settings.sources {

@@ -194,6 +194,7 @@ const NO_SETTINGS: perot_settings = perot_settings {
     hide_subject: NOTHING,
     deliveries: NOTHING,
     saved: NOTHING,
+    user_email: NOTHING,
     unavailable: NOTHING,
 };
 
@@ -214,6 +215,8 @@ fn request(recipients: &[perot_bytes]) -> perot_request {
         owner: OWNER,
         recipients: if recipients.is_empty() { null() } else { recipients.as_ptr() },
         recipient_count: recipients.len(),
+        also: null(),
+        also_count: 0,
         temp_dir: lend("/tmp"),
         cpu_limit: 0,
         cpu_begin: 0,

@@ -496,6 +496,7 @@ impl Options {
             settings: &settings,
             owner: Owner::default(),
             recipients: &recipients,
+            also: &[],
             force: self.force,
             hide_subject: self.hide_subject,
             now: SystemTime::now(),
