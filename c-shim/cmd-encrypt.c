@@ -90,7 +90,7 @@ cmd_encrypt_validate_also_tag(struct sieve_validator *valdtr,
 	struct sieve_ast_argument *tag = *arg;
 
 	/* Detach the tag itself */
-	*arg = sieve_ast_argument_next(*arg);
+	*arg = sieve_ast_arguments_detach(*arg, 1);
 
 	/* Check syntax:
 	 *   ":also" <more: string-list>
@@ -99,9 +99,9 @@ cmd_encrypt_validate_also_tag(struct sieve_validator *valdtr,
 					  SAAT_STRING_LIST, FALSE))
 		return FALSE;
 
-	/* Assign and detach the parameter */
-	tag->parameters = *arg;
-	*arg = sieve_ast_arguments_detach(*arg, 1);
+	/* Skip the parameter, which stands for the tag from now on */
+	cmd->data = *arg;
+	*arg = sieve_ast_argument_next(*arg);
 	return TRUE;
 }
 
@@ -231,14 +231,11 @@ static bool
 cmd_encrypt_validate(struct sieve_validator *valdtr, struct sieve_command *cmd)
 {
 	struct sieve_ast_argument *to = cmd->first_positional;
-	struct sieve_ast_argument *also =
-		sieve_command_find_argument(cmd, &encrypt_also_tag);
+	struct sieve_ast_argument *also = cmd->data; /* set by the tag */
 	enum perot_author author = perot_script_author(valdtr);
 	unsigned int count;
 	bool success = TRUE;
 
-	if (also != NULL)
-		also = also->parameters;
 	if (to != NULL && !cmd_encrypt_validate_to(valdtr, cmd, to))
 		return FALSE;
 	if (author == PEROT_AUTHOR_AWAY)

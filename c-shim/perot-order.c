@@ -34,9 +34,9 @@ struct perot_order {
 	/* The nearest action in front that took the message as it came. Those
 	   of which the author has been warned are forgotten. */
 	const struct sieve_ast_node *action;
-	/* An `encrypt` in front, perhaps on some of the ways only */
+	/* An `encrypt` that may have encrypted it, on some way at least */
 	const struct sieve_ast_node *encrypt;
-	/* On all ways the message is encrypted. */
+	/* On all ways the message is encrypted by now. */
 	bool encrypted;
 	/* No way leads here. */
 	bool ended;
@@ -83,6 +83,8 @@ perot_order_encrypt(struct sieve_validator *valdtr,
 			order->action->identifier, order->action->source_line);
 	}
 	order->action = NULL;
+	order->encrypt = node;
+	order->encrypted = TRUE;
 }
 
 static void
@@ -139,11 +141,11 @@ perot_order_test(struct sieve_validator *valdtr,
 		return;
 	if (perot_order_is(node, "encrypted")) {
 		if_true->encrypted = TRUE;
+		if_false->encrypt = NULL;
 	} else if (perot_order_is(node, "encrypt")) {
 		perot_order_encrypt(valdtr, node, if_true);
-		if_true->encrypted = TRUE;
-		if_true->encrypt = node;
 		if_false->action = NULL;
+		if_false->encrypt = NULL;
 	} else if (perot_order_is(node, "not")) {
 		perot_order_test(valdtr, sieve_ast_test_first(node), order,
 				 if_false, if_true);
@@ -215,8 +217,6 @@ perot_order_block(struct sieve_validator *valdtr,
 			perot_order_meet(order, &block);
 		} else if (perot_order_is(node, "encrypt")) {
 			perot_order_encrypt(valdtr, node, order);
-			order->encrypted = TRUE;
-			order->encrypt = node;
 		} else if (str_array_icase_find(actions, node->identifier)) {
 			perot_order_action(valdtr, node, order);
 		} else if (perot_order_is(node, "stop")) {

@@ -427,12 +427,16 @@ fn each_failure_has_its_reason() {
     let one = [fingerprint];
     let found = |obstacle| perot_request { obstacle, ..request(&one) };
     let lost = perot_request { recipient_count: 3, ..request(&[]) };
+    let (also, lost_also) = ([fingerprint; 32], perot_request { also_count: 1, ..request(&one) });
+    let too_many = perot_request { also: also.as_ptr(), also_count: also.len(), ..request(&one) };
     for (instance, request, reason) in [
         (good.0, request(&[]), "no_certificate"),
         (good.0, request(&[fingerprint, panic]), panics),
         (good.0, request(&[fingerprint; 33]), "bad_recipient"),
         (good.0, request(&[NOTHING]), "bad_recipient"),
+        (good.0, too_many, "bad_recipient"),
         (good.0, lost, "internal"),
+        (good.0, lost_also, "internal"),
         (wrong.0, request(&one), "bad_setting"),
         (null_mut(), request(&one), "internal"),
         (good.0, found(PEROT_OBSTACLE_MESSAGE), "unreadable_message"),

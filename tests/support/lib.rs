@@ -123,7 +123,15 @@ pub fn encrypt_to(
     message: &[u8],
 ) -> Result<(Outcome, Vec<u8>), Error> {
     let owner = Owner { user: "tester", ..Owner::default() };
-    let job = Job { settings, owner, recipients, also: &[], force: false, hide_subject: false, now: SystemTime::now() };
+    let job = Job {
+        settings,
+        owner,
+        recipients,
+        also: &[],
+        force: false,
+        hide_subject: false,
+        now: SystemTime::now(),
+    };
     encrypt(&job, &mut std::io::Cursor::new(message), Vec::new(), &())
 }
 

@@ -63,6 +63,7 @@ pub fn of(configuration: &Configuration, protocol: &str, user: &User) -> Result<
     let [certs, cert, on_error, on_no_certificate] =
         ["certs", "cert", "on_error", "on_no_certificate"].map(setting);
     let user_email = user.setting(configuration, protocol, "sieve_user_email");
+    let user_email = user_email.map(|address| user.expand(&address).unwrap_or(address));
     let certs = certs.map(|certs| {
         let paths = certs.split_whitespace();
         let expanded = paths.map(|path| match path.starts_with("~/") {
