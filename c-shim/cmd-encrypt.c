@@ -256,8 +256,9 @@ cmd_encrypt_validate(struct sieve_validator *valdtr, struct sieve_command *cmd)
 			PEROT_MAX_RECIPIENTS, count);
 		return FALSE;
 	}
-	if (!cmd_encrypt_check_recipients(valdtr, cmd, to, author) ||
-	    !cmd_encrypt_check_recipients(valdtr, cmd, also, author))
+	if (!cmd_encrypt_check_recipients(valdtr, cmd, to, author))
+		success = FALSE;
+	if (!cmd_encrypt_check_recipients(valdtr, cmd, also, author))
 		success = FALSE;
 	return success;
 }
