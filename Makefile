@@ -103,7 +103,7 @@ MEMCHECK = $(abspath $(TARGET))/memcheck
 memcheck: test-deps
 	rm -rf $(MEMCHECK)
 	PEROT_VALGRIND=$(MEMCHECK) $(CARGO) test --locked --features $(TEST_FEATURES) --test dovecot -- $(ONLY) \
-		--skip streaming:: --skip load:: --skip a_hundred_thousand_files --skip takes_too_much_time \
+		--skip streaming:: --skip load:: --skip a_hundred_thousand_files --skip a_hundred_megabytes --skip takes_too_much_time \
 		--skip a_failure_behind_pipe
 	@echo "$$(grep -rl lib90_sieve_perot_encrypt_plugin.so $(MEMCHECK) | wc -l) processes had the plugin loaded:" \
 		"$(MEMCHECK)"

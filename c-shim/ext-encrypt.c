@@ -30,6 +30,10 @@ static bool
 ext_encrypt_validator_load(const struct sieve_extension *ext,
 			   struct sieve_validator *valdtr);
 static bool
+ext_encrypt_interpreter_load(const struct sieve_extension *ext,
+			     const struct sieve_runtime_env *renv,
+			     sieve_size_t *address);
+static bool
 ext_encrypt_binary_load(const struct sieve_extension *ext,
 			struct sieve_binary *sbin);
 
@@ -40,6 +44,7 @@ const struct sieve_extension_def perot_extension = {
 	.load = ext_encrypt_load,
 	.unload = ext_encrypt_unload,
 	.validator_load = ext_encrypt_validator_load,
+	.interpreter_load = ext_encrypt_interpreter_load,
 	.binary_load = ext_encrypt_binary_load,
 	SIEVE_EXT_DEFINE_OPERATIONS(perot_operations),
 };
@@ -54,17 +59,23 @@ static perot_load_t
 ext_encrypt_load(const struct sieve_extension *ext, void **context)
 {
 	struct perot_setting_source source = perot_sieve_settings(ext->svinst);
+	struct perot_ext *perot;
 
 	if (*context != NULL)
 		ext_encrypt_unload(ext);
-	*context = perot_settings_open(&source);
+	perot = i_new(struct perot_ext, 1);
+	perot->instance = perot_settings_open(&source);
+	*context = perot;
 	return PEROT_LOAD_OK;
 }
 
 static void ext_encrypt_unload(const struct sieve_extension *ext)
 {
+	struct perot_ext *perot = ext->context;
+
 	perot_existing_unlock();
-	perot_core->close(ext->context);
+	perot_core->close(perot->instance);
+	i_free(perot);
 }
 
 /*
@@ -80,6 +91,18 @@ ext_encrypt_validator_load(const struct sieve_extension *ext,
 	sieve_validator_register_command(valdtr, ext, &perot_tst_encrypted);
 	perot_order_register(valdtr, ext);
 	return TRUE;
+}
+
+/*
+ * Interpreter
+ */
+
+static bool
+ext_encrypt_interpreter_load(const struct sieve_extension *ext,
+			     const struct sieve_runtime_env *renv,
+			     sieve_size_t *address ATTR_UNUSED)
+{
+	return perot_run_register(ext, renv);
 }
 
 /*

@@ -140,6 +140,13 @@ enum perot_obstacle {
 	/* The message cannot wait until it is complete: it is not stored,
 	   whatever the settings say. */
 	PEROT_OBSTACLE_WAIT,
+	/* A script that requires the extension has failed before the message
+	   was encrypted. */
+	PEROT_OBSTACLE_FAILED,
+	/* `encrypt` has been run PEROT_MAX_CALLS times for the message. */
+	PEROT_OBSTACLE_CALLS,
+	/* `encrypt` has encrypted the message PEROT_MAX_LAYERS times. */
+	PEROT_OBSTACLE_LAYERS,
 };
 
 /* One message, and what is asked for it */
@@ -295,5 +302,9 @@ struct perot_core {
 
 /* Most recipients of one `encrypt`, both lists together */
 #define PEROT_MAX_RECIPIENTS 32
+/* How often `encrypt` may be run for a message, and encrypt it. Each time takes
+   as much CPU time and room as the message does. */
+#define PEROT_MAX_CALLS 32
+#define PEROT_MAX_LAYERS 4
 
 #endif

@@ -6,26 +6,6 @@
  * Request
  */
 
-/* User CPU time of the process when this run of the script began, as far as
-   that is known: when the first of our commands was run. Pigeonhole counts the
-   time of all commands together, those of included scripts, too. */
-static uint64_t perot_cpu_begin(const struct sieve_runtime_env *renv)
-{
-	const struct sieve_extension *ext = renv->oprtn->ext;
-	struct sieve_interpreter *interp = renv->interp, *parent;
-	uint64_t *begin;
-
-	while ((parent = sieve_interpreter_get_parent(interp)) != NULL)
-		interp = parent;
-	begin = sieve_interpreter_extension_get_context(interp, ext);
-	if (begin == NULL) {
-		begin = p_new(sieve_interpreter_pool(interp), uint64_t, 1);
-		*begin = perot_cpu_msecs();
-		sieve_interpreter_extension_set_context(interp, ext, begin);
-	}
-	return *begin;
-}
-
 void perot_request_init(struct perot_request *request_r, enum perot_form form,
 			const struct sieve_runtime_env *renv)
 {
@@ -46,7 +26,8 @@ void perot_request_init(struct perot_request *request_r, enum perot_form form,
 	request_r->temp_dir = perot_bytes(svinst->temp_dir == NULL ? "/tmp" :
 					  svinst->temp_dir);
 	request_r->cpu_limit = (uint64_t)perot_max_cpu_secs(svinst) * 1000;
-	request_r->cpu_begin = perot_cpu_begin(renv);
+	request_r->cpu_begin =
+		perot_run_get(renv, renv->oprtn->ext)->cpu_begin;
 }
 
 /*
@@ -127,6 +108,7 @@ int perot_message_replace(const struct sieve_runtime_env *renv,
 {
 	struct perot_state state;
 	struct istream *stream;
+	const char *error;
 	int ret;
 
 	if (perot_state_get(sieve_message_get_mail(renv->msgctx), &state,
@@ -142,6 +124,11 @@ int perot_message_replace(const struct sieve_runtime_env *renv,
 			"message";
 		return -1;
 	}
-	return perot_state_set(sieve_message_get_mail(renv->msgctx), &state,
-			       error_r);
+	/* From here on the script goes on with the encrypted message. */
+	if (perot_state_set(sieve_message_get_mail(renv->msgctx), &state,
+			    &error) < 0) {
+		e_warning(renv->event, "encrypt: flags, keywords and date are "
+			  "not those of the message as it was: %s", error);
+	}
+	return 0;
 }

@@ -20,19 +20,197 @@
  */
 
 /*
- * Action: store the current message
+ * mail_deliver()
  */
 
-/* Returns TRUE if an action of the script has stored the message where this one
-   would. Pigeonhole looks for that itself if the failure action is its own, but
-   is content with a store that is rolled back later. */
+/* Returns the context of the delivery, or NULL if the message is in a mailbox
+   already (sieve-filter, imapsieve). */
+static struct mail_deliver_context *
+perot_deliver_context(const struct sieve_execute_env *eenv)
+{
+	if (!perot_is_delivery(eenv))
+		return NULL;
+	i_assert(eenv->exec_status != NULL);
+	return eenv->scriptenv->script_context;
+}
+
+/* IMAP and ManageSieve do not have the library of this function, and could not
+   load the plugin if it were strictly wanted. Deliveries have it. */
+#pragma weak mail_deliver_save
+
+/* Stores the mail as mail_deliver() stores the original, which then does not do
+   that any more. */
+static int
+perot_deliver(const struct sieve_execute_env *eenv, struct mail *mail,
+	      const char *mailbox)
+{
+	struct mail_deliver_context *mdctx = perot_deliver_context(eenv);
+	struct mail *src_mail = mdctx->src_mail;
+	bool save_dest_mail = mdctx->save_dest_mail;
+	int ret;
+
+	mdctx->src_mail = mail;
+	/* LMTP would take what is stored for the message of the next
+	   recipient. */
+	mdctx->save_dest_mail = FALSE;
+	ret = mail_deliver_save(mdctx, mailbox, 0, NULL,
+				&eenv->exec_status->last_storage);
+	mdctx->src_mail = src_mail;
+	mdctx->save_dest_mail = save_dest_mail;
+	return ret;
+}
+
 static bool
-act_store_current_is_done(const struct sieve_action_exec_env *aenv)
+perot_has_other_default(const struct mail_deliver_context *mdctx)
+{
+	return strcasecmp(mdctx->rcpt_default_mailbox, "INBOX") != 0;
+}
+
+/* Stores the current message in the INBOX if it cannot be stored in the default
+   mailbox, as mail_deliver() does with the original. */
+static int
+perot_deliver_to_inbox(const struct sieve_action_exec_env *aenv)
 {
 	const struct sieve_execute_env *eenv = aenv->exec_env;
+	struct mail_deliver_context *mdctx = perot_deliver_context(eenv);
+
+	if (mdctx == NULL || !perot_has_other_default(mdctx))
+		return -1;
+	return perot_deliver(eenv, sieve_message_get_mail(aenv->msgctx),
+			     "INBOX");
+}
+
+/*
+ * Side effect: the INBOX
+ *
+ * It goes with each keep from `encrypt` on.
+ */
+
+static void
+seff_inbox_failed(const struct sieve_action_exec_env *aenv, void *tr_context)
+{
+	const struct act_store_transaction *trans = tr_context;
+
+	/* After a temporary failure, the MTA tries again. */
+	if (aenv->action->keep && trans != NULL &&
+	    trans->error_code != MAIL_ERROR_NONE &&
+	    trans->error_code != MAIL_ERROR_TEMP)
+		(void)perot_deliver_to_inbox(aenv);
+}
+
+static void
+seff_inbox_post_commit(const struct sieve_side_effect *seffect ATTR_UNUSED,
+		       const struct sieve_action_exec_env *aenv,
+		       void *tr_context, void *se_tr_context ATTR_UNUSED,
+		       int commit_status)
+{
+	if (commit_status != SIEVE_EXEC_OK)
+		seff_inbox_failed(aenv, tr_context);
+}
+
+static void
+seff_inbox_rollback(const struct sieve_side_effect *seffect ATTR_UNUSED,
+		    const struct sieve_action_exec_env *aenv,
+		    void *tr_context, void *se_tr_context ATTR_UNUSED,
+		    bool success)
+{
+	if (!success)
+		seff_inbox_failed(aenv, tr_context);
+}
+
+static const struct sieve_side_effect_def seff_inbox = {
+	.obj_def = { .identifier = "inbox" },
+	.to_action = &act_store,
+	.post_commit = seff_inbox_post_commit,
+	.rollback = seff_inbox_rollback,
+};
+
+/*
+ * Failure of a script
+ */
+
+/* Returns how many scripts of this delivery have ended. Pigeonhole counts when
+   it executes what a script has asked for, and once more at the end. */
+static unsigned int perot_scripts_ended(struct sieve_result *result)
+{
+	struct sieve_action action = { .exec_seq = 0 };
+
+	while (sieve_action_is_executed(&action, result))
+		action.exec_seq++;
+	return action.exec_seq;
+}
+
+/* Has the core judge that a script has failed. Returns TRUE if the message is
+   deferred. */
+static bool
+perot_script_failed(const struct sieve_extension *ext,
+		    const struct sieve_execute_env *eenv)
+{
+	const struct perot_request request = {
+		.place = PEROT_PLACE_DELIVERY,
+		.form = PEROT_FORM_STORE,
+		.obstacle = PEROT_OBSTACLE_FAILED,
+	};
+	const struct perot_input unread = { .context = NULL };
+	struct mail_deliver_context *mdctx = perot_deliver_context(eenv);
+	struct event *event = event_create(eenv->event);
+	const struct perot_report *report;
+	struct perot_result *result;
+	struct perot_log log;
+	bool defers;
+
+	perot_log_init(&log, event);
+	result = perot_core->encrypt(perot_ext_instance(ext), &request,
+				     &unread, &log);
+	report = perot_core->report(result);
+	perot_report_log(report, event, "encrypt");
+	defers = report->defer;
+	if (defers) {
+		eenv->exec_status->tried_default_save = TRUE;
+		mdctx->tempfail_error =
+			p_strdup(mdctx->pool, perot_str(report->answer));
+	}
+	perot_core->free(result);
+	event_unref(&event);
+	return defers;
+}
+
+/*
+ * Action: what is done when a script has failed
+ */
+
+static bool
+act_failed_is_encrypted(const struct sieve_action_exec_env *aenv)
+{
+	const struct perot_ext *perot = aenv->action->ext->context;
+
+	return perot->encrypted || !perot_is_delivery(aenv->exec_env);
+}
+
+/* Returns TRUE if the script itself has failed, and not what it has asked for.
+   In between, Pigeonhole would have counted it among those that have ended. */
+static bool
+act_failed_is_armed(const struct sieve_action_exec_env *aenv)
+{
+	const struct perot_ext *perot = aenv->action->ext->context;
+
+	return !act_failed_is_encrypted(aenv) &&
+		perot_scripts_ended(aenv->result) == perot->scripts_ended + 1;
+}
+
+/* Returns TRUE if the message has been stored where this action would store it.
+   Pigeonhole looks for that itself if the failure action is its own, but is
+   content with a store that is rolled back later. */
+static bool
+act_failed_is_stored(const struct sieve_action_exec_env *aenv)
+{
+	const struct sieve_execute_env *eenv = aenv->exec_env;
+	const struct mail_deliver_context *mdctx = perot_deliver_context(eenv);
 	struct sieve_result_iterate_context *iter;
 	const struct sieve_action *action;
 
+	if (mdctx != NULL && mdctx->saved_mail)
+		return TRUE;
 	if (!eenv->exec_status->message_saved)
 		return FALSE;
 	iter = sieve_result_iterate_init(aenv->result);
@@ -46,39 +224,41 @@ act_store_current_is_done(const struct sieve_action_exec_env *aenv)
 
 /* Begins no transaction if nothing is left to do. */
 static int
-act_store_current_start(const struct sieve_action_exec_env *aenv,
-			void **tr_context)
+act_failed_start(const struct sieve_action_exec_env *aenv, void **tr_context)
 {
-	if (act_store_current_is_done(aenv))
+	if (act_failed_is_stored(aenv))
 		return SIEVE_EXEC_OK;
 	return act_store.start(aenv, tr_context);
 }
 
 static int
-act_store_current_execute(const struct sieve_action_exec_env *aenv,
-			  void *tr_context, bool *keep)
+act_failed_execute(const struct sieve_action_exec_env *aenv, void *tr_context,
+		   bool *keep)
 {
 	struct sieve_action action = *aenv->action;
 	struct sieve_action_exec_env current = *aenv;
 
+	if (act_failed_is_armed(aenv) &&
+	    perot_script_failed(aenv->action->ext, aenv->exec_env))
+		return SIEVE_EXEC_TEMP_FAILURE;
 	if (tr_context == NULL)
 		return SIEVE_EXEC_OK;
 	/* Without a mail of its own, the action would take the original. */
-	action.mail = sieve_message_get_mail(aenv->msgctx);
+	if (act_failed_is_encrypted(aenv))
+		action.mail = sieve_message_get_mail(aenv->msgctx);
 	current.action = &action;
 	return act_store.execute(&current, tr_context, keep);
 }
 
 static int
-act_store_current_commit(const struct sieve_action_exec_env *aenv,
-			 void *tr_context)
+act_failed_commit(const struct sieve_action_exec_env *aenv, void *tr_context)
 {
 	const struct sieve_execute_env *eenv = aenv->exec_env;
 	int ret = SIEVE_EXEC_OK;
 
 	if (tr_context == NULL) {
 		/* Nothing has begun. */
-	} else if (act_store_current_is_done(aenv)) {
+	} else if (act_failed_is_stored(aenv)) {
 		/* An action of an earlier script has done it: it is committed
 		   after this one has begun. */
 		act_store.rollback(aenv, tr_context, TRUE);
@@ -92,20 +272,55 @@ act_store_current_commit(const struct sieve_action_exec_env *aenv,
 }
 
 static void
-act_store_current_rollback(const struct sieve_action_exec_env *aenv,
-			   void *tr_context, bool success)
+act_failed_rollback(const struct sieve_action_exec_env *aenv,
+		    void *tr_context, bool success)
 {
+	if (tr_context == NULL)
+		return;
 	act_store.rollback(aenv, tr_context, success);
+	if (!success && act_failed_is_encrypted(aenv))
+		seff_inbox_failed(aenv, tr_context);
 }
 
-static const struct sieve_action_def act_store_current = {
+static const struct sieve_action_def act_failed = {
 	.name = "store_encrypted",
 	.flags = SIEVE_ACTFLAG_TRIES_DELIVER | SIEVE_ACTFLAG_MAIL_STORAGE,
-	.start = act_store_current_start,
-	.execute = act_store_current_execute,
-	.commit = act_store_current_commit,
-	.rollback = act_store_current_rollback,
+	.start = act_failed_start,
+	.execute = act_failed_execute,
+	.commit = act_failed_commit,
+	.rollback = act_failed_rollback,
 };
+
+void perot_arm(const struct sieve_runtime_env *renv,
+	       const struct sieve_extension *ext)
+{
+	struct perot_ext *perot = ext->context;
+
+	perot->scripts_ended = perot_scripts_ended(renv->result);
+	sieve_result_set_failure_action(renv->result, ext, &act_failed);
+}
+
+/* Pigeonhole then takes no failure action, and mail_deliver() stores the
+   original. */
+void perot_out_of_time(const struct sieve_extension *ext,
+		       const struct sieve_execute_env *eenv, struct mail *mail)
+{
+	const struct perot_ext *perot = ext->context;
+	struct mail_deliver_context *mdctx = perot_deliver_context(eenv);
+
+	if (!perot->encrypted) {
+		if (mdctx->tempfail_error == NULL)
+			(void)perot_script_failed(ext, eenv);
+		return;
+	}
+	eenv->exec_status->tried_default_save = TRUE;
+	if (mail != NULL &&
+	    perot_deliver(eenv, mail, mdctx->rcpt_default_mailbox) < 0 &&
+	    perot_has_other_default(mdctx))
+		(void)perot_deliver(eenv, mail, "INBOX");
+	if (!mdctx->saved_mail)
+		mdctx->tempfail_error = "Encrypted message could not be stored";
+}
 
 /*
  * Action: defer
@@ -124,19 +339,8 @@ static const struct sieve_action_def act_defer = {
 };
 
 /*
- * mail_deliver()
+ * From here on
  */
-
-/* Returns the context of the delivery, or NULL if the message is in a mailbox
-   already (sieve-filter, imapsieve). */
-static struct mail_deliver_context *
-perot_deliver_context(const struct sieve_execute_env *eenv)
-{
-	if (!perot_is_delivery(eenv))
-		return NULL;
-	i_assert(eenv->exec_status != NULL);
-	return eenv->scriptenv->script_context;
-}
 
 /* A `keep` of an earlier script has been given the message as it was then, and
    hands it on to the implicit keep at the end.
@@ -189,7 +393,9 @@ void perot_keep_encrypted(const struct sieve_runtime_env *renv,
 {
 	const struct sieve_execute_env *eenv = renv->exec_env;
 	struct mail_deliver_context *mdctx = perot_deliver_context(eenv);
+	struct perot_ext *perot = ext->context;
 
+	perot->encrypted = TRUE;
 	perot_update_earlier_keeps(renv);
 	/* What came encrypted may be stored as it came. */
 	if (sieve_message_get_mail(renv->msgctx) == eenv->msgdata->mail)
@@ -197,7 +403,7 @@ void perot_keep_encrypted(const struct sieve_runtime_env *renv,
 	if (perot_is_saved(eenv)) {
 		perot_saved_encrypted(renv);
 		sieve_result_set_failure_action(renv->result, ext,
-						&act_store_current);
+						&act_failed);
 	}
 	/* Other existing mail (sieve-filter, FILTER=SIEVE) just stays as it is
 	   when something fails. */
@@ -206,13 +412,13 @@ void perot_keep_encrypted(const struct sieve_runtime_env *renv,
 		return;
 	}
 	perot_forget_original(renv);
-	sieve_result_set_failure_action(renv->result, ext, &act_store_current);
+	sieve_result_add_implicit_side_effect(renv->result, &act_store, TRUE,
+					      ext, &seff_inbox, NULL);
 	eenv->exec_status->tried_default_save = TRUE;
 	/* mail_deliver() is told of a temporary failure only where that alone
 	   keeps it from the INBOX: elsewhere the sender is still told when the
 	   mailbox is full. */
-	if (mdctx->tempfail_error == NULL &&
-	    strcasecmp(mdctx->rcpt_default_mailbox, "INBOX") != 0) {
+	if (mdctx->tempfail_error == NULL && perot_has_other_default(mdctx)) {
 		mdctx->tempfail_error =
 			"Encrypted message could not be stored";
 	}

@@ -16,10 +16,25 @@
 
 extern const struct sieve_extension_def perot_extension;
 
+struct perot_ext {
+	struct perot_instance *instance;
+
+	/* What follows is about a delivery: LMTP and the LDA load the extension
+	   anew for each. */
+
+	/* How many scripts had ended when the last one began that requires the
+	   extension */
+	unsigned int scripts_ended;
+	/* All of the message is encrypted. */
+	bool encrypted;
+};
+
 static inline const struct perot_instance *
 perot_ext_instance(const struct sieve_extension *ext)
 {
-	return ext->context;
+	const struct perot_ext *perot = ext->context;
+
+	return perot->instance;
 }
 
 /*
@@ -74,6 +89,35 @@ static inline bool perot_is_saved(const struct sieve_execute_env *eenv)
 }
 
 /*
+ * Runs (perot-run.c)
+ */
+
+/* One script, with those that it includes, and one message */
+struct perot_run {
+	pool_t pool;
+	const struct sieve_execute_env *exec_env;
+	struct sieve_message_context *msgctx;
+	/* NULL if the outermost script does not require the extension */
+	const struct sieve_runtime_env *renv;
+
+	/* User CPU time of the process when the run began */
+	uint64_t cpu_begin;
+	/* How often `encrypt` was run, and has encrypted */
+	unsigned int calls, layers;
+	/* What has been logged about the message */
+	ARRAY_TYPE(const_string) lines;
+};
+
+/* Has the run of a script noted. */
+bool perot_run_register(const struct sieve_extension *ext,
+			const struct sieve_runtime_env *renv);
+struct perot_run *
+perot_run_get(const struct sieve_runtime_env *renv,
+	      const struct sieve_extension *ext);
+/* Returns TRUE if this line has not been logged yet in this run. */
+bool perot_run_says(struct perot_run *run, const char *line);
+
+/*
  * Message (perot-message.c)
  */
 
@@ -95,6 +139,15 @@ int perot_message_replace(const struct sieve_runtime_env *renv,
  * Outcome (perot-outcome.c)
  */
 
+/* From now on a failure of the script, in a delivery, defers the message. It
+   does not when the script has ended well, or the message is encrypted. */
+void perot_arm(const struct sieve_runtime_env *renv,
+	       const struct sieve_extension *ext);
+/* Called when a script of a delivery has used up its CPU time. `mail` is what is
+   stored if it is encrypted, or NULL if it is not certain that Pigeonhole does
+   nothing more. */
+void perot_out_of_time(const struct sieve_extension *ext,
+		       const struct sieve_execute_env *eenv, struct mail *mail);
 /* From now on the current, encrypted message is stored where Pigeonhole would
    store the original: when something fails, and for a `keep` of an earlier
    script. */

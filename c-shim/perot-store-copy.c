@@ -199,19 +199,24 @@ perot_store_copy_last(struct perot_store_mailbox *sbox,
 	sbox->encrypted = TRUE;
 	/* The mail with the ciphertext is copied, not moved. For a move, acl
 	   would ask for the right to expunge it in its mailbox, which no plugin
-	   knows, and would panic. */
+	   knows, and would panic. perot_store_copy() has asked instead. */
 	ctx->moving = FALSE;
 	return sbox->module_ctx.super.copy(ctx, last->ciphertext.mail);
 }
 
 int perot_store_copy(struct mail_save_context *ctx, struct mail *mail)
 {
-	struct perot_store_mailbox *sbox =
-		perot_store_mailbox(ctx->transaction->box);
+	struct mailbox *box = ctx->transaction->box;
+	struct perot_store_mailbox *sbox = perot_store_mailbox(box);
 	int ret;
 
-	if (perot_store_exempts(ctx))
+	if (perot_store_is_exempt(ctx))
 		return sbox->module_ctx.super.copy(ctx, mail);
+	if (ctx->moving && !perot_store_may_expunge(mail->box)) {
+		mailbox_save_cancel(&ctx);
+		mail_storage_copy_error(box->storage, mail->box->storage);
+		return -1;
+	}
 	perot_store_see(sbox->suser, ctx, mail);
 	ret = perot_store_copy_last(sbox, ctx, mail);
 	/* In IMAP the result is freed at once: a mail program copies a message

@@ -79,9 +79,6 @@ perot_store_encrypt(const struct perot_store_request *request,
 /* Logs the line of the result. Returns the same as perot_store_check(). */
 int perot_store_finish(struct perot_store_request *request,
 		       struct perot_result *result);
-/* Returns TRUE for a message that is left alone. It is not read: only a line
-   about it is logged. */
-bool perot_store_exempts(const struct mail_save_context *ctx);
 /* Returns -1 if the message is not to be stored. The error of the mailbox then
    says why. */
 int perot_store_check(struct mailbox *box, const struct perot_report *report);
@@ -92,6 +89,14 @@ int perot_store_check(struct mailbox *box, const struct perot_report *report);
 
 int perot_store_copy(struct mail_save_context *ctx, struct mail *mail);
 void perot_store_forget(struct perot_store_user *suser);
+
+/*
+ * Rights (perot-store-rights.c)
+ */
+
+/* Returns FALSE if acl does not let the user expunge messages of the mailbox.
+   The error of the mailbox then says so. */
+bool perot_store_may_expunge(struct mailbox *box);
 
 /*
  * Saves (perot-store-save.c)

@@ -11,6 +11,7 @@
 #include "ioloop.h"
 #include "istream.h"
 #include "master-service.h"
+#include "module-dir.h"
 #include "smtp-address.h"
 #include "str.h"
 #include "strescape.h"
@@ -19,10 +20,12 @@
 #include "mail-storage.h"
 #include "mail-storage-private.h"
 #include "mail-storage-hooks.h"
+#include "mail-storage-service.h"
 #include "mail-namespace.h"
 #include "mail-user.h"
 #include "mailbox-list-private.h"
 #include "raw-storage.h"
+#include "acl-plugin.h"
 
 #ifndef PEROT_DOVECOT_ERA
 #  error "Build with cargo or make: build.rs asks the headers for the era"

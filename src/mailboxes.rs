@@ -16,12 +16,13 @@ enum Pattern {
 }
 
 impl Mailboxes {
-    /// Parses a value of `perot_encrypt_saved`, which has names and special uses, separated by spaces. A name that has
-    /// spaces stands in quotes.
+    /// Parses a value of `perot_encrypt_saved`, which has names and special uses, separated by spaces. In a name that
+    /// has spaces, `*` stands for each. Quotes are an error, because Dovecot takes those at both ends of a value off,
+    /// so that they would not mean the same everywhere.
     ///
     /// # Errors
     ///
-    /// Fails if the value is not UTF-8, or if a quote is open at its end.
+    /// Fails if the value is not UTF-8, or has quotes.
     pub fn new(value: Option<&[u8]>) -> Result<Self> {
         let value = value.unwrap_or_default();
         let wrong = |remedy: &'static str| {
@@ -29,18 +30,10 @@ impl Mailboxes {
             Error::new(Reason::BadSetting, "not understood").about(place).helps(remedy)
         };
         let text = std::str::from_utf8(value).map_err(|_| wrong("write names in UTF-8"))?;
-        let mut patterns = Vec::new();
-        // Every second piece stands in quotes.
-        let mut pieces = text.split('"');
-        loop {
-            let Some(bare) = pieces.next() else { return Ok(Self(patterns)) };
-            patterns.extend(bare.split_whitespace().map(Pattern::new));
-            let Some(quoted) = pieces.next() else { return Ok(Self(patterns)) };
-            patterns.push(Pattern::new(quoted));
-            if pieces.clone().next().is_none() {
-                return Err(wrong("close the quotes"));
-            }
+        if text.contains('"') {
+            return Err(wrong("write * for a space in a name, and no quotes"));
         }
+        Ok(Self(text.split_whitespace().map(Pattern::new).collect()))
     }
 
     /// Returns true if a mailbox is in the list. `uses` are its special uses, separated by spaces.
@@ -100,9 +93,9 @@ mod tests {
             ("\\Sent", "Sent", "", false),
             ("\\Sent", "\\Sent", "", false),
             ("inbox", "INBOX", "", true),
-            ("Junk \"Sent Items\"", "Sent Items", "", true),
-            ("\"Sent Items\" Junk", "Junk", "", true),
-            ("\"Sent Items\"", "Sent", "", false),
+            ("Junk Sent*Items", "Sent Items", "", true),
+            ("Junk Sent*Items", "Sent", "", false),
+            ("Entw\u{fc}rfe", "Entw\u{fc}rfe", "", true),
             ("", "", "\\Sent", false),
             ("", "Sent", "\\Sent", false),
         ] {
@@ -113,9 +106,12 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_told() {
-        for (value, remedy) in
-            [(&b"Sent \"Sent Items"[..], "close the quotes"), (b"\xff", "write names in UTF-8")]
-        {
+        let quotes = "write * for a space in a name, and no quotes";
+        for (value, remedy) in [
+            (&b"\"Sent Items\" Junk"[..], quotes),
+            (b"Sent \"Sent Items", quotes),
+            (b"\xff", "write names in UTF-8"),
+        ] {
             let error = Mailboxes::new(Some(value)).unwrap_err().to_string();
             assert!(error.starts_with("perot_encrypt_saved = ") && error.ends_with(remedy), "{error}");
         }

@@ -321,6 +321,20 @@ unsafe fn open<'a>(request: &perot_request, input: Option<&'a perot_input>) -> R
             let text = format!("the message cannot wait until it is complete: {said}");
             return Err(Error::new(Reason::WriteFailed, text).helps(Remedy::TemporaryRoom));
         }
+        PEROT_OBSTACLE_FAILED => {
+            let text = "the script has failed before it came to `encrypt`";
+            let remedy = "correct it: the log of that script, or the lines above, say what is wrong";
+            return Err(Error::new(Reason::BadScript, text).helps(remedy));
+        }
+        PEROT_OBSTACLE_CALLS => {
+            let text = format!("`encrypt` runs more than {PEROT_MAX_CALLS} times for this message");
+            return Err(Error::new(Reason::BadScript, text).helps("name all recipients in one `encrypt`"));
+        }
+        PEROT_OBSTACLE_LAYERS => {
+            let text =
+                format!("the script has encrypted this message {PEROT_MAX_LAYERS} times, which is the most");
+            return Err(Error::new(Reason::BadScript, text).helps("name all recipients in one `encrypt`"));
+        }
         PEROT_OBSTACLE_SCRIPT => {
             let text = "the compiled script is damaged";
             return Err(Error::new(Reason::Internal, text).helps("remove its .svbin file"));

@@ -1,4 +1,4 @@
-//! Runs what README and conf.d-example show.
+//! Runs what README, the pages about both plugins, and conf.d-example show.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,19 +6,17 @@ use std::process::Command;
 
 use sequoia_openpgp::Cert;
 
+use crate::users::of_era;
 use crate::{message, script, SECRET};
-use perot_testing::dovecot::{era, run, Config, Dovecot, Era};
-use perot_testing::pages::{code, project, read, rows, says, template};
+use perot_testing::dovecot::{run, Config, Dovecot};
+use perot_testing::pages::{blocks, code, project, read, rows, says, template};
 use perot_testing::{armored, decrypt, encrypt_to, find, key_for, settings};
 
 const ME: &str = "me@domain.com";
 
-/// Returns the example configuration for the installed Dovecot.
-fn example() -> &'static str {
-    match era() {
-        Era::V23 => "conf.d-example/2.3/90-sieve-perot-encrypt.conf",
-        Era::V24 => "conf.d-example/2.4/90-sieve-perot-encrypt.conf",
-    }
+/// Returns an example of a configuration for the installed Dovecot.
+fn example(name: &str) -> String {
+    read(&format!("conf.d-example/{}/{name}", of_era("2.3", "2.4")))
 }
 
 /// Starts a Dovecot that also has an example configuration. `encrypt.sieve` is in its own folder, not in the
@@ -34,9 +32,80 @@ pub fn start_with(example: &str, config: &Config) -> Dovecot {
     dovecot
 }
 
+/// Starts a Dovecot with these lines at the end, and with a user whose script files by the text. Panics unless the message is
+/// filed, and encrypted.
+fn assert_filed_encrypted(what: &str, lines: &str, config: Config) {
+    // Having the mail plugin in IMAP makes it known. Deliveries load it by the lines only.
+    let mut dovecot = Dovecot::prepare(&Config { imap_plugins: "perot_encrypt", ..config });
+    let file = dovecot.path("dovecot.conf");
+    let lines = lines.replace("{dir}", dovecot.path("").to_str().unwrap());
+    fs::write(&file, fs::read_to_string(&file).unwrap() + &lines).unwrap();
+    dovecot.launch();
+    let key = key_for(ME);
+    dovecot.give(ME, "me.asc", &armored(&key));
+    let script = "require [\"body\", \"fileinto\", \"mailbox\"]; if body :contains \"sings\" { fileinto :create \"box\"; }";
+    dovecot.script(ME, script);
+    let answer = dovecot.deliver(ME, &message("example"));
+    assert!(answer.starts_with("250 "), "{what}: {answer}\n{}", dovecot.log());
+    let stored = dovecot.stored(ME);
+    let [(folder, stored)] = &stored[..] else { panic!("{what}: {}", stored.len()) };
+    assert_eq!(folder, ".box", "{what}");
+    assert!(decrypt(stored, &key).ends_with(&message("example")), "{what}");
+    dovecot.assert_nowhere(SECRET);
+}
+
 #[test]
-fn the_example_configuration_encrypts_everybodys_mail() {
-    let as_it_is = read(example());
+fn the_shown_mail_plugin_encrypts_everybodys_mail() {
+    let readme = blocks("README.md", "Switch it on");
+    let page = blocks("doc/admin/mail-plugin.md", "Switch it on");
+    let as_it_is = example("99-perot-encrypt.conf");
+    let all_active = as_it_is
+        .replace("#plugin {", "plugin {")
+        .replace("#}", "}")
+        .replace("#perot_encrypt_", "perot_encrypt_");
+    for set in ["perot_encrypt_deliveries = encrypt\n", "perot_encrypt_saved = Sent \\Archive\n"] {
+        assert!(all_active.contains(set), "{all_active}");
+    }
+    for (what, lines) in [
+        ("README", of_era(&readme[1], &readme[2])),
+        ("page", of_era(&page[0], &page[1])),
+        ("example", &as_it_is),
+        ("all settings", &all_active),
+    ] {
+        assert_filed_encrypted(what, lines, Config { default_certs: true, ..Config::default() });
+    }
+}
+
+/// The lines come behind lines of the forms that doc/admin/products.md describes.
+#[test]
+fn our_lines_add_to_those_of_products() {
+    let example = example("99-perot-encrypt.conf");
+    let rows = of_era(
+        vec![
+            // The list is in a file.
+            (
+                "mail_plugins = <{dir}/list\nprotocol lmtp {\n  mail_plugins = <{dir}/list\n}\n",
+                "protocol lmtp {\n  mail_plugins = $mail_plugins perot_encrypt\n}\n",
+            ),
+            // There are a list for all protocols and one for LMTP.
+            ("mail_plugins = notify\nprotocol lmtp {\n  mail_plugins = $mail_plugins sieve\n}\n", &example),
+        ],
+        vec![(
+            "mail_plugins {\n  notify = yes\n}\nprotocol lmtp {\n  mail_plugins {\n    notify = yes\n    sieve = yes\n  }\n}\n",
+            &*example,
+        )],
+    );
+    for (theirs, ours) in rows {
+        let list = tempfile::tempdir().unwrap();
+        fs::write(list.path().join("list"), "notify sieve").unwrap();
+        let theirs = theirs.replace("{dir}", list.path().to_str().unwrap());
+        assert_filed_encrypted(&theirs, &(theirs.clone() + ours), Config::default());
+    }
+}
+
+#[test]
+fn the_example_script_encrypts_everybodys_mail() {
+    let as_it_is = example("90-sieve-perot-encrypt.conf");
     // The settings that are commented out are valid, and their values are the defaults. An empty certificate
     // counts as none.
     let all_active = as_it_is.replace("#sieve_perot_encrypt_", "sieve_perot_encrypt_");
@@ -63,16 +132,23 @@ pub fn active(example: &str) -> Vec<&str> {
 }
 
 #[test]
-fn the_readme_shows_what_is_active_in_the_examples() {
-    let readme = read("README.md");
-    for example in
-        ["conf.d-example/2.3/90-sieve-perot-encrypt.conf", "conf.d-example/2.4/90-sieve-perot-encrypt.conf"]
-    {
-        let example = read(example);
-        let active: Vec<String> = active(&example).iter().map(|line| format!("   {line}")).collect();
-        let shown: Vec<&str> = readme.lines().filter(|line| !line.trim().is_empty()).collect();
-        let found = shown.windows(active.len()).any(|window| window == active);
-        assert!(found, "{example}: README does not show\n{}", active.join("\n"));
+fn the_pages_show_what_is_active_in_the_examples() {
+    for (page, number, name) in [
+        ("README.md", 1, "99-perot-encrypt.conf"),
+        ("doc/admin/mail-plugin.md", 0, "99-perot-encrypt.conf"),
+        ("doc/admin/sieve.md", 0, "90-sieve-perot-encrypt.conf"),
+    ] {
+        let blocks = blocks(page, "Switch it on");
+        for (era, shown) in ["2.3", "2.4"].iter().zip(&blocks[number..]) {
+            let example = read(&format!("conf.d-example/{era}/{name}"));
+            let (shown, active) = (active(shown), active(&example));
+            // README leaves out what is the same for the LDA.
+            let same = match page {
+                "README.md" => active.starts_with(&shown) && shown.len() * 2 == active.len(),
+                _ => shown == active,
+            };
+            assert!(same, "{page} does not show\n{}", active.join("\n"));
+        }
     }
 }
 
@@ -104,9 +180,9 @@ fn the_example_scripts_compile() {
 #[test]
 fn the_readme_quotes_what_is_said() {
     let readme = read("README.md");
-    let dovecot = Dovecot::start(&Config::default());
+    let dovecot =
+        Dovecot::start(&Config { delivery_plugins: Some("sieve perot_encrypt"), ..Config::default() });
     let key = key_for(ME);
-    dovecot.script(ME, &script("", "encrypt;"));
     let answer = dovecot.deliver(ME, &message("quoted"));
     assert!(readme.contains(&answer), "{answer}");
     let line = dovecot.log_line(&["not encrypted, deferred: "]);
@@ -124,7 +200,7 @@ fn the_readme_quotes_what_is_said() {
     let (_, encrypted) = encrypt_to(&settings(&[&certs]), &[ME.as_bytes()], &message("quoted")).unwrap();
     assert!(dovecot.deliver(ME, &encrypted).starts_with("250 "));
     let line = dovecot.log_line(&["message left as it is"]);
-    assert!(readme.contains(line.split_once("sieve: ").unwrap().1), "{line}");
+    assert!(readme.contains(line.split_once("Info: ").unwrap().1), "{line}");
 }
 
 /// Checks the part of doc/admin/messages.md that quotes Dovecot. tests/library/documents.rs compares the
@@ -198,6 +274,10 @@ fn every_setting_is_documented_with_its_default() {
         assert!(module.contains(&format!(".{name} = \"{default}\"")), "{set}");
         let shown = if default.is_empty() { "not set".into() } else { format!("`{default}`") };
         assert!(readme.contains(&format!("| `sieve_perot_encrypt_{name}` | {shown} |")), "{set}");
+    }
+    for (name, shown) in [("deliveries", "`encrypt`"), ("saved", "not set")] {
+        let row = format!("| `perot_encrypt_{name}` | {shown} |");
+        assert!(readme.contains(&row) && read("doc/admin/mail-plugin.md").contains(&row), "{row}");
     }
 }
 

@@ -350,7 +350,7 @@ fn a_full_disk_leaves_each_message_once() {
         let there = dovecot.home(ME).join(name);
         let small = dovecot.path("tmp").join(name);
         let location = |path: &Path| match dovecot.era {
-            Era::V23 => format!("mail_location={}:{}", driver(format), path.display()),
+            Era::V23 => format!("mail_location={}:{}", format.driver(), path.display()),
             Era::V24 => format!("mail_path={}", path.display()),
         };
         // The small file system exists only while this command runs.
@@ -372,14 +372,6 @@ fn a_full_disk_leaves_each_message_once() {
         let found = message_ids(&dovecot, "INBOX");
         assert!(found.len() == 60 && found.values().all(|count| *count == 1), "{format:?} {found:?}");
         assert_eq!(content_types(&dovecot, "INBOX"), (60, 0), "{format:?}");
-    }
-}
-
-fn driver(format: Format) -> &'static str {
-    match format {
-        Format::Maildir => "maildir",
-        Format::Sdbox => "sdbox",
-        Format::Mdbox => "mdbox",
     }
 }
 

@@ -18,16 +18,18 @@ use perot_testing::pages::{self, all_blocks, project, read, rows};
 use perot_testing::{armored, decrypt, find, key_for, keyring};
 
 const ADMINISTRATORS: &str = "doc/admin/administrators.md";
+const SIEVE: &str = "doc/admin/sieve.md";
 const USERS: &str = "doc/user/users.md";
 const MESSAGES: &str = "doc/admin/messages.md";
 const ME: &str = "me@domain.com";
 
 /// Replaces what a private Dovecot does not have. All else runs as it is shown.
-const REPLACED: [(&str, &str); 4] = [
+const REPLACED: [(&str, &str); 5] = [
     // A private Dovecot writes to a file, not to the journal.
     ("journalctl -u dovecot --since -1day", "cat {dir}/log"),
     // The tool is not installed.
     ("perot-encrypt check", concat!(env!("CARGO_BIN_EXE_perot-encrypt"), " check")),
+    ("perot-encrypt doctor", concat!(env!("CARGO_BIN_EXE_perot-encrypt"), " doctor -c {dir}/dovecot.conf")),
     ("/etc/dovecot/", "{dir}/etc/"),
     ("/var/vmail", "{dir}/home"),
 ];
@@ -41,9 +43,10 @@ fn shown<const N: usize>(page: &str, heading: &str) -> [String; N] {
 /// Each section with blocks is in one of the tests below, and each test takes all blocks of its section.
 #[test]
 fn every_block_is_run() {
-    for page in [ADMINISTRATORS, USERS] {
+    let tests = [include_str!("guides.rs"), include_str!("documents.rs")].concat();
+    for page in [ADMINISTRATORS, SIEVE, USERS] {
         for (heading, block) in all_blocks(page) {
-            let named = include_str!("guides.rs").contains(&format!("\"{heading}\");"));
+            let named = tests.contains(&format!("\"{heading}\");"));
             assert!(named, "{page}, {heading}: no test runs\n{block}");
         }
     }
@@ -84,24 +87,51 @@ fn is_in_clear(stored: &[u8]) -> bool {
     find(stored, SECRET.as_bytes()).is_some()
 }
 
-/// The server has users and mail. The plugin is loaded, and then the checks of the guide are run.
+/// The server has users and mail. The mail plugin looks, then encrypts for those who have a certificate, then for all.
 #[test]
-fn step_by_step_and_watched() {
+fn step_by_step() {
+    let [warn_23, warn_24, keep_23, keep_24, who_has_none] = shown(ADMINISTRATORS, "Step by step");
+    let steps = [of_era(warn_23, warn_24), of_era(keep_23, keep_24), String::new()];
+    let waits = "waits@domain.com";
+    let key = key_for(ME);
+    let start = |step: &str| {
+        let mut dovecot =
+            prepare(Config { delivery_plugins: Some("sieve perot_encrypt"), ..Config::default() });
+        configure(&dovecot, step);
+        [ME, waits].into_iter().for_each(|user| add(&dovecot, user));
+        dovecot.launch();
+        dovecot.give(ME, "me.asc", &armored(&key));
+        dovecot
+    };
+    // The status of the doctor says that not all is well.
+    let without_key =
+        |dovecot: &Dovecot| shell(dovecot, &format!("{} || test $? = 1", who_has_none.trim_end()));
+    let dovecot = start(&steps[0]);
+    for user in [ME, waits] {
+        assert!(is_in_clear(&delivered(&dovecot, user, user)), "{}", dovecot.log());
+        dovecot.log_line(&[user, "message not encrypted, stored as it is: perot_encrypt_deliveries = warn"]);
+    }
+    let dovecot = start(&steps[1]);
+    assert_encrypted(&dovecot, ME, ME, &key);
+    assert!(is_in_clear(&delivered(&dovecot, waits, waits)), "{}", dovecot.log());
+    let said = without_key(&dovecot);
+    assert!(said.contains(&format!("{waits} (uid")) && !said.contains(&format!("{ME} (uid")), "{said}");
+    let dovecot = start(&steps[2]);
+    assert_encrypted(&dovecot, ME, ME, &key);
+    assert!(dovecot.deliver(waits, &message("guides")).contains("(no_certificate)"), "{}", dovecot.log());
+    assert_nothing_stored(&dovecot, waits);
+    assert!(without_key(&dovecot).contains(waits));
+}
+
+/// The checks of the guide are run, on a server on which scripts encrypt.
+#[test]
+fn watched() {
     let mut dovecot = prepare(Config::default());
-    let file = dovecot.path("dovecot.conf");
-    let without = fs::read_to_string(&file).unwrap().replace("sieve_plugins = sieve_perot_encrypt\n", "");
-    fs::write(&file, without).unwrap();
-    let [in_23, in_24, who_has_none] = shown(ADMINISTRATORS, "Step by step");
-    configure(&dovecot, &of_era(in_23, in_24));
     let [wants, waits, broken] = [ME, "waits@domain.com", "broken@domain.com"];
     [wants, waits, broken].into_iter().for_each(|user| add(&dovecot, user));
     dovecot.launch();
     let key = key_for(ME);
     dovecot.give(ME, "me.asc", &armored(&key));
-    assert_eq!(shell(&dovecot, &who_has_none), format!("{waits}\n{broken}\n"));
-
-    // Nothing changes for users who do not want encryption.
-    assert!(is_in_clear(&delivered(&dovecot, ME, ME)), "{}", dovecot.log());
     dovecot.script(wants, &script("", "encrypt;"));
     dovecot.script(waits, &script("", "encrypt;"));
     dovecot.script(broken, "this does not compile");
@@ -145,7 +175,7 @@ fn deliver_with_orcpt(dovecot: &Dovecot, user: &str, orcpt: &str) -> String {
 /// The exception and the second key are in scripts that replace the one for all users. What the sender says changes nothing.
 #[test]
 fn scripts_for_all_users() {
-    let [in_23, in_24, exception, second_key] = shown(ADMINISTRATORS, "Which script");
+    let [in_23, in_24, exception, second_key] = shown(SIEVE, "Which script");
     let before = Some(exception);
     let dovecot = Dovecot::start(&Config { before, extra_23: in_23, extra_24: in_24, ..Config::default() });
     let (mine, second) = (key_for(ME), key_for("second@domain.com"));
@@ -289,10 +319,27 @@ fn moving_away() {
     }
 }
 
-/// The user has ManageSieve only, and no certificate on the server.
+/// A script that `sievec` warns of.
+#[test]
+fn sievec_tells_in_advance() {
+    let [warning] = shown(SIEVE, "When it fails");
+    let dovecot = Dovecot::prepare(&Config::default());
+    let source = dovecot.path("global/w.sieve");
+    fs::write(&source, "require [\"vnd.perot.encrypt\", \"fileinto\"];\nfileinto \"x\";\nencrypt;\n")
+        .unwrap();
+    let output = dovecot.tool("sievec", &[source.as_os_str()]);
+    assert!(output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains(warning.trim_end()), "{said}");
+}
+
+/// The user has ManageSieve only, and no certificate on the server. users.rs runs the script that stands alone.
 #[test]
 fn the_users_script() {
-    let [shown] = shown(USERS, "4. Switch it on");
+    let [alone, shown] = shown(USERS, "4. Switch it on");
+    assert!(
+        shown.starts_with(&alone.replace("\"vnd.perot.encrypt\"", "[\"vnd.perot.encrypt\", \"fileinto\"]"))
+    );
     let dovecot = Dovecot::start(&Config::default());
     let key = key_for(ME);
     let local = dovecot.path("mine.sieve");

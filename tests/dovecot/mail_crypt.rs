@@ -18,8 +18,8 @@ const KEYS: &str = "/etc/dovecot/private";
 
 /// Starts a Dovecot with mail_crypt configured as on the page, with keys made by its commands, and with an
 /// owner's certificate.
-fn with_mail_crypt() -> (Dovecot, Cert) {
-    let mut dovecot = Dovecot::prepare(&Config::default());
+fn with_mail_crypt(config: &Config) -> (Dovecot, Cert) {
+    let mut dovecot = Dovecot::prepare(config);
     let shown = blocks(PAGE, "Configure");
     let file = dovecot.path("dovecot.conf");
     let rest = fs::read_to_string(&file).unwrap();
@@ -65,7 +65,7 @@ fn assert_read_by_its_owner(dovecot: &Dovecot, key: &Cert, subject: &str) {
 
 #[test]
 fn mail_is_encrypted_by_both() {
-    let (dovecot, key) = with_mail_crypt();
+    let (dovecot, key) = with_mail_crypt(&Config::default());
     dovecot.script(ME, &script("", "encrypt;"));
     let answer = dovecot.deliver(ME, &message("both"));
     assert!(answer.starts_with("250 "), "{answer}\n{}", dovecot.log());
@@ -104,10 +104,41 @@ fn mail_is_encrypted_by_both() {
     assert!(find(&cache, b"both@example.net").is_some(), "the cache is closed: correct the page");
 }
 
+/// The mail plugin encrypts before mail_crypt does, with and without a script, and when a mail program saves a message.
+#[test]
+fn mail_is_encrypted_by_both_plugins() {
+    let config = Config {
+        delivery_plugins: Some("sieve perot_encrypt"),
+        imap_plugins: "perot_encrypt",
+        plugin: vec![("saved", "Sent".into())],
+        ..Config::default()
+    };
+    let (dovecot, key) = with_mail_crypt(&config);
+    for (stored, user_script) in
+        ["", "require [\"fileinto\", \"mailbox\"]; fileinto :create \"box\"; keep;"].iter().enumerate()
+    {
+        dovecot.script(ME, user_script);
+        let answer = dovecot.deliver(ME, &message(&format!("both{stored}")));
+        assert!(answer.starts_with("250 "), "{answer}\n{}", dovecot.log());
+        assert_read_by_its_owner(&dovecot, &key, &format!("both{stored}"));
+    }
+    let saved = String::from_utf8(message("saved")).unwrap();
+    dovecot.imap(
+        ME,
+        &format!(
+            "good(imap.create('Sent')); good(imap.append('Sent', None, None, {saved:?}.encode()))\n\
+             good(imap.select('Sent')); good(imap.uid('COPY', '1', 'INBOX'))"
+        ),
+    );
+    assert_read_by_its_owner(&dovecot, &key, "saved");
+    assert_eq!(closed_files(&dovecot).len(), 5, "{}", dovecot.log());
+    dovecot.assert_nowhere(SECRET);
+}
+
 /// Runs `sieve-filter` on mail that only mail_crypt has encrypted, and on older mail in clear.
 #[test]
 fn existing_mail_is_encrypted_by_both() {
-    let (dovecot, key) = with_mail_crypt();
+    let (dovecot, key) = with_mail_crypt(&Config::default());
     let source = dovecot.path("global/encrypt.sieve");
     fs::write(&source, script("", "encrypt;")).unwrap();
     let filter = blocks(PAGE, "Mail that is in the mailbox already").concat();

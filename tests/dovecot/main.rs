@@ -28,7 +28,11 @@ mod scripts;
 mod sieve;
 mod store;
 mod store_beside;
+mod store_load;
+mod store_plugins;
 mod store_saved;
+mod store_scripts;
+mod store_waits;
 mod streaming;
 mod subject;
 mod users;
@@ -78,4 +82,16 @@ fn compile_library(source: &str, library: &Path) {
 /// Starts a Dovecot with the defaults.
 fn start() -> Dovecot {
     Dovecot::start(&Config::default())
+}
+
+/// Returns a header field in which [`slow_tests`] search.
+fn slow_field() -> String {
+    format!("X-A: {}\r\n", "a".repeat(300_000))
+}
+
+/// Returns tests of a script that take long: Pigeonhole takes about as many steps to find a long text in a longer one as
+/// the product of their lengths.
+fn slow_tests(count: usize) -> String {
+    let needle = "a".repeat(10_000) + "b";
+    format!("if header :contains \"x-a\" \"{needle}\" {{ stop; }}\n").repeat(count)
 }

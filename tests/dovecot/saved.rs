@@ -8,9 +8,10 @@ use std::path::Path;
 use sequoia_openpgp::Cert;
 
 use crate::documents::{active, start_with};
+use crate::users::of_era;
 use crate::{script, SECRET};
 use perot_testing::dovecot::{era, wait_until, Config, Dovecot, Era, Format};
-use perot_testing::pages::{blocks, read};
+use perot_testing::pages::{self, blocks, read};
 use perot_testing::{armored, decrypt, encrypt_to, find, key_for, settings};
 
 const ME: &str = "me@domain.com";
@@ -283,7 +284,7 @@ show("Sent")
     assert!(holds_secret(&dovecot.home(ME)));
     let log = dovecot.log();
     let warnings: Vec<&str> = log.lines().filter_map(|l| Some(&l[l.find("Warning: ")?..])).collect();
-    assert_eq!(warnings, [blocks(PAGE, "Configuration")[2].trim()]);
+    assert_eq!(warnings, [blocks(PAGE, "With a script")[2].trim()]);
 
     session(&dovecot, "good(imap.select('Sent'))\ngood(imap.expunge())");
     dovecot.assert_nowhere(SECRET);
@@ -559,9 +560,33 @@ good(imap.append("INBOX", r"(\Draft)", DATE, MESSAGE.replace(b"nightingale", b"d
     assert!(encrypted.iter().all(|message| decrypt(message, &key) == SENT.as_bytes()));
 }
 
+/// With the mail plugin, nothing is stored before it is encrypted. store_saved.rs has all that mail programs do.
+#[test]
+fn the_shown_mail_plugin_encrypts_what_is_saved() {
+    let [shown_23, shown_24] = pages::shown(PAGE, "With the mail plugin");
+    let mut dovecot =
+        Dovecot::prepare(&Config { delivery_plugins: Some("sieve perot_encrypt"), ..Config::default() });
+    let file = dovecot.path("dovecot.conf");
+    fs::write(&file, fs::read_to_string(&file).unwrap() + &of_era(shown_23, shown_24)).unwrap();
+    dovecot.launch();
+    let key = key_for(ME);
+    let save = "good(imap.create('Sent'))\ngood(imap.create('\"Sent Items\"'))\n\
+                for name in ['Sent', '\"Sent Items\"']:\n    print(imap.append(name, None, DATE, MESSAGE)[0])";
+    assert_eq!(session(&dovecot, save), "NO\nNO\n", "{}", dovecot.log());
+    dovecot.assert_nowhere(SECRET);
+    dovecot.give(ME, "me.asc", &armored(&key));
+    let save = save.split_once("for ").unwrap().1;
+    assert_eq!(session(&dovecot, &format!("for {save}")), "OK\nOK\n", "{}", dovecot.log());
+    for folder in [".Sent", ".Sent Items"] {
+        assert!(stored_in(&dovecot, folder).iter().all(|stored| decrypt(stored, &key) == SENT.as_bytes()));
+        assert_eq!(stored_in(&dovecot, folder).len(), 1, "{folder}");
+    }
+    dovecot.assert_nowhere(SECRET);
+}
+
 #[test]
 fn the_page_shows_what_is_active_in_the_examples() {
-    for (name, shown) in ["2.3", "2.4"].iter().zip(blocks(PAGE, "Configuration")) {
+    for (name, shown) in ["2.3", "2.4"].iter().zip(blocks(PAGE, "With a script")) {
         assert_eq!(
             active(&read(&format!("conf.d-example/{name}/91-sent-mail.conf"))).join("\n"),
             shown.trim()

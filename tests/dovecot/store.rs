@@ -1,9 +1,11 @@
 //! Tests that the mail plugin encrypts what deliveries store, whatever scripts do or do not do.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{chown, MetadataExt, PermissionsExt};
+use std::process::Output;
 
-use perot_testing::dovecot::{era, run_with, Config, Dovecot, Era};
+use perot_testing::dovecot::{era, is_root, run_with, Config, Dovecot, Era, Lmtp};
+use perot_testing::messages::encrypted;
 use perot_testing::{armored, decrypt, find, key_for, revoked, with_crlf};
 
 use sequoia_openpgp::Cert;
@@ -153,6 +155,28 @@ fn what_a_script_encrypts_is_encrypted_once() {
     assert!(decrypt(&dovecot.only_message(ME), &other).ends_with(&message("other")));
 }
 
+/// The plugin does not take the ciphertext with its hidden subject for another message.
+#[test]
+fn a_hidden_subject_stays_hidden() {
+    let (dovecot, key) = start(&with_sieve());
+    let folders = "fileinto :create \"box\"; keep;";
+    dovecot.script(ME, &script(", \"fileinto\", \"mailbox\"", &format!("encrypt :hidesubject; {folders}")));
+    let message =
+        String::from_utf8(message("hidden")).unwrap().replace("Subject: hidden", "Subject: starling");
+    let answer = dovecot.deliver(ME, message.as_bytes());
+    assert!(answer.starts_with("250 "), "{answer}\n{}", dovecot.log());
+    let stored = dovecot.stored(ME);
+    assert_eq!(stored.len(), 2, "{}", dovecot.log());
+    for (_, stored) in stored {
+        let payload = decrypt(&stored, &key);
+        assert!(find(&payload, b"Subject: starling").is_some() && find(&payload, b"BEGIN PGP").is_none());
+    }
+    for secret in [SECRET, "starling"] {
+        dovecot.assert_nowhere(secret);
+    }
+    assert_lines(&dovecot, "encrypt: message ", 1);
+}
+
 #[test]
 fn a_failure_defers() {
     for (what, user, give) in [
@@ -259,9 +283,39 @@ fn several_recipients_of_one_message() {
     }
 }
 
-/// A field of the user database decides for one user.
+/// Each recipient is answered for itself. A fault defers the message for one, and the connection goes on.
 #[test]
-fn a_user_who_is_exempt_gets_the_message_and_nobodys_ciphertext() {
+fn a_panic_for_one_of_several() {
+    for config in [with_sieve(), alone()] {
+        let dovecot = Dovecot::start(&config);
+        let keys = [ME, YOU].map(|user| (user, key_for(user)));
+        for (user, key) in &keys {
+            dovecot.give(user, "k.asc", &armored(key));
+        }
+        let mut session = Lmtp::connect(&dovecot.path("run/lmtp"));
+        for round in 1..=2 {
+            let answers = session.deliver(&[ME, "panic@test.invalid", YOU], &message("panic"));
+            let codes: Vec<&str> = answers.iter().map(|answer| &answer[..4]).collect();
+            assert_eq!(codes, ["250 ", "451 ", "250 "], "{answers:?}\n{}", dovecot.log());
+            for (user, key) in &keys {
+                let stored = dovecot.stored(user);
+                assert_eq!(stored.len(), round, "{user}");
+                assert!(
+                    stored.iter().all(|(_, text)| decrypt(text, key).ends_with(&message("panic"))),
+                    "{user}"
+                );
+            }
+        }
+        assert_nothing_stored(&dovecot, "panic@test.invalid");
+        assert!(!dovecot.log().contains("Fatal") && !dovecot.log().contains("Panic"), "{}", dovecot.log());
+    }
+}
+
+/// A line of the user database: a user, the user's uid, and an extra field.
+type Line<'a> = (&'a str, u32, &'a str);
+
+/// Starts a Dovecot with these users. A uid of 0 stands for the user who owns all the other mailboxes.
+fn with_users(config: &Config, lines: &[Line<'_>]) -> Dovecot {
     let users = match era() {
         Era::V23 => {
             "passdb {\n  driver = static\n  args = password=test\n}\nuserdb {\n  driver = passwd-file\n  \
@@ -271,25 +325,133 @@ fn a_user_who_is_exempt_gets_the_message_and_nobodys_ciphertext() {
             "passdb static {\n  password = test\n}\nuserdb passwd-file {\n  passwd_file_path = {dir}/users\n}\n"
         }
     };
-    let config = Config { users: Some(users.to_owned()), ..alone() };
-    for order in [[ME, "tickets@domain.com", YOU], ["tickets@domain.com", ME, YOU]] {
-        let mut dovecot = Dovecot::prepare(&config);
-        let home = dovecot.path("home");
-        let line = |user: &str, extra: &str| format!("{user}:::::{}/{user}::{extra}\n", home.display());
-        let exempt = line("tickets@domain.com", "userdb_perot_encrypt_deliveries=no");
-        fs::write(dovecot.path("users"), line(ME, "") + &line(YOU, "") + &exempt).unwrap();
-        dovecot.launch();
-        let keys = [ME, YOU].map(|user| (user, key_for(user)));
-        for (user, key) in &keys {
+    let mut dovecot = Dovecot::prepare(&Config { users: Some(users.to_owned()), ..config.clone() });
+    let line = |(user, uid, field): &Line<'_>| {
+        let id = if *uid == 0 { String::new() } else { uid.to_string() };
+        format!("{user}::{id}:{id}::{}::{field}\n", dovecot.home(user).display())
+    };
+    fs::write(dovecot.path("users"), lines.iter().map(line).collect::<String>()).unwrap();
+    dovecot.launch();
+    dovecot
+}
+
+/// A field of the user database decides for one user. Nobody gets the ciphertext of another.
+#[test]
+fn each_user_has_a_value_of_their_own() {
+    let lines = [
+        (ME, ""),
+        ("tickets@domain.com", "no"),
+        ("sales@domain.com", "no"),
+        ("strict@domain.com", "refuse"),
+        (YOU, "encrypt"),
+        ("trial@domain.com", "warn"),
+        ("odd@domain.com", "maybe"),
+    ];
+    let field = |value: &str| match value {
+        "" => String::new(),
+        value => format!("userdb_perot_encrypt_deliveries={value}"),
+    };
+    let fields = lines.map(|(_, value)| field(value));
+    let users: Vec<Line<'_>> =
+        lines.iter().zip(&fields).map(|((user, _), field)| (*user, 0, field.as_str())).collect();
+    for config in [with_sieve(), alone()] {
+        let dovecot = with_users(&config, &users);
+        let keys = lines.map(|(user, _)| key_for(user));
+        for ((user, _), key) in lines.iter().zip(&keys) {
             dovecot.give(user, "k.asc", &armored(key));
         }
-        let answers = dovecot.deliver_to(&order, &message("exempt"));
-        assert!(answers.iter().all(|answer| answer.starts_with("250 ")), "{answers:?}\n{}", dovecot.log());
-        for (user, key) in &keys {
-            assert!(decrypt(&dovecot.only_message(user), key).ends_with(&message("exempt")), "{user}");
+        let mut order: Vec<usize> = (0..lines.len()).collect();
+        for _ in &lines {
+            let recipients: Vec<&str> = order.iter().map(|at| lines[*at].0).collect();
+            let answers = dovecot.deliver_to(&recipients, &message("fields"));
+            for (at, answer) in order.iter().zip(answers) {
+                let (user, value) = lines[*at];
+                let refused = value == "refuse";
+                let what = format!("{recipients:?}: {user}: {answer}\n{}", dovecot.log());
+                assert!(answer.starts_with(if refused { "451 " } else { "250 " }), "{what}");
+                if refused {
+                    assert!(dovecot.stored(user).is_empty(), "{what}");
+                    continue;
+                }
+                let stored = dovecot.only_message(user);
+                if ["no", "warn"].contains(&value) {
+                    assert!(is_clear(&stored, &message("fields")), "{what}");
+                } else {
+                    assert!(decrypt(&stored, &keys[*at]).ends_with(&message("fields")), "{what}");
+                }
+                fs::remove_dir_all(dovecot.home(user).join("Maildir")).unwrap();
+            }
+            order.rotate_left(1);
         }
-        assert!(is_clear(&dovecot.only_message("tickets@domain.com"), &message("exempt")), "{order:?}");
+        dovecot.log_line(&[
+            "odd@domain.com",
+            "Error: encrypt: perot_encrypt_deliveries = maybe: not understood",
+        ]);
+        dovecot.log_line(&["trial@domain.com", "Error: encrypt: message not encrypted, stored as it is: "]);
     }
+}
+
+/// Dovecot changes its effective uid between two recipients. A large message needs a file for its ciphertext.
+#[test]
+fn users_with_different_uids() {
+    let other = "other@domain.com";
+    let uid = if is_root() { 5009 } else { 0 };
+    let dovecot = with_users(&with_sieve(), &[(ME, 0, ""), (other, uid, ""), (YOU, 0, "")]);
+    let keys = [ME, other, YOU].map(|user| (user, key_for(user)));
+    for (user, key) in &keys {
+        dovecot.give(user, "k.asc", &armored(key));
+    }
+    if is_root() {
+        let home = dovecot.home(other);
+        for path in [home.clone(), home.join("pgp-certs"), home.join("pgp-certs/k.asc")] {
+            chown(path, Some(uid), Some(uid)).unwrap();
+        }
+    }
+    let large = [message("uids"), b"All day long.\r\n".repeat(30_000)].concat();
+    for order in [[ME, other, YOU], [other, ME, YOU], [ME, YOU, other]] {
+        let answers = dovecot.deliver_to(&order, &large);
+        assert!(answers.iter().all(|answer| answer.starts_with("250 ")), "{answers:?}\n{}", dovecot.log());
+        let [(_, file)] = &dovecot.stored_files(other)[..] else { panic!("{}", dovecot.log()) };
+        assert!(uid == 0 || fs::metadata(file).unwrap().uid() == uid);
+        for (user, key) in &keys {
+            assert!(decrypt(&dovecot.only_message(user), key).ends_with(&large), "{order:?}: {user}");
+            fs::remove_dir_all(dovecot.home(user).join("Maildir")).unwrap();
+        }
+    }
+    dovecot.assert_nowhere(SECRET);
+}
+
+#[test]
+fn settings_that_are_not_understood() {
+    for (name, value) in [("on_error", "bounce"), ("certs", "certs/x"), ("cert", "rubbish")] {
+        let (dovecot, _) = start(&Config { plugin: vec![(name, value.into())], ..with_sieve() });
+        let answer = dovecot.deliver(ME, &message("settings"));
+        assert!(answer.starts_with("451 "), "{name}: {answer}\n{}", dovecot.log());
+        dovecot.log_line(&[
+            "Error: encrypt: message not encrypted, deferred: ",
+            &format!("perot_encrypt_{name}"),
+        ]);
+        assert_nothing_stored(&dovecot, ME);
+    }
+}
+
+/// Dovecot 2.4 returns settings only for its settings modules. 2.3 has no such modules.
+#[test]
+fn settings_that_cannot_be_read() {
+    let dovecot = Dovecot::start(&Config { no_settings_module: true, default_certs: true, ..with_sieve() });
+    dovecot.give(ME, "k.asc", &armored(&key_for(ME)));
+    let answer = dovecot.deliver(ME, &message("settings"));
+    match era() {
+        Era::V23 => assert!(answer.starts_with("250 "), "{answer}\n{}", dovecot.log()),
+        Era::V24 => {
+            assert!(answer.starts_with("451 "), "{answer}\n{}", dovecot.log());
+            dovecot.log_line(&[
+                "Error: encrypt: message not encrypted, deferred: the settings cannot be read: ",
+            ]);
+            assert_nothing_stored(&dovecot, ME);
+        }
+    }
+    dovecot.assert_nowhere(SECRET);
 }
 
 #[test]
@@ -331,18 +493,76 @@ fn what_is_not_understood_counts_as_encrypt() {
     dovecot.log_line(&["Error: encrypt: perot_encrypt_deliveries = maybe: not understood: write `encrypt`"]);
 }
 
+/// Runs dovecot-lda for `ME`.
+fn lda(dovecot: &Dovecot, message: &[u8]) -> Output {
+    let mut lda = dovecot.command("/usr/lib/dovecot/dovecot-lda");
+    lda.arg("-c").arg(dovecot.path("dovecot.conf")).args(["-d", ME]);
+    run_with(&mut lda, message)
+}
+
 /// dovecot-lda encrypts, too.
 #[test]
 fn the_lda() {
     for plugins in ["perot_encrypt", "sieve perot_encrypt"] {
         let (dovecot, key) = start(&Config { delivery_plugins: Some(plugins), ..Config::default() });
-        let mut lda = dovecot.command("/usr/lib/dovecot/dovecot-lda");
-        lda.arg("-c").arg(dovecot.path("dovecot.conf")).args(["-d", ME]);
-        let output = run_with(&mut lda, &message("lda"));
+        let output = lda(&dovecot, &message("lda"));
         assert!(output.status.success(), "{}\n{}", String::from_utf8_lossy(&output.stderr), dovecot.log());
         let payload = decrypt(&dovecot.only_message(ME), &key);
         assert!(find(&payload, SECRET.as_bytes()).is_some());
         dovecot.assert_nowhere(SECRET);
+    }
+}
+
+/// The other values of the setting, in dovecot-lda and for a mailbox that the address names.
+#[test]
+fn the_lda_and_the_mailbox_of_a_detail_do_as_the_setting_says() {
+    let detail = "recipient_delimiter = +\nlmtp_save_to_detail_mailbox = yes\nlda_mailbox_autocreate = yes\n";
+    for value in ["refuse", "warn", "no"] {
+        let config = Config { extra_23: detail.into(), extra_24: detail.into(), ..deliveries(value) };
+        let (dovecot, _) = start(&config);
+        let status = lda(&dovecot, &message("value")).status.code();
+        let answer = dovecot.deliver("me+box@domain.com", &message("value"));
+        let what = format!("{value}: {status:?}, {answer}\n{}", dovecot.log());
+        if value == "refuse" {
+            // EX_TEMPFAIL: the mail server tries again.
+            assert!(status == Some(75) && answer.starts_with("451 "), "{what}");
+            assert_nothing_stored(&dovecot, ME);
+        } else {
+            assert!(status == Some(0) && answer.starts_with("250 "), "{what}");
+            let mut stored = dovecot.stored(ME);
+            stored.sort();
+            assert_eq!(
+                stored.iter().map(|(folder, _)| folder.as_str()).collect::<Vec<_>>(),
+                ["", ".box"],
+                "{what}"
+            );
+            assert!(stored.iter().all(|(_, text)| is_clear(text, &message("value"))), "{what}");
+        }
+        let lines = dovecot.log().matches("Error: encrypt: message not encrypted, ").count();
+        assert_eq!(lines, if value == "no" { 0 } else { 2 }, "{what}");
+    }
+}
+
+/// PGP/MIME, OpenPGP in text parts, and S/MIME, in all of their forms.
+#[test]
+fn what_comes_encrypted_is_left_as_it_is() {
+    for mode in ["encrypt", "refuse"] {
+        let (dovecot, _) = start(&deliveries(mode));
+        let mut session = Lmtp::connect(&dovecot.path("run/lmtp"));
+        let messages = encrypted();
+        for (what, message) in &messages {
+            let message = with_crlf(message);
+            let answer = session.deliver(&[ME], &message).remove(0);
+            assert!(answer.starts_with("250 "), "{what}: {answer}\n{}", dovecot.log());
+            assert!(is_clear(&dovecot.only_message(ME), &message), "{mode}: {what}");
+            fs::remove_dir_all(dovecot.home(ME).join("Maildir")).unwrap();
+        }
+        drop(session);
+        assert_lines(
+            &dovecot,
+            "Info: encrypt: message left as it is: it is encrypted already",
+            messages.len(),
+        );
     }
 }
 

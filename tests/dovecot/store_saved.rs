@@ -1,25 +1,37 @@
 //! Tests the mail plugin in IMAP: what mail programs save in certain mailboxes is encrypted before anything is stored.
 
-use perot_testing::dovecot::{Config, Dovecot, Format};
-use perot_testing::{armored, decrypt, find, key_for};
+use std::fs;
+
+use perot_testing::dovecot::{era, Config, Dovecot, Era, Format};
+use perot_testing::{armored, decrypt, find, key_for, with_crlf};
 
 use sequoia_openpgp::Cert;
 
 use crate::SECRET;
 
 const ME: &str = "me@domain.com";
+/// A user without a certificate.
+const YOU: &str = "you@domain.com";
 
 /// Defines functions for an IMAP session in which `imap` has logged in.
 const TOOLS: &str = r#"
-import time
 message = b'From: me@domain.com\r\nTo: a@example.net\r\nSubject: saved\r\n\r\nThe nightingale sings.\r\n'
+DATE = '"01-Feb-2024 03:04:05 +0000"'
 def append(mailbox, flags='', body=message, date=None):
     return imap.append(mailbox, flags, date, body)
-def fetch(mailbox):
-    imap.select(mailbox, readonly=True)
-    typ, data = imap.uid('FETCH', '1:*', '(FLAGS INTERNALDATE BODY.PEEK[])')
+def fetch(mailbox, items='(FLAGS INTERNALDATE BODY.PEEK[])'):
+    good(imap.select(mailbox, readonly=True))
+    data = good(imap.uid('FETCH', '1:*', items))
     imap.close()
     return [d for d in data if isinstance(d, tuple)]
+def literal(body):
+    return b'{%d+}\r\n' % len(body) + body
+def command(data):
+    tag = imap._new_tag()
+    imap.send(tag + b' ' + data + b'\r\n')
+    line = imap.readline()
+    while not line.startswith(tag): line = imap.readline()
+    return line
 for name in ['Sent', 'Archive', 'Clear', 'Drafts']:
     imap.create(name)
 "#;
@@ -93,21 +105,66 @@ fn other_mailboxes_and_drafts_are_left_alone() {
     }
 }
 
+/// A message that comes from an encrypted mailbox stays as it is.
 #[test]
 fn copied_and_moved_messages() {
     let (dovecot, key) = start(&config("Sent Archive"));
     let said = imap(
         &dovecot,
-        "append('Clear', '(\\\\Seen)', date='\"01-Feb-2024 03:04:05 +0000\"'); append('Clear', '(\\\\Flagged)')\n\
-         imap.select('Clear')\nprint(imap.uid('COPY', '1', 'Sent'), imap.response('COPYUID'))\nprint(imap.uid('MOVE', '1:2', 'Archive'))\nimap.close()\n\
-         imap.select('Sent')\nprint(imap.uid('COPY', '1', 'Archive'))\nimap.close()\n\
-         print([m[0] for m in fetch('Sent')])",
+        r#"
+good(append('Clear', r'(\Seen $Label)', date=DATE)); good(append('Clear', r'(\Flagged)'))
+good(append('INBOX', r'(\Answered)'))
+for mailbox, messages in [('Clear', '1:2'), ('INBOX', '1')]:
+    imap.select(mailbox)
+    good(imap.uid('COPY', messages, 'Sent'))
+    print(imap.response('COPYUID'))
+    good(imap.uid('MOVE', messages, 'Archive'))
+    imap.close()
+print([m[0] for m in fetch('Sent')], [m[0] for m in fetch('Archive')])"#,
     );
-    assert!(said.contains("('COPYUID', [b'") && said.contains("01-Feb-2024 03:04:05 +0000"), "{said}");
-    assert_encrypted(&dovecot, ".Sent", &key, 1);
-    assert_encrypted(&dovecot, ".Archive", &key, 3);
-    assert!(stored(&dovecot, ".Clear").is_empty());
+    let fetched: String = said.lines().skip(2).collect();
+    for (text, n) in
+        [("01-Feb-2024 03:04:05", 2), ("\\Seen", 2), ("$Label", 2), ("\\Flagged", 2), ("\\Answered", 2)]
+    {
+        assert_eq!(fetched.matches(text).count(), n, "{text}: {said}");
+    }
+    assert!(said.contains(" 1:2 1:2'") && said.contains(" 1 3'"), "{said}");
+    for folder in [".Sent", ".Archive"] {
+        assert_encrypted(&dovecot, folder, &key, 3);
+    }
+    assert!(stored(&dovecot, ".Clear").is_empty() && stored(&dovecot, "").is_empty());
     dovecot.assert_nowhere(SECRET);
+
+    let sorted = |folder| {
+        let mut messages = stored(&dovecot, folder);
+        messages.sort();
+        messages
+    };
+    let sent = sorted(".Sent");
+    imap(
+        &dovecot,
+        "imap.select('Archive'); imap.uid('STORE', '1:*', '+FLAGS', r'(\\Deleted)'); good(imap.expunge()); imap.close()\n\
+         imap.select('Sent'); good(imap.uid('COPY', '1:2', 'Archive')); good(imap.uid('MOVE', '3', 'Archive'))",
+    );
+    assert!(sorted(".Archive") == sent && sorted(".Sent").len() == 2, "{}", dovecot.log());
+    dovecot.log_line(&["Info: encrypt: message left as it is: it is encrypted already"]);
+}
+
+/// Names that need quotes in IMAP, or are encoded there, and one below another.
+#[test]
+fn names_of_mailboxes() {
+    let (dovecot, key) = start(&config("Sent*Items Entw\u{fc}rfe*2024 say*hi* Sent/2024"));
+    imap(
+        &dovecot,
+        r#"
+good(append('Clear')); imap.select('Clear')
+for name in ['"Sent Items"', '"Entw&APw-rfe 2024"', r'"say \"hi\""', 'Sent/2024', '"Sent 2024"']:
+    good(imap.create(name)); good(append(name)); good(imap.uid('COPY', '1', name))"#,
+    );
+    for folder in [".Sent Items", ".Entw&APw-rfe 2024", ".say \"hi\"", ".Sent.2024"] {
+        assert_encrypted(&dovecot, folder, &key, 2);
+    }
+    assert!(stored(&dovecot, ".Sent 2024").iter().all(|m| find(m, SECRET.as_bytes()).is_some()));
 }
 
 #[test]
@@ -127,42 +184,38 @@ fn a_failure_is_answered() {
 /// Several messages in one command are all stored, or none.
 #[test]
 fn multiappend() {
-    let multi = "tag = imap._new_tag()\n\
-        def literal(flags): return b' ' + flags + b'{%d+}\\r\\n' % len(message) + message\n\
-        imap.send(tag + b' APPEND Sent' + literal(b'') + literal(b'(\\\\Draft) ') + literal(b'(\\\\Seen) ') + b'\\r\\n')\n\
-        line = imap.readline()\n\
-        while not line.startswith(tag): line = imap.readline()\n\
-        print(line)";
-    let (dovecot, key) = start(&config("Sent"));
-    let said = imap(&dovecot, multi);
-    assert!(said.contains("[APPENDUID ") && said.contains("1:3] Append completed"), "{said}");
-    let stored_now = stored(&dovecot, ".Sent");
-    let in_clear = stored_now.iter().filter(|m| find(m, SECRET.as_bytes()).is_some()).count();
-    assert_eq!((stored_now.len(), in_clear), (3, 1), "the draft alone is in clear");
-    for message in stored_now.iter().filter(|m| find(m, SECRET.as_bytes()).is_none()) {
-        assert!(find(&decrypt(message, &key), SECRET.as_bytes()).is_some());
+    let (dovecot, key) = start(&Config { temp_size: Some("1M"), ..config("Sent") });
+    let (ok, failed) = ("OK [APPENDUID ", "NO [UNAVAILABLE] Message could not be encrypted for its owner (");
+    for (user, messages, answer, more) in [
+        (ME, r"small, rb' (\Draft) ', small, rb' (\Seen) ', small", ok, 3),
+        (YOU, "small, b' ', small", failed, 0),
+        (YOU, r"rb'(\Draft) ', small, b' ', small", failed, 0),
+        // There is no room in which the large one could wait.
+        (ME, "small, b' ', large, b' ', small", failed, 0),
+        (ME, "large", failed, 0),
+        (ME, "small, b' ', literal(b'')", "NO", 0),
+        (ME, "small, b' nonsense'", "BAD", 0),
+        (ME, "small, b' ', small", ok, 2),
+    ] {
+        let before = dovecot.stored(user).len();
+        let said = dovecot.imap(
+            user,
+            &format!(
+                "{TOOLS}\nsmall, large = literal(message), literal(message + b'All night long.\\r\\n' * 200000)\n\
+                 print(command(b'APPEND Sent ' + b''.join([{messages}])))"
+            ),
+        );
+        assert!(said.contains(answer), "{messages}: {said}\n{}", dovecot.log());
+        assert_eq!(dovecot.stored(user).len(), before + more, "{messages}");
     }
-
-    let dovecot = Dovecot::start(&config("Sent"));
-    let said =
-        dovecot.imap(ME, &format!("{TOOLS}\n{}", multi.replace("print(imap.readline())", "imap.readline()")));
-    assert!(said.contains("NO [UNAVAILABLE]"), "{said}");
-    assert!(stored(&dovecot, ".Sent").is_empty());
-}
-
-#[test]
-fn a_large_message_in_pieces() {
-    let (dovecot, key) = start(&config("Sent"));
-    let said = imap(
-        &dovecot,
-        "line = b'The nightingale sings all night long, and sleeps the day.\\r\\n'\n\
-         body = message + line * 350000\nprint(append('Sent', body=body))",
-    );
-    assert!(said.contains("[APPENDUID "), "{said}\n{}", dovecot.log());
-    let stored = stored(&dovecot, ".Sent");
-    let payload = decrypt(&stored[0], &key);
-    assert!(payload.len() > 20_000_000 && payload.ends_with(b"and sleeps the day.\r\n"));
-    dovecot.assert_nowhere(SECRET);
+    let (in_clear, encrypted): (Vec<_>, Vec<_>) =
+        stored(&dovecot, ".Sent").into_iter().partition(|m| find(m, SECRET.as_bytes()).is_some());
+    assert_eq!((in_clear.len(), encrypted.len()), (1, 4), "the draft alone is in clear");
+    assert!(encrypted.iter().all(|m| find(&decrypt(m, &key), SECRET.as_bytes()).is_some()));
+    dovecot.log_line(&[
+        "not stored: the message cannot wait until it is complete: No space left on device. Is there room",
+    ]);
+    assert!(!dovecot.log().contains("Panic"), "{}", dovecot.log());
 }
 
 #[test]
@@ -193,31 +246,119 @@ fn formats() {
     }
 }
 
+/// The plugin may be loaded everywhere.
 #[test]
 fn doveadm_is_left_alone() {
-    let (dovecot, _) = start(&Config { extra_23: "mail_plugins = perot_encrypt\n".into(), ..config("Sent") });
+    let (dovecot, _) = start(&Config {
+        extra_23: config("").extra_23 + "mail_plugins = perot_encrypt\n",
+        extra_24: config("").extra_24 + "mail_plugins {\n  perot_encrypt = yes\n}\n",
+        ..config("Sent")
+    });
     imap(&dovecot, "append('Clear')");
+    let (file, copy) = (dovecot.path("global/message"), dovecot.path("home/copy"));
+    fs::write(&file, stored(&dovecot, ".Clear").remove(0)).unwrap();
+    let (file, copy) = (file.display().to_string(), format!("maildir:{}", copy.display()));
     dovecot.doveadm(&["copy", "-u", ME, "Sent", "mailbox", "Clear", "all"]);
-    assert!(find(&stored(&dovecot, ".Sent")[0], SECRET.as_bytes()).is_some());
+    dovecot.doveadm(&["save", "-u", ME, "-m", "Sent", &file]);
+    dovecot.doveadm(&["backup", "-u", ME, &copy]);
+    dovecot.doveadm(&["sync", "-u", YOU, &copy]);
+    for user in [ME, YOU] {
+        let sent: Vec<_> = dovecot.stored(user).into_iter().filter(|(folder, _)| folder == ".Sent").collect();
+        assert_eq!(sent.len(), 2, "{user}\n{}", dovecot.log());
+        assert!(sent.iter().all(|(_, message)| find(message, SECRET.as_bytes()).is_some()), "{user}");
+    }
+    assert!(!dovecot.log().contains(": encrypt: "), "{}", dovecot.log());
 }
 
 /// The plugin encrypts what comes by CATENATE, and as a binary literal.
 #[test]
 fn pieces_of_other_messages_and_binary_ones() {
     let (dovecot, key) = start(&config("Sent"));
+    let rows: [(&str, &[u8]); 3] = [
+        (
+            r#"CATENATE (URL "/Clear/;UID=1" TEXT ' + literal(b'Again.\r\n') + b')'"#,
+            b"\r\n\r\nThe nightingale sings.\r\nAgain.\r\n",
+        ),
+        (
+            r#"CATENATE (TEXT ' + literal(b'Subject: new\r\n\r\n') + b' URL "/Clear/;UID=1/;SECTION=TEXT" TEXT ' \
+                + literal(b'1\r\n') + b' TEXT ' + literal(b'2\r\n') + b' URL "/Clear/;UID=1/;SECTION=TEXT")'"#,
+            b"Subject: new\r\n\r\nThe nightingale sings.\r\n1\r\n2\r\nThe nightingale sings.\r\n",
+        ),
+        (r"~' + literal(message + b'\0\x01\xff\0\r\n')", b"The nightingale sings.\r\n\0\x01\xff\0\r\n"),
+    ];
+    for (n, (how, end)) in (1..).zip(rows) {
+        let said =
+            imap(&dovecot, &format!("if {n} == 1: append('Clear')\nprint(command(b'APPEND Sent {how}))"));
+        assert!(said.contains("[APPENDUID "), "{how}: {said}\n{}", dovecot.log());
+        assert_encrypted(&dovecot, ".Sent", &key, n);
+        let ends = |message: &Vec<u8>| decrypt(message, &key).ends_with(end);
+        assert_eq!(stored(&dovecot, ".Sent").iter().filter(|m| ends(m)).count(), 1, "{how}");
+    }
+}
+
+/// The message that is replaced stays if the new one cannot be stored. Dovecot 2.3 does not have the command.
+#[test]
+fn replaced_messages() {
+    let (dovecot, key) = start(&config("Sent"));
+    for (user, answer, left) in [(ME, "OK Replace completed", 0), (YOU, "NO [UNAVAILABLE] ", 1)] {
+        let said = dovecot.imap(
+            user,
+            &format!(
+                "{TOOLS}\nappend('Drafts', r'(\\Draft)'); imap.select('Drafts')\n\
+                 print(command(b'UID REPLACE 1 Sent ' + literal(message)))"
+            ),
+        );
+        let folders: Vec<String> = dovecot.stored(user).into_iter().map(|(folder, _)| folder).collect();
+        let count = |folder: &str| folders.iter().filter(|f| *f == folder).count();
+        if era() == Era::V23 {
+            assert!(said.contains("BAD") && folders == [".Drafts"], "{said}");
+        } else {
+            assert!(said.contains(answer), "{user}: {said}\n{}", dovecot.log());
+            assert_eq!((count(".Drafts"), count(".Sent")), (left, 1 - left), "{user}\n{}", dovecot.log());
+        }
+    }
+    if era() == Era::V24 {
+        assert_encrypted(&dovecot, ".Sent", &key, 1);
+    }
+}
+
+/// Quota counts the ciphertext, and counts it once.
+#[test]
+fn quota() {
+    const LIMIT: usize = 16 << 10;
+    let config = Config {
+        imap_plugins: "quota perot_encrypt",
+        plugin_23:
+            "quota = count:User quota\nquota_vsizes = yes\nquota_rule = *:storage=16K\nquota_grace = 0\n\
+                    quota_max_mail_size = 4K\n"
+                .into(),
+        extra_24: config("").extra_24
+            + "quota user {\n  driver = count\n  storage_size = 16K\n  storage_grace = 0\n}\n\
+               quota_mail_size = 4K\n",
+        ..config("Sent")
+    };
+    let (dovecot, key) = start(&config);
     let said = imap(
         &dovecot,
-        "append('Clear')\n\
-         def command(data):\n  tag = imap._new_tag()\n  imap.send(tag + b' ' + data + b'\\r\\n')\n  line = imap.readline()\n  \
-         while not line.startswith(tag): line = imap.readline()\n  print(line)\n\
-         part = b'Sung again.\\r\\n'\n\
-         command(b'APPEND Sent CATENATE (URL \"/Clear/;UID=1\" TEXT {%d+}\\r\\n%s)' % (len(part), part))\n\
-         command(b'APPEND Sent ~{%d+}\\r\\n%s' % (len(message), message))",
+        r#"
+large = message + b'All night long.\r\n' * 180
+print(append('Sent', body=large)[1], good(append('Clear', body=large)))
+imap.select('Clear')
+print(imap.uid('COPY', '1', 'Sent')[1])
+imap.uid('STORE', '1', '+FLAGS', r'(\Deleted)'); good(imap.expunge()); good(append('Clear')); imap.close()
+answer = ('OK', [])
+while answer[0] == 'OK': answer = append('Sent')
+imap.select('Clear')
+print(answer, imap.uid('COPY', '2', 'Sent'), imap.uid('MOVE', '2', 'Sent'))"#,
     );
-    assert_eq!(said.matches("[APPENDUID ").count(), 2, "{said}\n{}", dovecot.log());
-    assert_encrypted(&dovecot, ".Sent", &key, 2);
-    let payloads: Vec<Vec<u8>> = stored(&dovecot, ".Sent").iter().map(|m| decrypt(m, &key)).collect();
-    assert_eq!(payloads.iter().filter(|payload| payload.ends_with(b"sings.\r\nSung again.\r\n")).count(), 1);
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[0].contains("[LIMIT]") && lines[1].contains("[LIMIT]"), "{said}");
+    assert_eq!(lines[2].matches("('NO', [b'[OVERQUOTA] ").count(), 3, "{said}");
+    let sizes = |folder| stored(&dovecot, folder).iter().map(|m| with_crlf(m).len()).collect::<Vec<_>>();
+    let (in_clear, sizes) = (sizes(".Clear"), sizes(".Sent"));
+    let (used, largest) = (in_clear[0] + sizes.iter().sum::<usize>(), sizes.iter().max().unwrap());
+    assert!(used <= LIMIT && LIMIT < used + largest, "{in_clear:?} {sizes:?}");
+    assert_encrypted(&dovecot, ".Sent", &key, sizes.len());
 }
 
 /// Mailboxes of others are left alone, and a line says so.
@@ -240,21 +381,4 @@ fn a_public_mailbox() {
     let text = dovecot.doveadm(&["fetch", "-u", ME, "text", "mailbox", "Public/news", "all"]);
     assert_eq!(text.matches(SECRET).count(), 2, "{text}");
     dovecot.log_line(&["Info: encrypt: message left as it is: the mailbox is not the user's own"]);
-}
-
-#[test]
-fn no_room_for_what_waits() {
-    let dovecot = Dovecot::start(&Config { temp_size: Some("64k"), ..config("Sent") });
-    let said = imap(
-        &dovecot,
-        "print(append('Sent', body=message + b'The nightingale sings.\\r\\n' * 50000))\nprint(append('Clear'))",
-    );
-    assert!(
-        said.contains("('NO', [b'[UNAVAILABLE] Message could not be encrypted for its owner (write_failed)"),
-        "{said}"
-    );
-    assert!(said.contains("APPENDUID") && stored(&dovecot, ".Sent").is_empty(), "{said}");
-    dovecot.log_line(&[
-        "not stored: the message cannot wait until it is complete: No space left on device. Is there room",
-    ]);
 }

@@ -12,9 +12,10 @@ use sequoia_openpgp::cert::{CertBuilder, CipherSuite};
 use sequoia_openpgp::serialize::SerializeInto;
 use sequoia_openpgp::Cert;
 
+use crate::documents::pasted;
 use crate::{assert_nothing_stored, message, script, SECRET};
 use perot_testing::dovecot::{era, run, wait_until, Config, Dovecot, Era, Lmtp};
-use perot_testing::pages::{blocks, project};
+use perot_testing::pages::{blocks, project, shown};
 use perot_testing::{armored, decrypt, find, key_for};
 
 const ME: &str = "me@domain.com";
@@ -477,4 +478,60 @@ fn a_file_for_each_user() {
     assert_delivered(&dovecot, ME, &key);
     let answer = dovecot.deliver("two@t.org", &message("users"));
     assert!(answer.starts_with("451 ") && answer.contains("(no_certificate)"), "{answer}");
+}
+
+/// Each user has a certificate in a script named `encrypt`, which runs in front of the others: by its path, or included by a
+/// script for all. The mail plugin encrypts for those who have none.
+#[test]
+fn a_script_named_encrypt() {
+    let section = "A script named `encrypt`";
+    let [path_23, path_24, upload, include] = shown("doc/admin/keys.md", section);
+    let by_path = Config { plugin_23: inner(&path_23), extra_24: path_24, ..Config::default() };
+    let by_include = Config { before: Some(include), ..Config::default() };
+    for (what, config) in [("path", by_path), ("include", by_include)] {
+        let dovecot = Dovecot::start(&Config { delivery_plugins: Some("sieve perot_encrypt"), ..config });
+        let users = [ME, "two@t.org", "file@t.org", "none@t.org"];
+        let keys = users.map(key_for);
+        for (user, key) in users.iter().zip(&keys).take(2) {
+            upload_own(&dovecot, &upload, user, key);
+        }
+        dovecot.give("file@t.org", "k.asc", &armored(&keys[2]));
+        // The filters that a webmail has written see the text, unless the user's own script has encrypted already.
+        let filters =
+            "require [\"body\", \"imap4flags\"]; if body :contains \"sings\" { addflag \"\\\\Flagged\"; }";
+        for user in users {
+            dovecot.script(user, filters);
+        }
+        // Compiled scripts must not be used for another user.
+        for user in [ME, "two@t.org", "file@t.org", ME, "two@t.org"] {
+            let at = users.iter().position(|name| *name == user).unwrap();
+            assert_delivered(&dovecot, user, &keys[at]);
+        }
+        let answer = dovecot.deliver("none@t.org", &message("users"));
+        assert!(answer.contains("(no_certificate)"), "{what}: {answer}");
+        assert_nothing_stored(&dovecot, "none@t.org");
+        dovecot.assert_nowhere(SECRET);
+    }
+}
+
+/// Returns the lines within a `plugin { }`.
+fn inner(block: &str) -> String {
+    let lines = block.lines().filter(|line| *line != "plugin {" && *line != "}");
+    // The private Dovecot has a list of plugins already.
+    lines.filter(|line| !line.contains("sieve_plugins")).map(|line| line.to_owned() + "\n").collect()
+}
+
+/// Uploads the script of the page, with a command of the page.
+fn upload_own(dovecot: &Dovecot, command: &str, user: &str, key: &Cert) {
+    let folder = dovecot.path(user);
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("password"), "test\n").unwrap();
+    let script =
+        pasted(fs::read_to_string(project("conf.d-example/user-with-certificate.sieve")).unwrap(), key);
+    fs::write(folder.join("encrypt.sieve"), script).unwrap();
+    let client = format!("sieve-connect <password {}", dovecot.sieve_connect_options().join(" "));
+    let command = command.replace("sieve-connect --server mail.domain.com", &client).replace(ME, user);
+    let output = run(Command::new("sh").args(["-euc", &command]).current_dir(&folder));
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(dovecot.home(user).join("sieve/encrypt.sieve").exists(), "{}", dovecot.log());
 }

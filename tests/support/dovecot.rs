@@ -98,14 +98,18 @@ pub enum Format {
     Sdbox,
     /// Many messages in one file.
     Mdbox,
+    /// All messages of a folder in one file.
+    Mbox,
 }
 
 impl Format {
-    fn driver(self) -> &'static str {
+    /// Returns its name in Dovecot's settings.
+    pub fn driver(self) -> &'static str {
         match self {
             Self::Maildir => "maildir",
             Self::Sdbox => "sdbox",
             Self::Mdbox => "mdbox",
+            Self::Mbox => "mbox",
         }
     }
 }
@@ -591,8 +595,13 @@ impl Dovecot {
 
     /// Returns the process IDs of the `lmtp` processes of this Dovecot.
     pub fn lmtp_processes(&self) -> Vec<u32> {
+        self.service_processes("lmtp")
+    }
+
+    /// Returns the process IDs of a service of this Dovecot.
+    pub fn service_processes(&self, service: &str) -> Vec<u32> {
         let master = self.master.as_ref().unwrap().id();
-        processes().into_iter().filter(|p| p.parent == master && p.name == "lmtp").map(|p| p.id).collect()
+        processes().into_iter().filter(|p| p.parent == master && p.name == service).map(|p| p.id).collect()
     }
 
     /// Returns the process IDs of programs that `lmtp` processes have started, with their descendants.
