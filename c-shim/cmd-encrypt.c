@@ -465,12 +465,13 @@ cmd_encrypt_log_write(void *context, enum perot_level level,
 		      struct perot_bytes line)
 {
 	const struct sieve_runtime_env *const *renv = context;
-	struct perot_run *run = perot_run_get(*renv, (*renv)->oprtn->ext);
+	struct perot_history *history =
+		perot_history_get((*renv)->result, (*renv)->oprtn->ext);
 	struct perot_log log;
 
 	sieve_runtime_trace(*renv, SIEVE_TRLVL_ACTIONS, "%s", perot_str(line));
 	if (level == PEROT_LEVEL_DEBUG ||
-	    !perot_run_says(run, perot_str(line)))
+	    !perot_history_says(history, perot_str(line)))
 		return;
 	perot_log_init(&log, (*renv)->event);
 	log.write(log.context, level, line);
@@ -483,7 +484,8 @@ cmd_encrypt_prepare(const struct sieve_runtime_env *renv,
 		    struct perot_mail_input *input_r)
 {
 	struct mail *mail = sieve_message_get_mail(renv->msgctx);
-	struct perot_run *run = perot_run_get(renv, renv->oprtn->ext);
+	struct perot_history *history =
+		perot_history_get(renv->result, renv->oprtn->ext);
 	const char *error;
 
 	sieve_runtime_trace(renv, SIEVE_TRLVL_ACTIONS, "encrypt %s",
@@ -501,14 +503,16 @@ cmd_encrypt_prepare(const struct sieve_runtime_env *renv,
 	request->draft = (mail_get_flags(mail) & MAIL_DRAFT) != 0;
 	if (request->draft)
 		return;
-	if (run->calls++ >= PEROT_MAX_CALLS) {
+	if (history->calls++ >= PEROT_MAX_CALLS) {
 		request->obstacle = PEROT_OBSTACLE_CALLS;
 		return;
 	}
-	if (run->layers >= PEROT_MAX_LAYERS && request->force) {
+	if (history->layers >= PEROT_MAX_LAYERS && request->force) {
 		request->obstacle = PEROT_OBSTACLE_LAYERS;
 		return;
 	}
+	if (!history->encrypted)
+		perot_request_add_clear_copies(request, renv);
 	perot_message_open(renv, request, input_r);
 	if (request->obstacle == PEROT_OBSTACLE_NONE &&
 	    perot_existing_lock(renv->exec_env, &error) < 0) {
@@ -524,7 +528,8 @@ cmd_encrypt_finish(const struct sieve_runtime_env *renv,
 		   struct perot_result *result, struct event *event)
 {
 	const struct perot_report *report = perot_core->report(result);
-	struct perot_run *run = perot_run_get(renv, renv->oprtn->ext);
+	struct perot_history *history =
+		perot_history_get(renv->result, renv->oprtn->ext);
 	const char *error;
 
 	if (report->replaces &&
@@ -533,9 +538,9 @@ cmd_encrypt_finish(const struct sieve_runtime_env *renv,
 		report = perot_core->report(result);
 	}
 	if (report->replaces)
-		run->layers++;
+		history->layers++;
 	if (report->level > PEROT_LEVEL_DEBUG || report->field_count > 0) {
-		if (perot_run_says(run, perot_str(report->line)))
+		if (perot_history_says(history, perot_str(report->line)))
 			perot_report_log(report, event, "encrypt");
 	} else if (report->has_line) {
 		sieve_runtime_trace(renv, SIEVE_TRLVL_ACTIONS, "%s",

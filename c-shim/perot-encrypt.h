@@ -182,6 +182,11 @@ struct perot_request {
 	uint64_t cpu_limit;
 	uint64_t cpu_begin;
 
+	/* How many actions store or send the message as it is now, whatever
+	   becomes of it, and which */
+	unsigned int clear_copies;
+	struct perot_bytes clear_copies_text;
+
 	/* Found by the host before the core is asked: then `input` is not
 	   read. `obstacle_text` says more, in the host's words, or is NULL. */
 	enum perot_obstacle obstacle;

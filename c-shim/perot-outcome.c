@@ -182,9 +182,7 @@ perot_script_failed(const struct sieve_extension *ext,
 static bool
 act_failed_is_encrypted(const struct sieve_action_exec_env *aenv)
 {
-	const struct perot_ext *perot = aenv->action->ext->context;
-
-	return perot->encrypted || !perot_is_delivery(aenv->exec_env);
+	return perot_history_get(aenv->result, aenv->action->ext)->encrypted;
 }
 
 /* Returns TRUE if the script itself has failed, and not what it has asked for.
@@ -192,10 +190,11 @@ act_failed_is_encrypted(const struct sieve_action_exec_env *aenv)
 static bool
 act_failed_is_armed(const struct sieve_action_exec_env *aenv)
 {
-	const struct perot_ext *perot = aenv->action->ext->context;
+	const struct perot_history *history =
+		perot_history_get(aenv->result, aenv->action->ext);
 
-	return !act_failed_is_encrypted(aenv) &&
-		perot_scripts_ended(aenv->result) == perot->scripts_ended + 1;
+	return !history->encrypted &&
+		perot_scripts_ended(aenv->result) == history->scripts_ended + 1;
 }
 
 /* Returns TRUE if the message has been stored where this action would store it.
@@ -294,21 +293,20 @@ static const struct sieve_action_def act_failed = {
 void perot_arm(const struct sieve_runtime_env *renv,
 	       const struct sieve_extension *ext)
 {
-	struct perot_ext *perot = ext->context;
-
-	perot->scripts_ended = perot_scripts_ended(renv->result);
+	perot_history_get(renv->result, ext)->scripts_ended =
+		perot_scripts_ended(renv->result);
 	sieve_result_set_failure_action(renv->result, ext, &act_failed);
 }
 
 /* Pigeonhole then takes no failure action, and mail_deliver() stores the
    original. */
 void perot_out_of_time(const struct sieve_extension *ext,
-		       const struct sieve_execute_env *eenv, struct mail *mail)
+		       const struct perot_run *run, struct mail *mail)
 {
-	const struct perot_ext *perot = ext->context;
+	const struct sieve_execute_env *eenv = run->renv->exec_env;
 	struct mail_deliver_context *mdctx = perot_deliver_context(eenv);
 
-	if (!perot->encrypted) {
+	if (!run->history->encrypted) {
 		if (mdctx->tempfail_error == NULL)
 			(void)perot_script_failed(ext, eenv);
 		return;
@@ -393,9 +391,7 @@ void perot_keep_encrypted(const struct sieve_runtime_env *renv,
 {
 	const struct sieve_execute_env *eenv = renv->exec_env;
 	struct mail_deliver_context *mdctx = perot_deliver_context(eenv);
-	struct perot_ext *perot = ext->context;
-
-	perot->encrypted = TRUE;
+	perot_history_get(renv->result, ext)->encrypted = TRUE;
 	perot_update_earlier_keeps(renv);
 	/* What came encrypted may be stored as it came. */
 	if (sieve_message_get_mail(renv->msgctx) == eenv->msgdata->mail)

@@ -24,8 +24,6 @@ static const struct sieve_interpreter_extension perot_run_extension = {
 	.free = perot_run_end,
 };
 
-/* Each script that requires the extension is registered, included ones, too.
-   The context stays with the outermost script. */
 bool perot_run_register(const struct sieve_extension *ext,
 			const struct sieve_runtime_env *renv)
 {
@@ -34,42 +32,53 @@ bool perot_run_register(const struct sieve_extension *ext,
 	return TRUE;
 }
 
+/* The run is that of the outermost script that requires the extension. */
 struct perot_run *
 perot_run_get(const struct sieve_runtime_env *renv,
 	      const struct sieve_extension *ext)
 {
-	struct sieve_interpreter *interp = renv->interp, *parent;
+	struct sieve_interpreter *interp = renv->interp;
 	struct perot_run *run;
 
-	while ((parent = sieve_interpreter_get_parent(interp)) != NULL)
-		interp = parent;
-	run = sieve_interpreter_extension_get_context(interp, ext);
-	if (run == NULL) {
-		run = p_new(sieve_interpreter_pool(interp),
-			    struct perot_run, 1);
-		run->pool = sieve_interpreter_pool(interp);
-		run->exec_env = renv->exec_env;
-		run->msgctx = renv->msgctx;
-		if (interp == renv->interp)
-			run->renv = renv;
-		run->cpu_begin = perot_cpu_msecs();
-		p_array_init(&run->lines, run->pool, 8);
-		sieve_interpreter_extension_register(
-			interp, ext, &perot_run_extension, run);
+	for (; interp != NULL; interp = sieve_interpreter_get_parent(interp)) {
+		run = sieve_interpreter_extension_get_context(interp, ext);
+		if (run != NULL)
+			return run;
 	}
+	run = p_new(sieve_interpreter_pool(renv->interp), struct perot_run, 1);
+	run->renv = renv;
+	run->history = perot_history_get(renv->result, ext);
+	run->cpu_begin = perot_cpu_msecs();
+	sieve_interpreter_extension_set_context(renv->interp, ext, run);
 	return run;
 }
 
-bool perot_run_says(struct perot_run *run, const char *line)
+struct perot_history *
+perot_history_get(struct sieve_result *result, const struct sieve_extension *ext)
+{
+	/* What is set as the context is handed out as constant. */
+	struct perot_history *history = (struct perot_history *)
+		sieve_result_extension_get_context(result, ext);
+
+	if (history == NULL) {
+		history = p_new(sieve_result_pool(result), struct perot_history, 1);
+		history->pool = sieve_result_pool(result);
+		p_array_init(&history->lines, history->pool, 8);
+		sieve_result_extension_set_context(result, ext, history);
+	}
+	return history;
+}
+
+bool perot_history_says(struct perot_history *history, const char *line)
 {
 	const char *said;
 
-	array_foreach_elem(&run->lines, said) {
+	array_foreach_elem(&history->lines, said) {
 		if (strcmp(said, line) == 0)
 			return FALSE;
 	}
-	line = p_strdup(run->pool, line);
-	array_push_back(&run->lines, &line);
+	line = p_strdup(history->pool, line);
+	array_push_back(&history->lines, &line);
 	return TRUE;
 }
 
@@ -89,18 +98,11 @@ perot_run_begin(const struct sieve_extension *ext,
    time that a script has taken unless `stop` has ended it. */
 static bool perot_run_is_out_of_time(const struct perot_run *run)
 {
-	const struct sieve_execute_env *eenv = run->exec_env;
+	const struct sieve_execute_env *eenv = run->renv->exec_env;
 	uint64_t limit = (uint64_t)perot_max_cpu_secs(eenv->svinst) * 1000;
 
 	return limit > 0 &&
 		eenv->exec_status->resource_usage.cpu_time_msecs >= limit;
-}
-
-/* Returns TRUE if commands of the script were left. */
-static bool perot_run_is_cut_off(const struct perot_run *run)
-{
-	return run->renv != NULL &&
-		run->renv->pc < sieve_binary_block_get_size(run->renv->sblock);
 }
 
 /* Called when a script has ended, before anything is done about it */
@@ -108,13 +110,17 @@ static void
 perot_run_end(const struct sieve_extension *ext,
 	      struct sieve_interpreter *interp ATTR_UNUSED, void *context)
 {
-	struct perot_run *run = context;
+	const struct perot_run *run = context;
+	const struct sieve_runtime_env *renv;
+	bool is_cut_off;
 
-	/* Included scripts have none. */
-	if (run == NULL || !perot_is_delivery(run->exec_env) ||
+	/* Scripts that are included in one that requires the extension have
+	   none. */
+	if (run == NULL || !perot_is_delivery(run->renv->exec_env) ||
 	    !perot_run_is_out_of_time(run))
 		return;
-	perot_out_of_time(ext, run->exec_env,
-			  (perot_run_is_cut_off(run) ?
-			   sieve_message_get_mail(run->msgctx) : NULL));
+	renv = run->renv;
+	is_cut_off = renv->pc < sieve_binary_block_get_size(renv->sblock);
+	perot_out_of_time(ext, run, (!is_cut_off ? NULL :
+				     sieve_message_get_mail(renv->msgctx)));
 }

@@ -16,25 +16,10 @@
 
 extern const struct sieve_extension_def perot_extension;
 
-struct perot_ext {
-	struct perot_instance *instance;
-
-	/* What follows is about a delivery: LMTP and the LDA load the extension
-	   anew for each. */
-
-	/* How many scripts had ended when the last one began that requires the
-	   extension */
-	unsigned int scripts_ended;
-	/* All of the message is encrypted. */
-	bool encrypted;
-};
-
 static inline const struct perot_instance *
 perot_ext_instance(const struct sieve_extension *ext)
 {
-	const struct perot_ext *perot = ext->context;
-
-	return perot->instance;
+	return ext->context;
 }
 
 /*
@@ -92,20 +77,26 @@ static inline bool perot_is_saved(const struct sieve_execute_env *eenv)
  * Runs (perot-run.c)
  */
 
-/* One script, with those that it includes, and one message */
-struct perot_run {
+/* One message, and all scripts that run for it */
+struct perot_history {
 	pool_t pool;
-	const struct sieve_execute_env *exec_env;
-	struct sieve_message_context *msgctx;
-	/* NULL if the outermost script does not require the extension */
-	const struct sieve_runtime_env *renv;
-
-	/* User CPU time of the process when the run began */
-	uint64_t cpu_begin;
+	/* All of the message is encrypted. */
+	bool encrypted;
+	/* How many scripts had ended when the last one began that requires the
+	   extension */
+	unsigned int scripts_ended;
 	/* How often `encrypt` was run, and has encrypted */
 	unsigned int calls, layers;
 	/* What has been logged about the message */
 	ARRAY_TYPE(const_string) lines;
+};
+
+/* One script, with those that it includes */
+struct perot_run {
+	const struct sieve_runtime_env *renv;
+	struct perot_history *history;
+	/* User CPU time of the process when the run began */
+	uint64_t cpu_begin;
 };
 
 /* Has the run of a script noted. */
@@ -114,8 +105,11 @@ bool perot_run_register(const struct sieve_extension *ext,
 struct perot_run *
 perot_run_get(const struct sieve_runtime_env *renv,
 	      const struct sieve_extension *ext);
-/* Returns TRUE if this line has not been logged yet in this run. */
-bool perot_run_says(struct perot_run *run, const char *line);
+
+struct perot_history *
+perot_history_get(struct sieve_result *result, const struct sieve_extension *ext);
+/* Returns TRUE if this line has not been logged yet about the message. */
+bool perot_history_says(struct perot_history *history, const char *line);
 
 /*
  * Message (perot-message.c)
@@ -124,6 +118,9 @@ bool perot_run_says(struct perot_run *run, const char *line);
 /* Fills in all of a request that the script does not say. */
 void perot_request_init(struct perot_request *request_r, enum perot_form form,
 			const struct sieve_runtime_env *renv);
+/* Adds the actions that have been given the message as it is. */
+void perot_request_add_clear_copies(struct perot_request *request,
+				    const struct sieve_runtime_env *renv);
 /* Opens the current message for the core. If it is not available, that becomes
    the obstacle of the request. */
 void perot_message_open(const struct sieve_runtime_env *renv,
@@ -143,11 +140,11 @@ int perot_message_replace(const struct sieve_runtime_env *renv,
    does not when the script has ended well, or the message is encrypted. */
 void perot_arm(const struct sieve_runtime_env *renv,
 	       const struct sieve_extension *ext);
-/* Called when a script of a delivery has used up its CPU time. `mail` is what is
-   stored if it is encrypted, or NULL if it is not certain that Pigeonhole does
-   nothing more. */
+/* Called when a script of a delivery has used up its CPU time. `mail` is what
+   is stored if it is encrypted, or NULL if it is not certain that Pigeonhole
+   does nothing more. */
 void perot_out_of_time(const struct sieve_extension *ext,
-		       const struct sieve_execute_env *eenv, struct mail *mail);
+		       const struct perot_run *run, struct mail *mail);
 /* From now on the current, encrypted message is stored where Pigeonhole would
    store the original: when something fails, and for a `keep` of an earlier
    script. */

@@ -77,6 +77,25 @@ int perot_store_finish(struct perot_store_request *request,
 	return perot_store_check(request->box, report);
 }
 
+bool perot_store_is_exempt(const struct mail_save_context *ctx)
+{
+	const struct perot_input unread = { .context = NULL };
+	struct perot_store_request request;
+	struct perot_result *result;
+	bool exempt;
+
+	perot_store_request_init(&request, ctx);
+	exempt = request.request.draft || request.request.foreign;
+	if (!exempt) {
+		event_unref(&request.event);
+	} else {
+		result = perot_store_encrypt(&request, &unread);
+		(void)perot_store_finish(&request, result);
+		perot_core->free(result);
+	}
+	return exempt;
+}
+
 int perot_store_check(struct mailbox *box, const struct perot_report *report)
 {
 	bool delivery =

@@ -206,34 +206,13 @@ perot_store_save_complete(struct mail_save_context *ctx,
  * Hooks
  */
 
-/* Returns TRUE for a message that is left alone. It does not wait: only a line
-   about it is logged. */
-static bool perot_store_save_is_exempt(const struct mail_save_context *ctx)
-{
-	const struct perot_input unread = { .context = NULL };
-	struct perot_store_request request;
-	struct perot_result *result;
-	bool exempt;
-
-	perot_store_request_init(&request, ctx);
-	exempt = request.request.draft || request.request.foreign;
-	if (!exempt) {
-		event_unref(&request.event);
-	} else {
-		result = perot_store_encrypt(&request, &unread);
-		(void)perot_store_finish(&request, result);
-		perot_core->free(result);
-	}
-	return exempt;
-}
-
 int perot_store_save_begin(struct mail_save_context *ctx, struct istream *input)
 {
 	const struct perot_store_mailbox *sbox =
 		perot_store_mailbox(ctx->transaction->box);
 
 	/* Copies are encrypted in perot-store-copy.c. */
-	if (ctx->copying_or_moving || perot_store_save_is_exempt(ctx))
+	if (ctx->copying_or_moving || perot_store_is_exempt(ctx))
 		return sbox->module_ctx.super.save_begin(ctx, input);
 	perot_store_save_wait(ctx, input);
 	return 0;

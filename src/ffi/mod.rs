@@ -190,10 +190,23 @@ unsafe extern "C" fn core_encrypt(
     // SAFETY: promise 1 for what the request points to.
     let outcome = guard(|| unsafe { run(loaded, request, input, &log) });
     let outcome = outcome.unwrap_or_else(|why| Err(panicked(why)));
+    if request.clear_copies > 0 && matches!(outcome, Ok((Outcome::Encrypted { .. }, _))) {
+        // SAFETY: promise 1.
+        let which = unsafe { request.clear_copies_text.get() }.unwrap_or_default();
+        let _ = guard(|| log.log(Level::Warning, &clear_copies(&String::from_utf8_lossy(which))));
+    }
     if request.by_script && matches!(outcome, Ok((Outcome::AlreadyEncrypted, _))) {
         return CallResult::from_verdict(Verdict::of_known);
     }
     CallResult::from_encryption(outcome, terms, begin.elapsed(), &loaded.words)
+}
+
+/// Returns the warning about actions that store or send the message in clear, although it is encrypted then.
+fn clear_copies(which: &str) -> String {
+    let which = printable_line(which);
+    format!(
+        "in front of `encrypt`, and so in clear: {which}. What is to go to the same place behind it is left out by Pigeonhole"
+    )
 }
 
 fn terms(request: &perot_request, on_error: OnError) -> Terms {
@@ -210,7 +223,13 @@ fn terms(request: &perot_request, on_error: OnError) -> Terms {
         PEROT_PLACE_MAILBOX => Whereabouts::Mailbox,
         _ => Whereabouts::Delivery,
     };
-    Terms { whereabouts, form, try_only: request.try_only, on_error }
+    Terms {
+        whereabouts,
+        form,
+        try_only: request.try_only,
+        on_error,
+        clear_copies: request.clear_copies.into(),
+    }
 }
 
 /// Returns the verdict on a message that is not to be encrypted, whatever is in it.

@@ -338,8 +338,20 @@ fn the_mail_plugin() {
         (&[][..], "keep;", 0, &[encrypts, "All is well"][..], "encrypted"),
         (&[], "no script", 0, &[encrypts], "encrypted"),
         (&[("deliveries", "refuse")], "keep;", 1, &["lmtp  DEFERRED", "deliveries = refuse"], "deferred"),
-        (&[("deliveries", "no")], "keep;", 1, &["lmtp  STORED IN CLEAR", "deliveries = no"], "clear"),
-        (&[("deliveries", "warn")], "keep;", 1, &["lmtp  STORED IN CLEAR", "deliveries = warn"], "clear"),
+        (
+            &[("deliveries", "no")],
+            "keep;",
+            1,
+            &["lmtp  STORED IN CLEAR", "perot_encrypt_deliveries = encrypt"],
+            "clear",
+        ),
+        (
+            &[("deliveries", "warn")],
+            "keep;",
+            1,
+            &["lmtp  STORED IN CLEAR", "perot_encrypt_deliveries = encrypt"],
+            "clear",
+        ),
         (
             &[("deliveries", "yes")],
             "keep;",
