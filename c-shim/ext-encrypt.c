@@ -40,7 +40,7 @@ ext_encrypt_binary_load(const struct sieve_extension *ext,
 const struct sieve_extension_def perot_extension = {
 	.name = PEROT_EXTENSION_NAME,
 	/* To be raised with each change of the operands of an operation */
-	.version = 2,
+	.version = 3,
 	.load = ext_encrypt_load,
 	.unload = ext_encrypt_unload,
 	.validator_load = ext_encrypt_validator_load,
@@ -83,6 +83,7 @@ ext_encrypt_validator_load(const struct sieve_extension *ext,
 	perot_forget_cpu_time(ext->svinst);
 	sieve_validator_register_command(valdtr, ext, &perot_cmd_encrypt);
 	sieve_validator_register_command(valdtr, ext, &perot_tst_encrypted);
+	perot_order_register(valdtr, ext);
 	return TRUE;
 }
 

@@ -88,6 +88,8 @@ struct perot_settings {
 	struct perot_bytes on_error;
 	struct perot_bytes on_no_certificate;
 	struct perot_bytes hide_subject;
+	/* Of Sieve: the address of the user */
+	struct perot_bytes user_email;
 	/* Of the mail plugin: what is done with deliveries, and where saved
 	   mail is encrypted */
 	struct perot_bytes deliveries;
@@ -100,7 +102,9 @@ struct perot_settings {
 /* Whose mailbox it is */
 struct perot_owner {
 	struct perot_bytes user;
-	struct perot_bytes recipient; /* the final envelope recipient */
+	/* The final envelope recipient, as the client of the mail server named
+	   it: no field of a header counts */
+	struct perot_bytes recipient;
 	struct perot_bytes home;
 };
 
@@ -167,6 +171,9 @@ struct perot_request {
 	/* None: encrypt for the owner. */
 	const struct perot_bytes *recipients;
 	size_t recipient_count;
+	/* Further ones, besides those or the owner */
+	const struct perot_bytes *also;
+	size_t also_count;
 
 	/* The folder for ciphertext that is too large for memory */
 	struct perot_bytes temp_dir;
@@ -298,7 +305,7 @@ struct perot_core {
 	void (*free)(struct perot_result *result);
 };
 
-/* Most recipients of one `encrypt` */
+/* Most recipients of one `encrypt`, both lists together */
 #define PEROT_MAX_RECIPIENTS 32
 /* How often `encrypt` may be run for a message, and encrypt it. Each time takes
    as much CPU time and room as the message does. */

@@ -11,20 +11,16 @@ void perot_request_init(struct perot_request *request_r, enum perot_form form,
 {
 	const struct sieve_execute_env *eenv = renv->exec_env;
 	struct sieve_instance *svinst = eenv->svinst;
-	const struct smtp_address *rcpt = NULL;
 
 	i_zero(request_r);
 	request_r->place = PEROT_PLACE_MAILBOX;
 	if (perot_is_delivery(eenv)) {
-		/* Elsewhere there is no envelope: Pigeonhole makes one up from
-		   fields of the header, which the sender has written. */
 		request_r->place = PEROT_PLACE_DELIVERY;
-		rcpt = sieve_message_get_final_recipient(renv->msgctx);
+		request_r->owner.recipient =
+			perot_bytes(perot_recipient(eenv->scriptenv->user));
 	}
 	request_r->form = form;
 	request_r->owner.user = perot_bytes(svinst->username);
-	request_r->owner.recipient = perot_bytes(rcpt == NULL ? NULL :
-		smtp_address_encode_raw(rcpt));
 	request_r->owner.home =
 		perot_bytes(sieve_environment_get_homedir(svinst));
 	request_r->temp_dir = perot_bytes(svinst->temp_dir == NULL ? "/tmp" :

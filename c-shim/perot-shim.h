@@ -38,6 +38,17 @@ enum perot_operation {
 };
 
 /*
+ * Order of commands (perot-order.c)
+ */
+
+/* Who reads what is said of the script that is compiled */
+enum perot_author perot_script_author(struct sieve_validator *valdtr);
+/* From now on the author of the script is warned of actions that stand on the
+   wrong side of `encrypt`. */
+void perot_order_register(struct sieve_validator *valdtr,
+			  const struct sieve_extension *ext);
+
+/*
  * Who runs the script
  */
 

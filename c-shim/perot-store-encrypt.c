@@ -25,10 +25,7 @@ perot_store_owner(struct mail_user *user, struct perot_owner *owner_r)
 
 	i_zero(owner_r);
 	owner_r->user = perot_bytes(user->username);
-	/* LMTP sets the recipient, and so does dovecot-lda if it was called
-	   with -r. */
-	owner_r->recipient = perot_bytes(
-		event_find_field_recursive_str(user->event, "rcpt_to"));
+	owner_r->recipient = perot_bytes(perot_recipient(user));
 	/* A home that is not known is not the same as none. */
 	ret = mail_user_get_home(user, &home);
 	if (ret != 0)

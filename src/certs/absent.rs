@@ -44,7 +44,7 @@ impl Finder<'_> {
         if self.settings.owner_cert.is_some() {
             return Ok(Some(format!("{} is set", self.settings.words.setting(Setting::Cert))));
         }
-        let Some(addresses) = self.owner.address().map(forms) else {
+        let Some(addresses) = self.owner_address().map(forms) else {
             return Ok(Some("no address of the owner is known".into()));
         };
         for path in &self.settings.sources {
@@ -81,7 +81,8 @@ impl Finder<'_> {
                 return Ok(Some(unclear(problem)));
             }
             // The address is that of the envelope, which may be one of several.
-            if count > 0 && !self.owner.user.contains('@') {
+            let is_of_envelope = self.settings.owner_address.is_none() && !self.owner.user.contains('@');
+            if count > 0 && is_of_envelope {
                 let user = printable(self.owner.user);
                 return Ok(Some(format!("{}, and the user name {user} is no address", plural(count))));
             }

@@ -120,6 +120,7 @@ unsafe fn load(settings: &perot_settings) -> Loaded {
             hide_subject: settings.hide_subject.get(),
             deliveries: settings.deliveries.get(),
             saved: settings.saved.get(),
+            user_email: settings.user_email.get(),
         }
     };
     Loaded::new(&raw, words)
@@ -272,10 +273,12 @@ unsafe fn run(
     log: &dyn Log,
 ) -> Result<(Outcome, Waiting)> {
     // SAFETY: as promised by the caller.
-    let (recipients, owner, mut message, spool) = unsafe {
+    let (recipients, also, owner, mut message, spool) = unsafe {
         let message = open(request, input)?;
         let folder = request.temp_dir.text().unwrap_or("/tmp");
-        (recipients(request)?, owner(&request.owner), message, Spool::new(Path::new(folder)))
+        let recipients = recipients(request.recipients, request.recipient_count)?;
+        let also = self::recipients(request.also, request.also_count)?;
+        (recipients, also, owner(&request.owner), message, Spool::new(Path::new(folder)))
     };
     let settings = loaded.settings.as_ref().map_err(Clone::clone)?;
     #[cfg(feature = "inject-panic")]
@@ -284,6 +287,7 @@ unsafe fn run(
         settings,
         owner,
         recipients: &recipients,
+        also: &also,
         force: request.force,
         hide_subject: request.hide_subject,
         now: SystemTime::now(),
@@ -299,15 +303,15 @@ const INJECTED: &str = "panic@test.invalid";
 /// # Safety
 ///
 /// Promise 1 for the recipients.
-unsafe fn recipients(request: &perot_request) -> Result<Vec<&[u8]>> {
-    if request.recipient_count == 0 {
+unsafe fn recipients<'a>(list: *const perot_bytes, count: usize) -> Result<Vec<&'a [u8]>> {
+    if count == 0 {
         return Ok(Vec::new());
     }
-    if request.recipients.is_null() {
+    if list.is_null() {
         return Err(null());
     }
     // SAFETY: not NULL; as promised by the caller.
-    let list = unsafe { std::slice::from_raw_parts(request.recipients, request.recipient_count) };
+    let list = unsafe { std::slice::from_raw_parts(list, count) };
     // SAFETY: as promised by the caller.
     Ok(list.iter().map(|bytes| unsafe { bytes.get() }.unwrap_or_default()).collect())
 }

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use perot_testing::dovecot::{era, headers_dir, modules_dir, Era};
+use perot_testing::find;
 use perot_testing::pages::{code, project, read, rows};
 
 const PAGE: &str = "dovecot-headers/ABI.md";
@@ -72,10 +73,11 @@ const DIFFERENT: [(&str, &str, &str); 9] = [
 ];
 
 /// Rows about things that no header shows, each with the place that shows them.
-const NOT_IN_HEADERS: [(&str, &str); 5] = [
+const NOT_IN_HEADERS: [(&str, &str); 6] = [
     ("<plugin>_load", "Pigeonhole looks the function up by its name; the tests in this folder run it"),
     ("who knows the settings", "documents.rs: doveconf takes the examples"),
     ("imapsieve_expunge_discarded", "below: which module defines it"),
+    ("sieve_user_email", "below: which module defines it"),
     ("version of the mail plugin", "exports.rs"),
     ("sieve_environment_get_homedir", "below: in which header it is"),
 ];
@@ -108,10 +110,10 @@ fn what_differs_between_the_eras_differs() {
     let homedir = if is_24 { "sieve-common.h" } else { "sieve-settings.h" };
     let header = fs::read_to_string(headers_dir().join("sieve").join(homedir)).unwrap();
     assert!(header.contains("sieve_environment_get_homedir("), "{homedir}");
-    let module = fs::read(modules_dir().join("settings/libpigeonhole_settings.so"));
-    let setting = b"\0imapsieve_expunge_discarded\0";
-    let defined = module.is_ok_and(|module| module.windows(setting.len()).any(|bytes| bytes == setting));
-    assert_eq!(defined, is_24);
+    let module = fs::read(modules_dir().join("settings/libpigeonhole_settings.so")).unwrap_or_default();
+    for setting in ["\0imapsieve_expunge_discarded\0", "\0sieve_user_email\0"] {
+        assert_eq!(find(&module, setting.as_bytes()).is_some(), is_24, "{setting}");
+    }
 }
 
 #[test]

@@ -95,8 +95,8 @@ const NO_MESSAGES: &[&str] = &[
     "encrypted test: all of the message is encrypted: <>",
     "invalid is_test flag",
     "unknown optional operand",
-    "failed to read to operand",
-    "invalid to operand",
+    "failed to read <> operand",
+    "invalid <> operand",
     "(the owner)",
     // Whoever builds it with both features reads this.
     "this is one plugin or the other",
