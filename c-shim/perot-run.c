@@ -147,6 +147,16 @@ static bool perot_run_is_out_of_time(const struct perot_run *run)
 		eenv->exec_status->resource_usage.cpu_time_msecs >= limit;
 }
 
+/* Pigeonhole adds up the CPU time of the runs of a user's script, and disables
+   the script when those of an hour have taken more than one may: then it
+   delivers in clear. Large messages take time, and a sender could send enough
+   of them. So this run has taken none. The time of a single run stays
+   limited. */
+static void perot_run_forget_time(const struct perot_run *run)
+{
+	sieve_resource_usage_init(&run->exec_env.exec_status->resource_usage);
+}
+
 /* Called when a script has ended, before anything is done about it */
 static void
 perot_run_end(const struct sieve_extension *ext,
@@ -161,7 +171,10 @@ perot_run_end(const struct sieve_extension *ext,
 	run = script->run;
 	if (sieve_interpreter_program_counter(interp) < script->size)
 		run->is_cut_off = TRUE;
-	if (sieve_interpreter_get_parent(interp) == NULL &&
-	    perot_is_delivery(&run->exec_env) && perot_run_is_out_of_time(run))
+	if (sieve_interpreter_get_parent(interp) != NULL ||
+	    !perot_is_delivery(&run->exec_env))
+		return;
+	if (perot_run_is_out_of_time(run))
 		perot_out_of_time(ext, run);
+	perot_run_forget_time(run);
 }

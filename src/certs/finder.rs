@@ -344,10 +344,16 @@ impl Finder<'_> {
         match fingerprints.len() {
             1 => self.merged(&Place::Found(place), certs),
             n => {
+                let user = printable(self.owner.user);
+                let envelope = match self.owner.recipient {
+                    Some(recipient) => {
+                        format!("nor is the recipient {} of the envelope", printable(recipient))
+                    }
+                    None => "there is no envelope".to_owned(),
+                };
                 let text = format!(
-                    "the user name {} is no address, there is no envelope, and below the home directory there is not one \
-                     certificate but {n}: {place}",
-                    printable(self.owner.user)
+                    "the user name {user} is no address, {envelope}, and below the home directory there is not one certificate \
+                     but {n}: {place}"
                 );
                 Err(Error::new(Reason::NoCertificate, text).helps(Remedy::NameRecipient))
             }

@@ -12,7 +12,7 @@ const PAGE: &str = "dovecot-headers/ABI.md";
 
 /// The first cell of a row, code that compiles only with the headers of 2.3, and code that compiles only with
 /// those of 2.4.
-const DIFFERENT: [(&str, &str, &str); 9] = [
+const DIFFERENT: [(&str, &str, &str); 8] = [
     (
         "sieve_extension_register",
         "const struct sieve_extension *(*f)(struct sieve_instance *, const struct sieve_extension_def *, bool) =
@@ -37,11 +37,6 @@ const DIFFERENT: [(&str, &str, &str); 9] = [
         "sieve_max_cpu_time",
         "unsigned int f(struct sieve_instance *svinst) { return svinst->max_cpu_time_secs; }",
         "unsigned int f(struct sieve_instance *svinst) { return svinst->set->max_cpu_time; }",
-    ),
-    (
-        "sieve_resource_usage_timeout",
-        "void f(struct sieve_instance *svinst) { svinst->resource_usage_timeout_secs = 1; }",
-        "unsigned int f(struct sieve_instance *svinst) { return svinst->set->resource_usage_timeout; }",
     ),
     (
         "settings of the mail plugin",

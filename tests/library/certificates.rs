@@ -508,6 +508,9 @@ fn what_is_said_when_it_is_not_known_who_the_owner_is() {
              but 0: {path}/pgp-certs (no certificate), {path}/none (not there). Name the recipient, or set cert"
         )
     );
+    assert!(said(home.path().to_str(), Some("me")).starts_with(
+        "the user name me is no address, nor is the recipient me of the envelope, and below the home directory"
+    ));
     assert_eq!(
         said(None, Some(ME)),
         "no certificate for me@example.org. Searched: ~/pgp-certs (the user has no home directory), ~/none (the user has no \

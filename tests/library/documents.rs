@@ -89,7 +89,6 @@ const NO_MESSAGES: &[&str] = &[
     "for temporary files",
     "the limit of CPU time",
     // These are traces and dumps.
-    "encrypt: the CPU time of this script is not added up over several messages from here on: sieve_resource_usage_timeout counts as 1 second",
     "the message is encrypted already",
     "certificate <> with <> key(s)",
     "encrypted test: all of the message is encrypted: <>",
