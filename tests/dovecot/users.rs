@@ -451,7 +451,10 @@ fn the_address_that_the_administrator_has_set() {
             delivery_plugins: Some(plugins),
             before,
             plugin_23: setting.clone(),
-            extra_24: setting.replace("%n", "%{user | username}"),
+            extra_24: format!(
+                "userdb static {{\n  fields {{\n{}  }}\n}}\n",
+                setting.replace("%n", "%{user | username}")
+            ),
             ..Config::default()
         });
         let key = key_for(ME);
