@@ -504,6 +504,8 @@ cmd_encrypt_operation_execute(const struct sieve_runtime_env *renv,
 		perot_keep_encrypted(renv, ext);
 	if (report->defer) {
 		status = perot_defer(renv, ext, perot_str(report->answer));
+	} else if (request.obstacle == PEROT_OBSTACLE_EXPUNGED) {
+		perot_end_script(renv);
 	} else if (request.form == PEROT_FORM_TEST) {
 		sieve_interpreter_set_test_result(renv->interp,
 						  report->encrypted);

@@ -73,6 +73,7 @@ static void ext_encrypt_unload(const struct sieve_extension *ext)
 {
 	struct perot_ext *perot = ext->context;
 
+	perot_extra_action_end(&perot->extra_action, ext->svinst);
 	perot_existing_unlock();
 	perot_core->close(perot->instance);
 	i_free(perot);

@@ -19,6 +19,11 @@ extern const struct sieve_extension_def perot_extension;
 struct perot_ext {
 	struct perot_instance *instance;
 
+	struct perot_extra_action extra_action;
+	/* Saved mail: though the script has failed, the encrypted message is
+	   stored where it was saved. */
+	bool stored;
+
 	/* What follows is about a delivery: LMTP and the LDA load the extension
 	   anew for each. */
 
@@ -142,6 +147,8 @@ void perot_out_of_time(const struct sieve_extension *ext,
    script. */
 void perot_keep_encrypted(const struct sieve_runtime_env *renv,
 			  const struct sieve_extension *ext);
+/* The script ends here, well, and nothing that it has asked for is done. */
+void perot_end_script(const struct sieve_runtime_env *renv);
 /* From now on the script ends in a failure, whatever it does or has done: a
    temporary failure of the delivery, or a message that stays in its mailbox.
    The answer goes to whoever delivers the message. Returns the status of the
@@ -159,10 +166,12 @@ int perot_defer(const struct sieve_runtime_env *renv,
 int perot_existing_lock(const struct sieve_execute_env *eenv,
 			const char **error_r);
 void perot_existing_unlock(void);
-/* With sieve-filter, the original is expunged as soon as the script has stored
-   the current message. */
-void perot_existing_replace(const struct sieve_runtime_env *renv,
-			    const struct sieve_extension *ext);
+/* Returns TRUE for sieve-filter on a mailbox that it may change. */
+bool perot_is_existing(const struct sieve_execute_env *eenv);
+/* Expunges the original if the script has stored the current message. Called
+   when all else is done, also the implicit keep. */
+void perot_existing_expunge(const struct sieve_action_exec_env *aenv,
+			    int status);
 
 /*
  * Saved mail (perot-saved.c)
