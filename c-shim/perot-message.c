@@ -6,13 +6,16 @@
  * Request
  */
 
-/* Returns TRUE if the message is in a mailbox of others: shared, or public. */
+/* Returns TRUE if the message is in a mailbox of others: shared, or public. A
+   virtual mailbox of the user may show it, too. */
 static bool perot_is_foreign(const struct sieve_execute_env *eenv)
 {
-	struct mailbox *box = eenv->msgdata->mail->box;
+	struct mail *mail;
 
-	return (box->list->ns->type & (MAIL_NAMESPACE_TYPE_SHARED |
-				       MAIL_NAMESPACE_TYPE_PUBLIC)) != 0;
+	if (mail_get_backend_mail(eenv->msgdata->mail, &mail) < 0)
+		return TRUE;
+	return (mail->box->list->ns->type & (MAIL_NAMESPACE_TYPE_SHARED |
+					     MAIL_NAMESPACE_TYPE_PUBLIC)) != 0;
 }
 
 void perot_request_init(struct perot_request *request_r, enum perot_form form,

@@ -261,7 +261,9 @@ unsafe fn run(
         (recipients(request)?, owner(&request.owner), message, Spool::new(Path::new(folder)))
     };
     if request.foreign && recipients.is_empty() {
-        return Err(Error::new(Reason::BadRecipient, "not the user's own mailbox").helps("name the recipients"));
+        return Err(
+            Error::new(Reason::BadRecipient, "not the user's own mailbox").helps("name the recipients")
+        );
     }
     let settings = loaded.settings.as_ref().map_err(Clone::clone)?;
     #[cfg(feature = "inject-panic")]

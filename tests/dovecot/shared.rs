@@ -100,6 +100,16 @@ enum Way {
     SieveFilter,
 }
 
+/// Has a script run for all messages in a mailbox, by FILTER=SIEVE.
+fn filter(dovecot: &Dovecot, mailbox: &str, commands: &str) {
+    let text = script("", commands).replace('\n', " ").replace('"', "\\\"");
+    let session = format!(
+        "good(imap.select('{mailbox}'))\n\
+         good(imap.xatom('FILTER', r'SIEVE SCRIPT \"{text}\" UNDELETED'))\ngood(imap.expunge())"
+    );
+    dovecot.imap(ME, &session);
+}
+
 /// Has a script run for one message in the mailbox. Returns what is said of it.
 fn run_script(dovecot: &Dovecot, way: Way, other: &Other, commands: &str) -> String {
     let source = dovecot.path("global/saved.sieve");
@@ -117,15 +127,7 @@ fn run_script(dovecot: &Dovecot, way: Way, other: &Other, commands: &str) -> Str
         }
         Way::Filter => {
             other.put(dovecot);
-            let text = script("", commands).replace('\n', " ");
-            let text = text.replace('"', "\\\"");
-            dovecot.imap(
-                ME,
-                &format!(
-                    "good(imap.select('{name}'))\n\
-                     good(imap.xatom('FILTER', r'SIEVE SCRIPT \"{text}\" UNDELETED'))\ngood(imap.expunge())"
-                ),
-            );
+            filter(dovecot, name, commands);
         }
         Way::SieveFilter => {
             other.put(dovecot);
@@ -176,4 +178,34 @@ fn the_message_stays_unless_recipients_are_named() {
             other.clear();
         }
     }
+}
+
+/// What is saved in this virtual mailbox goes to the INBOX.
+#[test]
+fn a_virtual_mailbox_that_shows_mail_of_others() {
+    let namespace = "namespace virtual {\n  prefix = virtual/\n  separator = /\n";
+    let shared = config();
+    let mut dovecot = Dovecot::prepare(&Config {
+        imap_plugins: "acl virtual imap_filter_sieve",
+        extra_23: format!("{}{namespace}  location = virtual:{{dir}}/virtual\n}}\n", shared.extra_23),
+        extra_24: format!(
+            "{}{namespace}  mail_driver = virtual\n  mail_path = {{dir}}/virtual\n}}\n",
+            shared.extra_24
+        ),
+        ..shared
+    });
+    dovecot.give(ME, "k.asc", &armored(&key_for(ME)));
+    let name = "shared/you@domain.com/team";
+    let other = Other::new(&dovecot, name, "you@domain.com", "Maildir/.team");
+    let folder = dovecot.path("virtual/all");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("dovecot-virtual"), format!("!INBOX\n{name}\n  all\n")).unwrap();
+    for path in [dovecot.path("virtual"), folder.clone(), folder.join("dovecot-virtual")] {
+        dovecot.own(&path);
+    }
+    dovecot.launch();
+    other.put(&dovecot);
+    filter(&dovecot, "virtual/all", "encrypt;");
+    dovecot.log_line(&["left as it is: not the user's own mailbox: name the recipients"]);
+    assert_eq!(other.messages(), [message("other")], "{}", dovecot.log());
 }
