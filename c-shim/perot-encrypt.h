@@ -143,7 +143,8 @@ enum perot_obstacle {
 	PEROT_OBSTACLE_CALLS,
 	/* `encrypt` has encrypted the message PEROT_MAX_LAYERS times. */
 	PEROT_OBSTACLE_LAYERS,
-	/* Another session has removed the message from its mailbox. */
+	/* Another session has removed the message from its mailbox: the script
+	   is to end. */
 	PEROT_OBSTACLE_EXPUNGED,
 	/* The script has ended, and the encrypted message is not stored: the
 	   original stays. */

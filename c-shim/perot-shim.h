@@ -137,9 +137,9 @@ int perot_message_replace(const struct sieve_runtime_env *renv,
    does not when the script has ended well, or the message is encrypted. */
 void perot_arm(const struct sieve_runtime_env *renv,
 	       const struct sieve_extension *ext);
-/* Called when a script of a delivery has used up its CPU time. `mail` is what is
-   stored if it is encrypted, or NULL if it is not certain that Pigeonhole does
-   nothing more. */
+/* Called when a script of a delivery has used up its CPU time. `mail` is what
+   is stored if it is encrypted, or NULL if it is not certain that Pigeonhole
+   does nothing more. */
 void perot_out_of_time(const struct sieve_extension *ext,
 		       const struct sieve_execute_env *eenv, struct mail *mail);
 /* From now on the current, encrypted message is stored where Pigeonhole would

@@ -378,6 +378,9 @@ unsafe extern "C" fn core_inspect(
 ) -> *mut perot_result {
     let loaded = instance.cast::<Loaded>();
     borrow!(loaded, request; CallResult::from_failure(null(), Duration::ZERO));
+    if request.obstacle == PEROT_OBSTACLE_EXPUNGED {
+        return CallResult::from_verdict(Verdict::of_expunged);
+    }
     // SAFETY: promises 1 and 2.
     let encrypted = guard(|| unsafe { look(request, input.as_ref()) });
     let encrypted = encrypted.unwrap_or_else(|why| Err(panicked(why)));
