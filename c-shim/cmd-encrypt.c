@@ -433,6 +433,8 @@ cmd_encrypt_prepare(const struct sieve_runtime_env *renv,
 		request->obstacle = PEROT_OBSTACLE_LAYERS;
 		return;
 	}
+	if (request->foreign && request->recipient_count == 0)
+		return;
 	perot_message_open(renv, request, input_r);
 	if (request->obstacle == PEROT_OBSTACLE_NONE &&
 	    perot_existing_lock(renv->exec_env, &error) < 0) {
