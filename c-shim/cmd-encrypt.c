@@ -511,6 +511,8 @@ cmd_encrypt_prepare(const struct sieve_runtime_env *renv,
 		request->obstacle = PEROT_OBSTACLE_LAYERS;
 		return;
 	}
+	if (request->foreign && request->recipient_count == 0)
+		return;
 	if (!history->encrypted)
 		perot_request_add_clear_copies(request, renv);
 	perot_message_open(renv, request, input_r);
@@ -588,6 +590,8 @@ cmd_encrypt_operation_execute(const struct sieve_runtime_env *renv,
 		perot_disarm(renv, ext);
 	if (report->defer) {
 		status = perot_defer(renv, ext, perot_str(report->answer));
+	} else if (request.obstacle == PEROT_OBSTACLE_EXPUNGED) {
+		perot_end_script(renv);
 	} else if (request.form == PEROT_FORM_TEST) {
 		sieve_interpreter_set_test_result(renv->interp,
 						  report->encrypted);

@@ -27,6 +27,34 @@ static inline unsigned int perot_max_cpu_secs(struct sieve_instance *svinst)
 	return svinst->set->max_cpu_time;
 }
 
+/* sieve_max_actions, raised by one for an action of our own, until that has
+   ended: it is not the script's. */
+struct perot_extra_action {
+	const struct sieve_settings *set;
+	struct sieve_settings raised;
+};
+
+static inline void
+perot_extra_action_begin(struct perot_extra_action *extra,
+			 struct sieve_instance *svinst)
+{
+	/* Settings are constant, but not which ones they are. */
+	if (svinst->set == &extra->raised || svinst->set->max_actions == 0)
+		return;
+	extra->set = svinst->set;
+	extra->raised = *svinst->set;
+	extra->raised.max_actions++;
+	svinst->set = &extra->raised;
+}
+
+static inline void
+perot_extra_action_end(struct perot_extra_action *extra,
+		       struct sieve_instance *svinst)
+{
+	if (svinst->set == &extra->raised)
+		svinst->set = extra->set;
+}
+
 static inline struct perot_setting_source
 perot_sieve_settings(struct sieve_instance *svinst)
 {
@@ -50,6 +78,28 @@ perot_register(struct sieve_instance *svinst,
 static inline unsigned int perot_max_cpu_secs(struct sieve_instance *svinst)
 {
 	return svinst->max_cpu_time_secs;
+}
+
+struct perot_extra_action {
+	unsigned int max_actions;
+};
+
+static inline void
+perot_extra_action_begin(struct perot_extra_action *extra,
+			 struct sieve_instance *svinst)
+{
+	if (extra->max_actions > 0 || svinst->max_actions == 0)
+		return;
+	extra->max_actions = svinst->max_actions++;
+}
+
+static inline void
+perot_extra_action_end(struct perot_extra_action *extra,
+		       struct sieve_instance *svinst)
+{
+	if (extra->max_actions > 0)
+		svinst->max_actions = extra->max_actions;
+	extra->max_actions = 0;
 }
 
 static inline const char *perot_sieve_setting(void *context, const char *key)

@@ -55,17 +55,24 @@ static perot_load_t
 ext_encrypt_load(const struct sieve_extension *ext, void **context)
 {
 	struct perot_setting_source source = perot_sieve_settings(ext->svinst);
+	struct perot_ext *perot;
 
 	if (*context != NULL)
 		ext_encrypt_unload(ext);
-	*context = perot_settings_open(&source);
+	perot = i_new(struct perot_ext, 1);
+	perot->instance = perot_settings_open(&source);
+	*context = perot;
 	return PEROT_LOAD_OK;
 }
 
 static void ext_encrypt_unload(const struct sieve_extension *ext)
 {
+	struct perot_ext *perot = ext->context;
+
+	perot_extra_action_end(&perot->extra_action, ext->svinst);
 	perot_existing_unlock();
-	perot_core->close(ext->context);
+	perot_core->close(perot->instance);
+	i_free(perot);
 }
 
 /*

@@ -147,6 +147,12 @@ enum perot_obstacle {
 	PEROT_OBSTACLE_CALLS,
 	/* `encrypt` has encrypted the message PEROT_MAX_LAYERS times. */
 	PEROT_OBSTACLE_LAYERS,
+	/* Another session has removed the message from its mailbox: the script
+	   is to end. */
+	PEROT_OBSTACLE_EXPUNGED,
+	/* The script has ended, and the encrypted message is not stored: the
+	   original stays. */
+	PEROT_OBSTACLE_UNSTORED,
 };
 
 /* One message, and what is asked for it */
@@ -161,7 +167,8 @@ struct perot_request {
 	bool hide_subject;
 	/* Its owner has not finished writing it: then it is not read. */
 	bool draft;
-	/* Its mailbox is not the user's own: then it is not read either. */
+	/* Its mailbox is not the user's own: only named recipients are
+	   encrypted to, and without them it is not read either. */
 	bool foreign;
 	/* A script has just encrypted it, and said so: that all of it is
 	   encrypted is looked at, and is not said again. */

@@ -14,10 +14,9 @@
  * afterwards. It could only be guessed, and a wrong guess would lose a message.
  */
 
-/* Returns TRUE for sieve-filter on a mailbox that it may change. Outside of a
-   delivery nothing but sieve-filter, sieve-test and IMAP sessions runs scripts,
-   and the message of sieve-test is a file, which is read-only. */
-static bool perot_is_existing(const struct sieve_execute_env *eenv)
+/* Outside of a delivery nothing but sieve-filter, sieve-test and IMAP sessions
+   runs scripts, and the message of sieve-test is a file, which is read-only. */
+bool perot_is_existing(const struct sieve_execute_env *eenv)
 {
 	return !perot_is_delivery(eenv) && !perot_is_in_imap(eenv) &&
 		!mailbox_is_readonly(eenv->msgdata->mail->box);
@@ -63,16 +62,8 @@ void perot_existing_unlock(void)
 }
 
 /*
- * Action: expunge the original
+ * Expunge
  */
-
-static int
-act_replace_check_duplicate(const struct sieve_runtime_env *renv ATTR_UNUSED,
-			    const struct sieve_action *act ATTR_UNUSED,
-			    const struct sieve_action *act_other ATTR_UNUSED)
-{
-	return 1;
-}
 
 /* Each expunge makes a new mail_index_map of the mailbox, and a view keeps each
    map in which it has looked something up until it is synchronized. That does
@@ -84,10 +75,8 @@ static void perot_forget_old_maps(struct mailbox_transaction_context *trans)
 	mail_index_view_unref_maps(trans->cache_view->trans_view);
 }
 
-/* Called when all else is done, also the implicit keep. */
-static void
-act_replace_finish(const struct sieve_action_exec_env *aenv,
-		   void *tr_context ATTR_UNUSED, int status)
+void perot_existing_expunge(const struct sieve_action_exec_env *aenv,
+			    int status)
 {
 	struct sieve_exec_status *estatus = aenv->exec_env->exec_status;
 	struct mail *original = aenv->exec_env->msgdata->mail;
@@ -114,19 +103,4 @@ act_replace_finish(const struct sieve_action_exec_env *aenv,
 	/* Nothing is left for sieve-filter to do. */
 	estatus->keep_original = TRUE;
 	perot_forget_old_maps(original->transaction);
-}
-
-static const struct sieve_action_def act_replace = {
-	.name = "expunge the message as it was",
-	.check_duplicate = act_replace_check_duplicate,
-	.finish = act_replace_finish,
-};
-
-void perot_existing_replace(const struct sieve_runtime_env *renv,
-			    const struct sieve_extension *ext)
-{
-	if (perot_is_existing(renv->exec_env)) {
-		(void)sieve_result_add_action(renv, ext, NULL, &act_replace,
-					      NULL, NULL, 0, FALSE);
-	}
 }

@@ -6,6 +6,18 @@
  * Request
  */
 
+/* Returns TRUE if the message is in a mailbox of others: shared, or public. A
+   virtual mailbox of the user may show it, too. */
+static bool perot_is_foreign(const struct sieve_execute_env *eenv)
+{
+	struct mail *mail;
+
+	if (mail_get_backend_mail(eenv->msgdata->mail, &mail) < 0)
+		return TRUE;
+	return (mail->box->list->ns->type & (MAIL_NAMESPACE_TYPE_SHARED |
+					     MAIL_NAMESPACE_TYPE_PUBLIC)) != 0;
+}
+
 void perot_request_init(struct perot_request *request_r, enum perot_form form,
 			const struct sieve_runtime_env *renv)
 {
@@ -18,6 +30,8 @@ void perot_request_init(struct perot_request *request_r, enum perot_form form,
 		request_r->place = PEROT_PLACE_DELIVERY;
 		request_r->owner.recipient =
 			perot_bytes(perot_recipient(eenv->scriptenv->user));
+	} else {
+		request_r->foreign = perot_is_foreign(eenv);
 	}
 	request_r->form = form;
 	request_r->owner.user = perot_bytes(svinst->username);
@@ -99,7 +113,8 @@ void perot_message_open(const struct sieve_runtime_env *renv,
 		perot_mail_input_init(input_r, stream);
 		return;
 	}
-	request->obstacle = PEROT_OBSTACLE_MESSAGE;
+	request->obstacle = (mail->expunged ? PEROT_OBSTACLE_EXPUNGED :
+			     PEROT_OBSTACLE_MESSAGE);
 	request->obstacle_text = perot_bytes(
 		mailbox_get_last_internal_error(mail->box, NULL));
 }

@@ -141,6 +141,26 @@ static unsigned int perot_scripts_ended(struct sieve_result *result)
 	return action.exec_seq;
 }
 
+/* Has the core judge what has become of a message after `encrypt`, or without
+   it, and logs what it says. */
+static struct perot_result *
+perot_judge(const struct sieve_extension *ext,
+	    const struct sieve_execute_env *eenv,
+	    const struct perot_request *request)
+{
+	const struct perot_input unread = { .context = NULL };
+	struct event *event = event_create(eenv->event);
+	struct perot_result *result;
+	struct perot_log log;
+
+	perot_log_init(&log, event);
+	result = perot_core->encrypt(perot_ext_instance(ext), request, &unread,
+				     &log);
+	perot_report_log(perot_core->report(result), event, "encrypt");
+	event_unref(&event);
+	return result;
+}
+
 /* Has the core judge that a script has failed. Returns TRUE if the message is
    deferred. */
 static bool
@@ -152,27 +172,17 @@ perot_script_failed(const struct sieve_extension *ext,
 		.form = PEROT_FORM_STORE,
 		.obstacle = PEROT_OBSTACLE_FAILED,
 	};
-	const struct perot_input unread = { .context = NULL };
 	struct mail_deliver_context *mdctx = perot_deliver_context(eenv);
-	struct event *event = event_create(eenv->event);
-	const struct perot_report *report;
-	struct perot_result *result;
-	struct perot_log log;
-	bool defers;
+	struct perot_result *result = perot_judge(ext, eenv, &request);
+	const struct perot_report *report = perot_core->report(result);
+	bool defers = report->defer;
 
-	perot_log_init(&log, event);
-	result = perot_core->encrypt(perot_ext_instance(ext), &request,
-				     &unread, &log);
-	report = perot_core->report(result);
-	perot_report_log(report, event, "encrypt");
-	defers = report->defer;
 	if (defers) {
 		eenv->exec_status->tried_default_save = TRUE;
 		mdctx->tempfail_error =
 			p_strdup(mdctx->pool, perot_str(report->answer));
 	}
 	perot_core->free(result);
-	event_unref(&event);
 	return defers;
 }
 
@@ -258,6 +268,8 @@ act_failed_commit(const struct sieve_action_exec_env *aenv, void *tr_context)
 {
 	const struct sieve_execute_env *eenv = aenv->exec_env;
 	struct mail_deliver_context *mdctx = perot_deliver_context(eenv);
+	struct perot_history *history =
+		perot_history_get(aenv->result, aenv->action->ext);
 	int ret = SIEVE_EXEC_OK;
 
 	if (tr_context == NULL) {
@@ -273,9 +285,11 @@ act_failed_commit(const struct sieve_action_exec_env *aenv, void *tr_context)
 	   message would be stored once more. */
 	if (ret == SIEVE_EXEC_OK && mdctx != NULL)
 		mdctx->saved_mail = TRUE;
-	if (ret == SIEVE_EXEC_OK && perot_is_saved(eenv) &&
-	    !eenv->exec_status->keep_original)
-		perot_saved_remove(eenv);
+	if (ret == SIEVE_EXEC_OK && perot_is_saved(eenv)) {
+		history->stored = TRUE;
+		if (!eenv->exec_status->keep_original)
+			perot_saved_remove(eenv);
+	}
 	return ret;
 }
 
@@ -355,6 +369,79 @@ void perot_out_of_time(const struct sieve_extension *ext,
 	    (eenv->exec_status->last_storage == NULL ||
 	     perot_has_other_default(mdctx)))
 		mdctx->tempfail_error = "Encrypted message could not be stored";
+}
+
+/*
+ * Action: see to the original
+ *
+ * It is not the script's. It is there so that Pigeonhole tells how all others
+ * have ended: existing mail is replaced then, or stays as it was.
+ */
+
+/* The log has said that the message is encrypted, and it stays in clear. */
+static void
+act_original_stays(const struct sieve_action_exec_env *aenv)
+{
+	const struct sieve_execute_env *eenv = aenv->exec_env;
+	const struct sieve_exec_status *estatus = eenv->exec_status;
+	struct perot_request request = {
+		.place = PEROT_PLACE_MAILBOX,
+		.obstacle = PEROT_OBSTACLE_UNSTORED,
+	};
+	struct perot_result *result;
+
+	if (estatus->store_failed) {
+		request.obstacle_text = perot_bytes(
+			mail_storage_get_last_internal_error(
+				estatus->last_storage, NULL));
+	}
+	result = perot_judge(aenv->action->ext, eenv, &request);
+	perot_core->free(result);
+}
+
+static int
+act_original_check_duplicate(const struct sieve_runtime_env *renv ATTR_UNUSED,
+			     const struct sieve_action *act ATTR_UNUSED,
+			     const struct sieve_action *act_other ATTR_UNUSED)
+{
+	return 1;
+}
+
+/* Called when all else is done, also the implicit keep. */
+static void
+act_original_finish(const struct sieve_action_exec_env *aenv,
+		    void *tr_context ATTR_UNUSED, int status)
+{
+	struct perot_ext *perot = aenv->action->ext->context;
+	const struct perot_history *history =
+		perot_history_get(aenv->result, aenv->action->ext);
+
+	perot_extra_action_end(&perot->extra_action,
+			       aenv->exec_env->svinst);
+	if (!perot_is_in_imap(aenv->exec_env))
+		perot_existing_expunge(aenv, status);
+	else if (status != SIEVE_EXEC_OK && !history->stored)
+		act_original_stays(aenv);
+}
+
+static const struct sieve_action_def act_original = {
+	.name = "see to the message as it was",
+	.check_duplicate = act_original_check_duplicate,
+	.finish = act_original_finish,
+};
+
+static void
+perot_see_to_original(const struct sieve_runtime_env *renv,
+		      const struct sieve_extension *ext)
+{
+	const struct sieve_execute_env *eenv = renv->exec_env;
+	struct perot_ext *perot = ext->context;
+
+	if (!perot_is_in_imap(eenv) && !perot_is_existing(eenv))
+		return;
+	perot_extra_action_begin(&perot->extra_action, eenv->svinst);
+	(void)sieve_result_add_action(renv, ext, NULL, &act_original, NULL,
+				      NULL, 0, FALSE);
 }
 
 /*
@@ -441,7 +528,7 @@ void perot_keep_encrypted(const struct sieve_runtime_env *renv,
 	/* Other existing mail (sieve-filter, FILTER=SIEVE) just stays as it is
 	   when something fails. */
 	if (mdctx == NULL) {
-		perot_existing_replace(renv, ext);
+		perot_see_to_original(renv, ext);
 		return;
 	}
 	perot_forget_original(renv);
@@ -471,6 +558,12 @@ static void perot_forget_actions(const struct sieve_runtime_env *renv)
 		    !sieve_action_is_executed(action, renv->result))
 			sieve_result_iterate_delete(iter);
 	}
+}
+
+void perot_end_script(const struct sieve_runtime_env *renv)
+{
+	perot_forget_actions(renv);
+	sieve_interpreter_interrupt(renv->interp);
 }
 
 int perot_defer(const struct sieve_runtime_env *renv,

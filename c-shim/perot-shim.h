@@ -16,10 +16,17 @@
 
 extern const struct sieve_extension_def perot_extension;
 
+struct perot_ext {
+	struct perot_instance *instance;
+	struct perot_extra_action extra_action;
+};
+
 static inline const struct perot_instance *
 perot_ext_instance(const struct sieve_extension *ext)
 {
-	return ext->context;
+	const struct perot_ext *perot = ext->context;
+
+	return perot->instance;
 }
 
 /*
@@ -82,6 +89,9 @@ struct perot_history {
 	pool_t pool;
 	/* All of the message is encrypted. */
 	bool encrypted;
+	/* Saved mail: though the script has failed, the encrypted message is
+	   stored where it was saved. */
+	bool stored;
 	/* A failure of the script that runs defers the message. */
 	bool armed;
 	/* How many scripts had ended when that script began */
@@ -157,6 +167,8 @@ void perot_disarm(const struct sieve_runtime_env *renv,
    script. */
 void perot_keep_encrypted(const struct sieve_runtime_env *renv,
 			  const struct sieve_extension *ext);
+/* The script ends here, well, and nothing that it has asked for is done. */
+void perot_end_script(const struct sieve_runtime_env *renv);
 /* From now on the script ends in a failure, whatever it does or has done: a
    temporary failure of the delivery, or a message that stays in its mailbox.
    The answer goes to whoever delivers the message. Returns the status of the
@@ -174,10 +186,12 @@ int perot_defer(const struct sieve_runtime_env *renv,
 int perot_existing_lock(const struct sieve_execute_env *eenv,
 			const char **error_r);
 void perot_existing_unlock(void);
-/* With sieve-filter, the original is expunged as soon as the script has stored
-   the current message. */
-void perot_existing_replace(const struct sieve_runtime_env *renv,
-			    const struct sieve_extension *ext);
+/* Returns TRUE for sieve-filter on a mailbox that it may change. */
+bool perot_is_existing(const struct sieve_execute_env *eenv);
+/* Expunges the original if the script has stored the current message. Called
+   when all else is done, also the implicit keep. */
+void perot_existing_expunge(const struct sieve_action_exec_env *aenv,
+			    int status);
 
 /*
  * Saved mail (perot-saved.c)

@@ -90,6 +90,8 @@ tst_encrypted_operation_execute(const struct sieve_runtime_env *renv,
 	perot_report_log(report, renv->event, "encrypted");
 	if (report->defer) {
 		status = perot_defer(renv, ext, perot_str(report->answer));
+	} else if (request.obstacle == PEROT_OBSTACLE_EXPUNGED) {
+		perot_end_script(renv);
 	} else {
 		sieve_runtime_trace(renv, SIEVE_TRLVL_TESTS, "encrypted test: "
 				    "all of the message is encrypted: %s",

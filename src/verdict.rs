@@ -204,6 +204,12 @@ impl Verdict {
         }
     }
 
+    /// Leaves a message alone that another session has removed from its mailbox.
+    pub fn of_expunged() -> Self {
+        let line = "message is gone: another session has removed it".to_owned();
+        Self { line: Some((Level::Info, line)), ..Self::nothing() }
+    }
+
     /// Passes a message whose encryption has been logged before in this delivery.
     pub fn of_known() -> Self {
         Self { encrypted: true, ..Self::nothing() }

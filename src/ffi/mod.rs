@@ -212,7 +212,7 @@ fn clear_copies(which: &str) -> String {
 
 fn terms(request: &perot_request, on_error: OnError) -> Terms {
     let form = match request.form {
-        _ if request.obstacle == PEROT_OBSTACLE_SCRIPT => None,
+        _ if matches!(request.obstacle, PEROT_OBSTACLE_SCRIPT | PEROT_OBSTACLE_UNSTORED) => None,
         PEROT_FORM_ACTION => Some(Form::Action),
         PEROT_FORM_TEST => Some(Form::Test),
         PEROT_FORM_STORE => Some(Form::Store),
@@ -242,6 +242,9 @@ unsafe fn settled(loaded: &Loaded, request: &perot_request, input: Option<&perot
     let is_store = request.form == PEROT_FORM_STORE;
     if request.draft && request.obstacle == PEROT_OBSTACLE_NONE {
         return Some(Verdict::of_draft());
+    }
+    if request.obstacle == PEROT_OBSTACLE_EXPUNGED {
+        return Some(Verdict::of_expunged());
     }
     if is_store && request.foreign {
         return Some(Verdict::of_foreign());
@@ -280,6 +283,11 @@ unsafe fn run(
         let also = self::recipients(request.also, request.also_count)?;
         (recipients, also, owner(&request.owner), message, Spool::new(Path::new(folder)))
     };
+    if request.foreign && recipients.is_empty() {
+        return Err(
+            Error::new(Reason::BadRecipient, "not the user's own mailbox").helps("name the recipients")
+        );
+    }
     let settings = loaded.settings.as_ref().map_err(Clone::clone)?;
     #[cfg(feature = "inject-panic")]
     assert!(!recipients.contains(&INJECTED.as_bytes()) && owner.user != INJECTED, "injected");
@@ -355,6 +363,15 @@ unsafe fn open<'a>(request: &perot_request, input: Option<&'a perot_input>) -> R
                 format!("the script has encrypted this message {PEROT_MAX_LAYERS} times, which is the most");
             return Err(Error::new(Reason::BadScript, text).helps("name all recipients in one `encrypt`"));
         }
+        PEROT_OBSTACLE_UNSTORED if said.is_empty() => {
+            let text = "the encrypted message is not stored: another action of the script has failed";
+            return Err(Error::new(Reason::WriteFailed, text).helps("the lines above say which"));
+        }
+        PEROT_OBSTACLE_UNSTORED => {
+            let text = format!("the encrypted message cannot be stored: {said}");
+            let remedy = "Is there room, and may the user store there?";
+            return Err(Error::new(Reason::WriteFailed, text).helps(remedy));
+        }
         PEROT_OBSTACLE_SCRIPT => {
             let text = "the compiled script is damaged";
             return Err(Error::new(Reason::Internal, text).helps("remove its .svbin file"));
@@ -385,6 +402,9 @@ unsafe extern "C" fn core_inspect(
 ) -> *mut perot_result {
     let loaded = instance.cast::<Loaded>();
     borrow!(loaded, request; CallResult::from_failure(null(), Duration::ZERO));
+    if request.obstacle == PEROT_OBSTACLE_EXPUNGED {
+        return CallResult::from_verdict(Verdict::of_expunged);
+    }
     // SAFETY: promises 1 and 2.
     let encrypted = guard(|| unsafe { look(request, input.as_ref()) });
     let encrypted = encrypted.unwrap_or_else(|why| Err(panicked(why)));

@@ -445,6 +445,9 @@ fn each_failure_has_its_reason() {
         (good.0, found(PEROT_OBSTACLE_LOOP), "bad_script"),
         (good.0, found(PEROT_OBSTACLE_SCRIPT), "internal"),
         (good.0, found(PEROT_OBSTACLE_STORE), "write_failed"),
+        (good.0, found(PEROT_OBSTACLE_UNSTORED), "write_failed"),
+        (good.0, perot_request { foreign: true, ..request(&[]) }, "bad_recipient"),
+        (good.0, perot_request { foreign: true, ..request(&one) }, "no_certificate"),
     ] {
         let report = host.encrypt(instance, &request);
         assert!(report.defer && !report.encrypted && !report.replaces, "{report:?}");
@@ -453,8 +456,22 @@ fn each_failure_has_its_reason() {
         assert!(report.answer.contains(reason), "{report:?}");
         // Only what the script or the administrator has asked for goes on.
         let tried = host.encrypt(instance, &perot_request { try_only: true, ..request });
-        let unknown = instance.is_null() || request.obstacle == PEROT_OBSTACLE_SCRIPT;
+        let unknown = instance.is_null()
+            || [PEROT_OBSTACLE_SCRIPT, PEROT_OBSTACLE_UNSTORED].contains(&request.obstacle);
         assert_eq!(tried.defer, unknown, "{reason}");
+    }
+}
+
+#[test]
+fn a_message_that_is_gone() {
+    let host = Host::new("Subject: x\n\nplain\n");
+    let instance = host.instance(lend("~/certs"), NOTHING);
+    let gone = perot_request { obstacle: PEROT_OBSTACLE_EXPUNGED, ..request(&[]) };
+    // SAFETY: all are valid for the call.
+    let inspected = unsafe { report(core_inspect(instance.0, &gone, &host.input())) };
+    for report in [host.encrypt(instance.0, &gone), inspected] {
+        assert!(!report.defer && !report.encrypted, "{report:?}");
+        assert_eq!(report.line.unwrap().0, PEROT_LEVEL_INFO);
     }
 }
 

@@ -243,6 +243,38 @@ fn the_received_date_stays_where_a_script_asks_for_the_size() {
     assert_eq!(dates(), before);
 }
 
+/// The script has as many actions as are allowed, and one more: in front of that and behind it, the limit is the same.
+#[test]
+fn encrypt_does_not_count_towards_sieve_max_actions() {
+    let limit = "sieve_max_actions = 2\n";
+    let dovecot =
+        Dovecot::start(&Config { plugin_23: limit.into(), extra_24: limit.into(), ..Config::default() });
+    give_key(&dovecot);
+    fill(&dovecot, "INBOX", 0..4);
+    let [two, three] = [&["a", "b"][..], &["a", "b", "c"]].map(|mailboxes| {
+        mailboxes.iter().fold(String::new(), |text, mailbox| {
+            dovecot.doveadm(&["mailbox", "create", "-u", ME, "-s", &format!("{mailbox}{}", mailboxes.len())]);
+            text + &format!("fileinto \"{mailbox}{}\";", mailboxes.len())
+        })
+    });
+    let number = |n: usize| format!("header :contains \"message-id\" \"m{n}\"");
+    let text = format!(
+        "if {} {{ {three} }} elsif {} {{ encrypt; {two} }} elsif {} {{ {three} }} else {{ encrypt; {three} }}",
+        number(0),
+        number(1),
+        number(2)
+    );
+    let source = dovecot.path("global/actions.sieve");
+    fs::write(&source, script(", \"fileinto\"", &text)).unwrap();
+    let mut command = dovecot.command("sieve-filter");
+    command.arg("-c").arg(dovecot.path("dovecot.conf")).args(["-e", "-W", "-u", ME]).arg(source);
+    let said = String::from_utf8(run(command.arg("INBOX")).stderr).unwrap();
+    assert_eq!(said.matches("exceeds policy limit").count(), 3, "{said}");
+    for (mailbox, encrypted, clear) in [("a2", 1, 0), ("b2", 1, 0), ("a3", 0, 0), ("INBOX", 0, 3)] {
+        assert_eq!(content_types(&dovecot, mailbox), (encrypted, clear), "{mailbox}: {said}");
+    }
+}
+
 #[test]
 fn nothing_is_left_in_clear() {
     for format in FORMATS {

@@ -274,6 +274,38 @@ fn a_broken_disk() {
     assert_safe(Plan { stays: true, ..plan }, &large());
 }
 
+/// When Dovecot does not tell the size of the encrypted message, flags, keywords and date cannot be set. The script goes on
+/// with that message all the same, and so does the log.
+#[test]
+fn what_belongs_to_the_message_and_cannot_be_set() {
+    let faulty = Faulty::start(&script("", "encrypt;"));
+    let message = large();
+    let mut session = faulty.connect();
+    faulty.accept(&mut session, &message);
+    faulty.take_encrypted(&message, &faulty.key);
+    for at in 1.. {
+        let plan = Plan { kinds: STAT, at, action: libc::EIO.into(), ..Plan::default() };
+        let answer = deliver(&mut session, &message, || faulty.set(plan));
+        let reached = faulty.count() >= at;
+        faulty.set(Plan::default());
+        if answer.starts_with("250 ") {
+            faulty.take_encrypted(&message, &faulty.key);
+        } else {
+            assert!(answer.starts_with("451 "), "{at}: {answer}\n{}", faulty.dovecot.log());
+            assert_eq!(faulty.take(|_| {}), 0, "{at}: {answer}");
+        }
+        if !reached {
+            break;
+        }
+    }
+    let warning = "encrypt: flags, keywords and date are not those of the message as it was: ";
+    let warned = faulty.dovecot.log_line(&["Warning: ", warning]);
+    let log = faulty.dovecot.log();
+    let next = log.lines().skip_while(|line| *line != warned).nth(1);
+    assert!(next.is_some_and(|line| line.contains("encrypt: message encrypted: ")), "{log}");
+    faulty.dovecot.assert_nowhere(SECRET);
+}
+
 // Memory -------------------------------------------------------------------------------------------
 
 /// The limit goes from one with which an lmtp process just starts (without the plugin) to one that is enough.

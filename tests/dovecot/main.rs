@@ -25,6 +25,7 @@ mod mta;
 mod readers;
 mod saved;
 mod scripts;
+mod shared;
 mod sieve;
 mod store;
 mod store_beside;

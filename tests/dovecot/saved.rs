@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use sequoia_openpgp::Cert;
@@ -409,22 +410,130 @@ fn lazy_expunge_keeps_originals() {
     assert!(holds_secret(&dovecot.home(ME).join("Maildir/.Removed")));
 }
 
-#[test]
-fn without_room_for_both_the_message_stays() {
-    let config = Config {
+/// Counts the events with `outcome=failed`.
+const FAILURES: &str =
+    "metric failures {\n  filter = event=sieve_perot_encrypt_finished and outcome=failed\n}\n";
+
+/// A reason for which the encrypted message is not stored.
+struct Unstored {
+    what: &'static str,
+    config: Config,
+    /// Commands behind `encrypt`.
+    commands: &'static str,
+    /// How often the body of the message is repeated.
+    size: usize,
+    /// What the log says.
+    because: &'static str,
+}
+
+fn unstored() -> Vec<Unstored> {
+    let quota = Config {
         extra_23: "mail_plugins = quota\n".into(),
         plugin_23: "quota = count:User\nquota_rule = *:storage=1K\nquota_vsizes = yes\n".into(),
         extra_24: "mail_plugins = quota\nquota User {\n  driver = count\n  storage_size = 1K\n  storage_grace = 0\n}\n".into(),
         ..Config::default()
     };
-    let (dovecot, _) = start(&config);
-    let said = session(
-        &dovecot,
-        "good(imap.create('Sent'))\ngood(imap.append('Sent', r'(\\Seen)', DATE, MESSAGE))\ngood(imap.noop())\nshow('Sent')",
-    );
-    assert_eq!(said, format!("(UID 1 FLAGS (\\Seen) {DATE})\n"), "{}", dovecot.log());
-    assert_eq!(stored_in(&dovecot, ".Sent").len(), 1);
-    dovecot.log_line(&["failed to store into mailbox 'Sent': Quota exceeded"]);
+    let acl = Config {
+        extra_23: "mail_plugins = acl\n".into(),
+        plugin_23: "acl = vfile\n".into(),
+        extra_24: "mail_plugins = acl\nacl_driver = vfile\n".into(),
+        ..Config::default()
+    };
+    let disk = Config {
+        temp_size: Some("192k"),
+        extra_23: "mail_location = maildir:{dir}/tmp/%u\n".into(),
+        extra_24: "mail_path = {dir}/tmp/%{user}\n".into(),
+        ..Config::default()
+    };
+    let sendmail = Config {
+        extra_23: "sendmail_path = /bin/false\n".into(),
+        extra_24: "sendmail_path = /bin/false\n".into(),
+        ..Config::default()
+    };
+    let row = |what, config, because| Unstored { what, config, commands: "", size: 1, because };
+    vec![
+        row("quota", quota, "the encrypted message cannot be stored: Quota exceeded"),
+        row("rights", acl, "the encrypted message cannot be stored: "),
+        Unstored { size: 4000, ..row("disk", disk, "the encrypted message cannot be stored: ") },
+        Unstored {
+            commands: "redirect \"x@example.net\";",
+            ..row("redirect", sendmail, "the encrypted message is not stored: another action of the script")
+        },
+    ]
+}
+
+#[test]
+fn what_cannot_be_stored_encrypted_stays_and_the_log_says_so() {
+    for Unstored { what, mut config, commands, size, because } in unstored() {
+        config.extra_23 += FAILURES;
+        config.extra_24 += FAILURES;
+        let (dovecot, _) = start(&config);
+        fs::write(dovecot.path("global/encrypt.sieve"), script("", &format!("encrypt; {commands}"))).unwrap();
+        session(&dovecot, "good(imap.create('Sent'))");
+        if what == "rights" {
+            // Who may not post may not store by a script.
+            let rights = dovecot.home(ME).join("Maildir/.Sent/dovecot-acl");
+            fs::write(&rights, "owner lrwstiekx\n").unwrap();
+            dovecot.own(&rights);
+        }
+        let said = session(
+            &dovecot,
+            &format!(
+                "body = b'The nightingale sings.\\r\\n'\nmessage = MESSAGE + body * {size}\n\
+                 good(imap.append('Sent', r'(\\Seen)', DATE, message))\ngood(imap.noop())\nshow('Sent')\n\
+                 good(imap.select('Sent'))\nassert good(imap.fetch('1', '(BODY.PEEK[])'))[0][1] == message"
+            ),
+        );
+        assert_eq!(said, format!("(UID 1 FLAGS (\\Seen) {DATE})\n"), "{what}: {}", dovecot.log());
+        let line = format!("Error: sieve: encrypt: message not encrypted, left as it is: {because}");
+        dovecot.log_line(&[&line]);
+        let failures = || dovecot.doveadm(&["-f", "tab", "stats", "dump"]);
+        let is_counted = || failures().lines().any(|row| row.starts_with("failures\tduration\t1\t"));
+        wait_until(is_counted, || format!("{what}: {}\n{}", failures(), dovecot.log()));
+    }
+}
+
+/// The script removes both, as another session may do at any time. The file of the first is open then. Nothing is stored in
+/// the same mailbox: then Dovecot would notice it before it runs the script for the second.
+#[test]
+fn messages_that_are_removed_meanwhile_are_no_errors() {
+    let plugins = "sieve_plugins = sieve_perot_encrypt sieve_extprograms sieve_imapsieve\n\
+                   sieve_execute_bin_dir = {dir}/bin\n";
+    let auth = "service auth {\n  unix_listener auth-userdb {\n    mode = 0777\n  }\n}\n";
+    let config = Config {
+        extra_23: auth.into(),
+        plugin_23: format!("{plugins}sieve_extensions = +vnd.dovecot.execute\n"),
+        extra_24: format!("{auth}{plugins}sieve_extensions {{\n  vnd.dovecot.execute = yes\n}}\n"),
+        ..Config::default()
+    };
+    for commands in [
+        "encrypt; fileinto \"Other\";",
+        "if encrypted { stop; } encrypt; fileinto \"Other\";",
+        "if encrypt { fileinto \"Other\"; } else { fileinto \"Other\"; }",
+    ] {
+        let (dovecot, _) = start(&config);
+        let program = dovecot.path("bin/remove");
+        fs::create_dir(dovecot.path("bin")).unwrap();
+        let command = format!(
+            "#!/bin/sh\n/usr/bin/doveadm -c {} expunge -u {ME} mailbox Sent all\n",
+            dovecot.path("dovecot.conf").display()
+        );
+        fs::write(&program, command).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let text =
+            script(", \"vnd.dovecot.execute\", \"fileinto\"", &format!("execute \"remove\"; {commands}"));
+        fs::write(dovecot.path("global/encrypt.sieve"), text).unwrap();
+        session(
+            &dovecot,
+            "good(imap.create('Sent'))\ngood(imap.create('Other'))\n\
+             good(imap.append('INBOX', None, DATE, MESSAGE))\n\
+             good(imap.append('INBOX', None, DATE, MESSAGE))\n\
+             good(imap.select('INBOX'))\ngood(imap.copy('1:2', 'Sent'))\ngood(imap.noop())",
+        );
+        dovecot.log_line(&["Info: sieve: encrypt", ": message is gone: another session has removed it"]);
+        assert!(!dovecot.log().contains("Error: "), "{commands}: {}", dovecot.log());
+        assert!(!holds_secret(&dovecot.home(ME).join("Maildir/.Other")), "{commands}: {}", dovecot.log());
+    }
 }
 
 /// Lets users attach scripts to mailboxes.

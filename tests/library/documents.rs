@@ -101,7 +101,7 @@ const NO_MESSAGES: &[&str] = &[
     "this is one plugin or the other",
     // These are names that Dovecot requires, and the default of a setting.
     "(encrypted message)",
-    "expunge the message as it was",
+    "see to the message as it was",
     "~/pgp-certs /etc/dovecot/pgp-certs",
 ];
 
