@@ -36,7 +36,7 @@ mod shim {
 
     /// The Sieve plugin needs Pigeonhole; the mail plugin does without.
     const IS_SIEVE: bool = cfg!(feature = "plugin");
-    const SIEVE: [&str; 11] = [
+    const SIEVE: [&str; 12] = [
         "sieve-perot-encrypt-plugin.c",
         SETTINGS,
         "ext-encrypt.c",
@@ -45,6 +45,7 @@ mod shim {
         "perot-dovecot.c",
         "perot-run.c",
         "perot-message.c",
+        "perot-order.c",
         "perot-outcome.c",
         "perot-existing.c",
         "perot-saved.c",

@@ -56,6 +56,7 @@ fn encrypt_message(certs: &Path, message: &[u8]) {
         settings: &settings,
         owner: Owner::default(),
         recipients: &[ME.as_bytes()],
+        also: &[],
         force: false,
         hide_subject: false,
         now: SystemTime::now(),

@@ -5,7 +5,8 @@
 /* Encrypt command
  *
  * Syntax:
- *   encrypt [":force"] [":try"] [":hidesubject"] [<to: string-list>]
+ *   encrypt [":force"] [":try"] [":hidesubject"] [":also" <more: string-list>]
+ *           [<to: string-list>]
  */
 
 static bool
@@ -46,11 +47,22 @@ static const struct sieve_argument_def encrypt_hidesubject_tag = {
 	.identifier = "hidesubject",
 };
 
+static bool
+cmd_encrypt_validate_also_tag(struct sieve_validator *valdtr,
+			      struct sieve_ast_argument **arg,
+			      struct sieve_command *cmd);
+
+static const struct sieve_argument_def encrypt_also_tag = {
+	.identifier = "also",
+	.validate = cmd_encrypt_validate_also_tag,
+};
+
 enum cmd_encrypt_optional {
 	OPT_END,
 	OPT_FORCE,
 	OPT_TRY,
 	OPT_HIDESUBJECT,
+	OPT_ALSO,
 };
 
 static bool
@@ -65,6 +77,31 @@ cmd_encrypt_registered(struct sieve_validator *valdtr,
 	sieve_validator_register_tag(valdtr, cmd_reg, ext,
 				     &encrypt_hidesubject_tag,
 				     OPT_HIDESUBJECT);
+	sieve_validator_register_tag(valdtr, cmd_reg, ext, &encrypt_also_tag,
+				     OPT_ALSO);
+	return TRUE;
+}
+
+static bool
+cmd_encrypt_validate_also_tag(struct sieve_validator *valdtr,
+			      struct sieve_ast_argument **arg,
+			      struct sieve_command *cmd)
+{
+	struct sieve_ast_argument *tag = *arg;
+
+	/* Detach the tag itself */
+	*arg = sieve_ast_arguments_detach(*arg, 1);
+
+	/* Check syntax:
+	 *   ":also" <more: string-list>
+	 */
+	if (!sieve_validate_tag_parameter(valdtr, cmd, tag, *arg, NULL, 0,
+					  SAAT_STRING_LIST, FALSE))
+		return FALSE;
+
+	/* Skip the parameter, which stands for the tag from now on */
+	cmd->data = *arg;
+	*arg = sieve_ast_argument_next(*arg);
 	return TRUE;
 }
 
@@ -90,51 +127,6 @@ const struct sieve_operation_def perot_opr_encrypt = {
 /*
  * Validation
  */
-
-/* The program that compiles is known by its name: Pigeonhole tells nothing else
-   by which sievec would differ from sieve-test and sieve-filter. Those compile
-   in order to run the script, and the command has its say then. */
-static enum perot_author cmd_encrypt_author(struct sieve_validator *valdtr)
-{
-	enum sieve_compile_flags flags = sieve_validator_compile_flags(valdtr);
-
-	if ((flags & (SIEVE_COMPILE_FLAG_UPLOADED |
-		      SIEVE_COMPILE_FLAG_ACTIVATED)) != 0)
-		return PEROT_AUTHOR_UPLOADS;
-	if (strcmp(master_service_get_name(master_service), "sievec") == 0)
-		return PEROT_AUTHOR_COMPILES;
-	return PEROT_AUTHOR_AWAY;
-}
-
-/* Warns of the nearest action in front of the command that stores or sends the
-   message as it is. What stands in front of an earlier `encrypt` has been
-   looked at already. */
-static void
-cmd_encrypt_warn_of_earlier_action(struct sieve_validator *valdtr,
-				   struct sieve_command *cmd)
-{
-	static const char *const actions[] = {
-		"keep", "fileinto", "redirect", "pipe", NULL
-	};
-	struct sieve_command *outer, *earlier;
-
-	for (outer = cmd; outer != NULL; outer = sieve_command_parent(outer)) {
-		for (earlier = sieve_command_prev(outer); earlier != NULL;
-		     earlier = sieve_command_prev(earlier)) {
-			const char *name = earlier->ast_node->identifier;
-
-			if (strcasecmp(name, "encrypt") == 0)
-				return;
-			if (!str_array_icase_find(actions, name))
-				continue;
-			sieve_command_validate_warning(valdtr, cmd,
-				"'%s' on line %u comes before 'encrypt': "
-				"it takes the message as it is, not encrypted",
-				name, earlier->ast_node->source_line);
-			return;
-		}
-	}
-}
 
 static bool
 cmd_encrypt_check_recipient(struct sieve_validator *valdtr,
@@ -177,47 +169,97 @@ cmd_encrypt_check_recipient(struct sieve_validator *valdtr,
 	return accepted;
 }
 
-static bool
-cmd_encrypt_validate(struct sieve_validator *valdtr, struct sieve_command *cmd)
+static unsigned int cmd_encrypt_count(struct sieve_ast_argument *list)
 {
-	struct sieve_ast_argument *arg = cmd->first_positional;
+	if (list == NULL)
+		return 0;
+	return (sieve_ast_argument_type(list) == SAAT_STRING_LIST ?
+		sieve_ast_strlist_count(list) : 1);
+}
+
+static bool
+cmd_encrypt_check_recipients(struct sieve_validator *valdtr,
+			     struct sieve_command *cmd,
+			     struct sieve_ast_argument *list,
+			     enum perot_author author)
+{
 	struct sieve_ast_argument *item;
-	enum perot_author author = cmd_encrypt_author(valdtr);
 	bool success = TRUE;
 
-	if (author != PEROT_AUTHOR_AWAY)
-		cmd_encrypt_warn_of_earlier_action(valdtr, cmd);
-	if (arg == NULL)
+	if (list == NULL)
 		return TRUE;
+	if (sieve_ast_argument_type(list) != SAAT_STRING_LIST)
+		return cmd_encrypt_check_recipient(valdtr, cmd, list, author);
+	for (item = sieve_ast_strlist_first(list); item != NULL;
+	     item = sieve_ast_strlist_next(item)) {
+		if (!cmd_encrypt_check_recipient(valdtr, cmd, item, author))
+			success = FALSE;
+	}
+	return success;
+}
 
-	if (!sieve_validate_positional_argument(valdtr, cmd, arg, "to", 1,
+static bool
+cmd_encrypt_validate_to(struct sieve_validator *valdtr,
+			struct sieve_command *cmd,
+			struct sieve_ast_argument *to)
+{
+	if (!sieve_validate_positional_argument(valdtr, cmd, to, "to", 1,
 						SAAT_STRING_LIST))
 		return FALSE;
-	if (sieve_ast_argument_next(arg) != NULL) {
+	if (sieve_ast_argument_next(to) != NULL) {
 		sieve_command_validate_error(valdtr, cmd,
 			"the encrypt command takes one argument, "
 			"a string or a list of strings: the recipients");
 		return FALSE;
 	}
-	if (author != PEROT_AUTHOR_AWAY &&
-	    sieve_ast_argument_type(arg) == SAAT_STRING_LIST &&
-	    sieve_ast_strlist_count(arg) > PEROT_MAX_RECIPIENTS) {
-		sieve_argument_validate_error(valdtr, arg,
+	return sieve_validator_argument_activate(valdtr, cmd, to, FALSE);
+}
+
+static bool cmd_encrypt_is_in_loop(struct sieve_command *cmd)
+{
+	const struct sieve_ast_node *outer;
+
+	for (outer = cmd->ast_node; outer != NULL; outer = outer->parent) {
+		if (outer->identifier != NULL &&
+		    strcasecmp(outer->identifier, "foreverypart") == 0)
+			return TRUE;
+	}
+	return FALSE;
+}
+
+static bool
+cmd_encrypt_validate(struct sieve_validator *valdtr, struct sieve_command *cmd)
+{
+	struct sieve_ast_argument *to = cmd->first_positional;
+	struct sieve_ast_argument *also = cmd->data; /* set by the tag */
+	enum perot_author author = perot_script_author(valdtr);
+	unsigned int count;
+	bool success = TRUE;
+
+	if (to != NULL && !cmd_encrypt_validate_to(valdtr, cmd, to))
+		return FALSE;
+	if (author == PEROT_AUTHOR_AWAY)
+		return TRUE;
+
+	if (cmd_encrypt_is_in_loop(cmd)) {
+		sieve_command_validate_error(valdtr, cmd,
+			"encrypt cannot stand in a foreverypart loop: "
+			"put it in front of the loop or behind it");
+		success = FALSE;
+	}
+	count = cmd_encrypt_count(to) + cmd_encrypt_count(also);
+	if (count > PEROT_MAX_RECIPIENTS) {
+		sieve_argument_validate_error(valdtr,
+			(to != NULL ? to : also),
 			"the encrypt command takes up to %u recipients, "
 			"and these are %u: leave some out",
-			PEROT_MAX_RECIPIENTS, sieve_ast_strlist_count(arg));
+			PEROT_MAX_RECIPIENTS, count);
 		return FALSE;
 	}
-	if (!sieve_validator_argument_activate(valdtr, cmd, arg, FALSE))
-		return FALSE;
-
-	if (sieve_ast_argument_type(arg) != SAAT_STRING_LIST)
-		return cmd_encrypt_check_recipient(valdtr, cmd, arg, author);
-	for (item = sieve_ast_strlist_first(arg); item != NULL;
-	     item = sieve_ast_strlist_next(item)) {
-		if (!cmd_encrypt_check_recipient(valdtr, cmd, item, author))
-			success = FALSE;
-	}
+	if (!cmd_encrypt_check_recipients(valdtr, cmd, to, author))
+		success = FALSE;
+	if (!cmd_encrypt_check_recipients(valdtr, cmd, also, author))
+		success = FALSE;
 	return success;
 }
 
@@ -289,6 +331,10 @@ cmd_encrypt_operation_dump(const struct sieve_dumptime_env *denv,
 		case OPT_HIDESUBJECT:
 			sieve_code_dumpf(denv, "hidesubject");
 			break;
+		case OPT_ALSO:
+			if (!sieve_opr_stringlist_dump(denv, address, "also"))
+				return FALSE;
+			break;
 		default:
 			return FALSE;
 		}
@@ -305,14 +351,42 @@ cmd_encrypt_operation_dump(const struct sieve_dumptime_env *denv,
 /* A list that says it is longer than the script is, or that is empty, must not
    count as omitted. */
 static int
-cmd_encrypt_read_recipients(const struct sieve_runtime_env *renv,
-			    sieve_size_t *address,
-			    struct perot_request *request)
+cmd_encrypt_read_list(const struct sieve_runtime_env *renv,
+		      struct sieve_stringlist *list, const char *name,
+		      const struct perot_bytes **recipients_r, size_t *count_r)
+{
+	const char *const *texts;
+	struct perot_bytes *recipients;
+	size_t count = 0;
+
+	if (list == NULL) {
+		sieve_runtime_trace_error(renv, "invalid %s operand", name);
+		return SIEVE_EXEC_BIN_CORRUPT;
+	}
+	if (sieve_stringlist_read_all(list, pool_datastack_create(),
+				      &texts) < 0) {
+		sieve_runtime_trace_error(renv, "failed to read %s operand",
+					  name);
+		return list->exec_status;
+	}
+	if (texts[0] == NULL)
+		return SIEVE_EXEC_BIN_CORRUPT;
+
+	/* Up to one more than are allowed: then the core says so. */
+	recipients = t_new(struct perot_bytes, PEROT_MAX_RECIPIENTS + 1);
+	while (*texts != NULL && count <= PEROT_MAX_RECIPIENTS)
+		recipients[count++] = perot_bytes(*texts++);
+	*recipients_r = recipients;
+	*count_r = count;
+	return SIEVE_EXEC_OK;
+}
+
+static int
+cmd_encrypt_read_to(const struct sieve_runtime_env *renv, sieve_size_t *address,
+		    struct perot_request *request)
 {
 	struct sieve_operand operand;
 	struct sieve_stringlist *list = NULL;
-	const char *const *texts;
-	struct perot_bytes *recipients;
 	int ret;
 
 	ret = sieve_operand_runtime_read(renv, address, "to", &operand);
@@ -322,25 +396,22 @@ cmd_encrypt_read_recipients(const struct sieve_runtime_env *renv,
 					     &list);
 	if (ret <= 0)
 		return ret;
-	if (list == NULL) {
-		sieve_runtime_trace_error(renv, "invalid to operand");
-		return SIEVE_EXEC_BIN_CORRUPT;
-	}
-	if (sieve_stringlist_read_all(list, pool_datastack_create(),
-				      &texts) < 0) {
-		sieve_runtime_trace_error(renv, "failed to read to operand");
-		return list->exec_status;
-	}
-	if (texts[0] == NULL)
-		return SIEVE_EXEC_BIN_CORRUPT;
+	return cmd_encrypt_read_list(renv, list, "to", &request->recipients,
+				     &request->recipient_count);
+}
 
-	/* Up to one more than are allowed: then the core says so. */
-	recipients = t_new(struct perot_bytes, PEROT_MAX_RECIPIENTS + 1);
-	while (*texts != NULL &&
-	       request->recipient_count <= PEROT_MAX_RECIPIENTS)
-		recipients[request->recipient_count++] = perot_bytes(*texts++);
-	request->recipients = recipients;
-	return SIEVE_EXEC_OK;
+static int
+cmd_encrypt_read_also(const struct sieve_runtime_env *renv,
+		      sieve_size_t *address, struct perot_request *request)
+{
+	struct sieve_stringlist *list = NULL;
+	int ret;
+
+	ret = sieve_opr_stringlist_read(renv, address, "also", &list);
+	if (ret <= 0)
+		return ret;
+	return cmd_encrypt_read_list(renv, list, "also", &request->also,
+				     &request->also_count);
 }
 
 static int
@@ -372,6 +443,11 @@ cmd_encrypt_read_operands(const struct sieve_runtime_env *renv,
 		case OPT_HIDESUBJECT:
 			request->hide_subject = TRUE;
 			break;
+		case OPT_ALSO:
+			ret = cmd_encrypt_read_also(renv, address, request);
+			if (ret <= 0)
+				return ret;
+			break;
 		default:
 			sieve_runtime_trace_error(renv,
 				"unknown optional operand");
@@ -380,7 +456,7 @@ cmd_encrypt_read_operands(const struct sieve_runtime_env *renv,
 	}
 
 	/* Fixed operands */
-	return cmd_encrypt_read_recipients(renv, address, request);
+	return cmd_encrypt_read_to(renv, address, request);
 }
 
 /* Lines of the core go to the trace, too. */
@@ -389,12 +465,13 @@ cmd_encrypt_log_write(void *context, enum perot_level level,
 		      struct perot_bytes line)
 {
 	const struct sieve_runtime_env *const *renv = context;
-	struct perot_run *run = perot_run_get(*renv, (*renv)->oprtn->ext);
+	struct perot_history *history =
+		perot_history_get((*renv)->result, (*renv)->oprtn->ext);
 	struct perot_log log;
 
 	sieve_runtime_trace(*renv, SIEVE_TRLVL_ACTIONS, "%s", perot_str(line));
 	if (level == PEROT_LEVEL_DEBUG ||
-	    !perot_run_says(run, perot_str(line)))
+	    !perot_history_says(history, perot_str(line)))
 		return;
 	perot_log_init(&log, (*renv)->event);
 	log.write(log.context, level, line);
@@ -407,7 +484,8 @@ cmd_encrypt_prepare(const struct sieve_runtime_env *renv,
 		    struct perot_mail_input *input_r)
 {
 	struct mail *mail = sieve_message_get_mail(renv->msgctx);
-	struct perot_run *run = perot_run_get(renv, renv->oprtn->ext);
+	struct perot_history *history =
+		perot_history_get(renv->result, renv->oprtn->ext);
 	const char *error;
 
 	sieve_runtime_trace(renv, SIEVE_TRLVL_ACTIONS, "encrypt %s",
@@ -425,16 +503,18 @@ cmd_encrypt_prepare(const struct sieve_runtime_env *renv,
 	request->draft = (mail_get_flags(mail) & MAIL_DRAFT) != 0;
 	if (request->draft)
 		return;
-	if (run->calls++ >= PEROT_MAX_CALLS) {
+	if (history->calls++ >= PEROT_MAX_CALLS) {
 		request->obstacle = PEROT_OBSTACLE_CALLS;
 		return;
 	}
-	if (run->layers >= PEROT_MAX_LAYERS && request->force) {
+	if (history->layers >= PEROT_MAX_LAYERS && request->force) {
 		request->obstacle = PEROT_OBSTACLE_LAYERS;
 		return;
 	}
 	if (request->foreign && request->recipient_count == 0)
 		return;
+	if (!history->encrypted)
+		perot_request_add_clear_copies(request, renv);
 	perot_message_open(renv, request, input_r);
 	if (request->obstacle == PEROT_OBSTACLE_NONE &&
 	    perot_existing_lock(renv->exec_env, &error) < 0) {
@@ -450,7 +530,8 @@ cmd_encrypt_finish(const struct sieve_runtime_env *renv,
 		   struct perot_result *result, struct event *event)
 {
 	const struct perot_report *report = perot_core->report(result);
-	struct perot_run *run = perot_run_get(renv, renv->oprtn->ext);
+	struct perot_history *history =
+		perot_history_get(renv->result, renv->oprtn->ext);
 	const char *error;
 
 	if (report->replaces &&
@@ -459,9 +540,9 @@ cmd_encrypt_finish(const struct sieve_runtime_env *renv,
 		report = perot_core->report(result);
 	}
 	if (report->replaces)
-		run->layers++;
+		history->layers++;
 	if (report->level > PEROT_LEVEL_DEBUG || report->field_count > 0) {
-		if (perot_run_says(run, perot_str(report->line)))
+		if (perot_history_says(history, perot_str(report->line)))
 			perot_report_log(report, event, "encrypt");
 	} else if (report->has_line) {
 		sieve_runtime_trace(renv, SIEVE_TRLVL_ACTIONS, "%s",
@@ -504,6 +585,9 @@ cmd_encrypt_operation_execute(const struct sieve_runtime_env *renv,
 	report = cmd_encrypt_finish(renv, result, event);
 	if (report->encrypted)
 		perot_keep_encrypted(renv, ext);
+	if (request.form == PEROT_FORM_ACTION && !report->defer &&
+	    !report->encrypted)
+		perot_disarm(renv, ext);
 	if (report->defer) {
 		status = perot_defer(renv, ext, perot_str(report->answer));
 	} else if (request.obstacle == PEROT_OBSTACLE_EXPUNGED) {

@@ -55,14 +55,6 @@ perot_extra_action_end(struct perot_extra_action *extra,
 		svinst->set = extra->set;
 }
 
-/* Deliveries have no limit unless the administrator sets one, and then sets
-   sieve_resource_usage_timeout, too (conf.d-example): settings are constant
-   here. */
-static inline void
-perot_forget_cpu_time(struct sieve_instance *svinst ATTR_UNUSED)
-{
-}
-
 static inline struct perot_setting_source
 perot_sieve_settings(struct sieve_instance *svinst)
 {
@@ -108,21 +100,6 @@ perot_extra_action_end(struct perot_extra_action *extra,
 	if (extra->max_actions > 0)
 		svinst->max_actions = extra->max_actions;
 	extra->max_actions = 0;
-}
-
-/* Pigeonhole adds up the CPU time of the runs of a script, and disables the
-   script when an hour's runs exceed sieve_max_cpu_time: then it delivers in
-   clear. Encryption of large messages takes time, and a sender could send
-   enough of them. So the time of earlier runs is forgotten as soon as a script
-   requires the extension. The time of a single run stays limited. */
-static inline void perot_forget_cpu_time(struct sieve_instance *svinst)
-{
-	if (svinst->resource_usage_timeout_secs <= 1)
-		return;
-	svinst->resource_usage_timeout_secs = 1;
-	e_debug(svinst->event, "encrypt: the CPU time of this script is not "
-		"added up over several messages from here on: "
-		"sieve_resource_usage_timeout counts as 1 second");
 }
 
 static inline const char *perot_sieve_setting(void *context, const char *key)

@@ -33,19 +33,15 @@ static bool
 ext_encrypt_interpreter_load(const struct sieve_extension *ext,
 			     const struct sieve_runtime_env *renv,
 			     sieve_size_t *address);
-static bool
-ext_encrypt_binary_load(const struct sieve_extension *ext,
-			struct sieve_binary *sbin);
 
 const struct sieve_extension_def perot_extension = {
 	.name = PEROT_EXTENSION_NAME,
 	/* To be raised with each change of the operands of an operation */
-	.version = 2,
+	.version = 3,
 	.load = ext_encrypt_load,
 	.unload = ext_encrypt_unload,
 	.validator_load = ext_encrypt_validator_load,
 	.interpreter_load = ext_encrypt_interpreter_load,
-	.binary_load = ext_encrypt_binary_load,
 	SIEVE_EXT_DEFINE_OPERATIONS(perot_operations),
 };
 
@@ -87,9 +83,9 @@ static bool
 ext_encrypt_validator_load(const struct sieve_extension *ext,
 			   struct sieve_validator *valdtr)
 {
-	perot_forget_cpu_time(ext->svinst);
 	sieve_validator_register_command(valdtr, ext, &perot_cmd_encrypt);
 	sieve_validator_register_command(valdtr, ext, &perot_tst_encrypted);
+	perot_order_register(valdtr, ext);
 	return TRUE;
 }
 
@@ -103,18 +99,4 @@ ext_encrypt_interpreter_load(const struct sieve_extension *ext,
 			     sieve_size_t *address ATTR_UNUSED)
 {
 	return perot_run_register(ext, renv);
-}
-
-/*
- * Binary
- */
-
-/* Called when a compiled script that requires the extension is opened, before
-   Pigeonhole looks at the CPU time that its earlier runs have taken. */
-static bool
-ext_encrypt_binary_load(const struct sieve_extension *ext,
-			struct sieve_binary *sbin ATTR_UNUSED)
-{
-	perot_forget_cpu_time(ext->svinst);
-	return TRUE;
 }

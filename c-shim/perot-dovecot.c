@@ -6,6 +6,11 @@
 
 const struct perot_core *perot_core;
 
+const char *perot_recipient(struct mail_user *user)
+{
+	return event_find_field_recursive_str(user->event, "rcpt_to");
+}
+
 uint64_t perot_cpu_msecs(void)
 {
 	struct rusage usage;

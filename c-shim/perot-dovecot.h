@@ -28,6 +28,12 @@ static inline const char *perot_str(struct perot_bytes bytes)
 		t_strndup(bytes.data, bytes.size));
 }
 
+/* The address to which the message was delivered, or NULL. LMTP knows it, and
+   dovecot-lda if it was called with -r. Without -r, what Dovecot has in its
+   place may come from lda_original_recipient_header: a field that the sender
+   can have written, and which must not choose the certificate. */
+const char *perot_recipient(struct mail_user *user);
+
 /* User CPU time of this process, in milliseconds */
 uint64_t perot_cpu_msecs(void);
 

@@ -88,6 +88,8 @@ struct perot_settings {
 	struct perot_bytes on_error;
 	struct perot_bytes on_no_certificate;
 	struct perot_bytes hide_subject;
+	/* Of Sieve: the address of the user */
+	struct perot_bytes user_email;
 	/* Of the mail plugin: what is done with deliveries, and where saved
 	   mail is encrypted */
 	struct perot_bytes deliveries;
@@ -100,7 +102,9 @@ struct perot_settings {
 /* Whose mailbox it is */
 struct perot_owner {
 	struct perot_bytes user;
-	struct perot_bytes recipient; /* the final envelope recipient */
+	/* The final envelope recipient, as the client of the mail server named
+	   it: no field of a header counts */
+	struct perot_bytes recipient;
 	struct perot_bytes home;
 };
 
@@ -174,6 +178,9 @@ struct perot_request {
 	/* None: encrypt for the owner. */
 	const struct perot_bytes *recipients;
 	size_t recipient_count;
+	/* Further ones, besides those or the owner */
+	const struct perot_bytes *also;
+	size_t also_count;
 
 	/* The folder for ciphertext that is too large for memory */
 	struct perot_bytes temp_dir;
@@ -181,6 +188,11 @@ struct perot_request {
 	   process when this run began, in milliseconds; 0: no limit */
 	uint64_t cpu_limit;
 	uint64_t cpu_begin;
+
+	/* How many actions store or send the message as it is now, whatever
+	   becomes of it, and which */
+	unsigned int clear_copies;
+	struct perot_bytes clear_copies_text;
 
 	/* Found by the host before the core is asked: then `input` is not
 	   read. `obstacle_text` says more, in the host's words, or is NULL. */
@@ -300,7 +312,7 @@ struct perot_core {
 	void (*free)(struct perot_result *result);
 };
 
-/* Most recipients of one `encrypt` */
+/* Most recipients of one `encrypt`, both lists together */
 #define PEROT_MAX_RECIPIENTS 32
 /* How often `encrypt` may be run for a message, and encrypt it. Each time takes
    as much CPU time and room as the message does. */

@@ -23,22 +23,18 @@ void perot_request_init(struct perot_request *request_r, enum perot_form form,
 {
 	const struct sieve_execute_env *eenv = renv->exec_env;
 	struct sieve_instance *svinst = eenv->svinst;
-	const struct smtp_address *rcpt = NULL;
 
 	i_zero(request_r);
 	request_r->place = PEROT_PLACE_MAILBOX;
 	if (perot_is_delivery(eenv)) {
-		/* Elsewhere there is no envelope: Pigeonhole makes one up from
-		   fields of the header, which the sender has written. */
 		request_r->place = PEROT_PLACE_DELIVERY;
-		rcpt = sieve_message_get_final_recipient(renv->msgctx);
+		request_r->owner.recipient =
+			perot_bytes(perot_recipient(eenv->scriptenv->user));
 	} else {
 		request_r->foreign = perot_is_foreign(eenv);
 	}
 	request_r->form = form;
 	request_r->owner.user = perot_bytes(svinst->username);
-	request_r->owner.recipient = perot_bytes(rcpt == NULL ? NULL :
-		smtp_address_encode_raw(rcpt));
 	request_r->owner.home =
 		perot_bytes(sieve_environment_get_homedir(svinst));
 	request_r->temp_dir = perot_bytes(svinst->temp_dir == NULL ? "/tmp" :
@@ -46,6 +42,59 @@ void perot_request_init(struct perot_request *request_r, enum perot_form form,
 	request_r->cpu_limit = (uint64_t)perot_max_cpu_secs(svinst) * 1000;
 	request_r->cpu_begin =
 		perot_run_get(renv, renv->oprtn->ext)->cpu_begin;
+}
+
+/*
+ * Clear copies
+ *
+ * What stands in front of `encrypt`, in this script or in an earlier one, has
+ * been given the message as it was.
+ */
+
+/* Most actions that are named in a line */
+#define PEROT_MAX_NAMED 3
+
+static const char *
+perot_action_describe(const struct sieve_action *action)
+{
+	const struct act_store_context *store = action->context;
+
+	if (action->def != &act_store || store == NULL) {
+		return t_strdup_printf("%s (%s)", sieve_action_name(action),
+				       action->location);
+	}
+	return t_strdup_printf("%s \"%s\" (%s)", sieve_action_name(action),
+			       str_sanitize(store->mailbox, 80),
+			       action->location);
+}
+
+void perot_request_add_clear_copies(struct perot_request *request,
+				    const struct sieve_runtime_env *renv)
+{
+	struct sieve_result_iterate_context *iter;
+	const struct sieve_action *action;
+	string_t *text = t_str_new(128);
+
+	iter = sieve_result_iterate_init(renv->result);
+	while ((action = sieve_result_iterate_next(iter, NULL)) != NULL) {
+		/* An action without a mail takes none, or the one that is
+		   current in the end. So does a keep of an earlier script
+		   (perot-outcome.c). */
+		if (action->mail == NULL ||
+		    (action->keep && action->def == NULL &&
+		     sieve_action_is_executed(action, renv->result)))
+			continue;
+		if (request->clear_copies++ >= PEROT_MAX_NAMED)
+			continue;
+		if (str_len(text) > 0)
+			str_append(text, ", ");
+		str_append(text, perot_action_describe(action));
+	}
+	if (request->clear_copies > PEROT_MAX_NAMED) {
+		str_printfa(text, ", and %u more",
+			    request->clear_copies - PEROT_MAX_NAMED);
+	}
+	request->clear_copies_text = perot_bytes(str_c(text));
 }
 
 /*

@@ -68,16 +68,17 @@ perot_has_other_default(const struct mail_deliver_context *mdctx)
 
 /* Stores the current message in the INBOX if it cannot be stored in the default
    mailbox, as mail_deliver() does with the original. */
-static int
+static void
 perot_deliver_to_inbox(const struct sieve_action_exec_env *aenv)
 {
 	const struct sieve_execute_env *eenv = aenv->exec_env;
 	struct mail_deliver_context *mdctx = perot_deliver_context(eenv);
 
-	if (mdctx == NULL || !perot_has_other_default(mdctx))
-		return -1;
-	return perot_deliver(eenv, sieve_message_get_mail(aenv->msgctx),
-			     "INBOX");
+	if (mdctx == NULL || mdctx->saved_mail ||
+	    !perot_has_other_default(mdctx))
+		return;
+	(void)perot_deliver(eenv, sieve_message_get_mail(aenv->msgctx),
+			    "INBOX");
 }
 
 /*
@@ -95,7 +96,7 @@ seff_inbox_failed(const struct sieve_action_exec_env *aenv, void *tr_context)
 	if (aenv->action->keep && trans != NULL &&
 	    trans->error_code != MAIL_ERROR_NONE &&
 	    trans->error_code != MAIL_ERROR_TEMP)
-		(void)perot_deliver_to_inbox(aenv);
+		perot_deliver_to_inbox(aenv);
 }
 
 static void
@@ -192,9 +193,7 @@ perot_script_failed(const struct sieve_extension *ext,
 static bool
 act_failed_is_encrypted(const struct sieve_action_exec_env *aenv)
 {
-	const struct perot_ext *perot = aenv->action->ext->context;
-
-	return perot->encrypted || !perot_is_delivery(aenv->exec_env);
+	return perot_history_get(aenv->result, aenv->action->ext)->encrypted;
 }
 
 /* Returns TRUE if the script itself has failed, and not what it has asked for.
@@ -202,10 +201,11 @@ act_failed_is_encrypted(const struct sieve_action_exec_env *aenv)
 static bool
 act_failed_is_armed(const struct sieve_action_exec_env *aenv)
 {
-	const struct perot_ext *perot = aenv->action->ext->context;
+	const struct perot_history *history =
+		perot_history_get(aenv->result, aenv->action->ext);
 
-	return !act_failed_is_encrypted(aenv) &&
-		perot_scripts_ended(aenv->result) == perot->scripts_ended + 1;
+	return history->armed && !history->encrypted &&
+		perot_scripts_ended(aenv->result) == history->scripts_ended + 1;
 }
 
 /* Returns TRUE if the message has been stored where this action would store it.
@@ -245,11 +245,14 @@ static int
 act_failed_execute(const struct sieve_action_exec_env *aenv, void *tr_context,
 		   bool *keep)
 {
+	const struct mail_deliver_context *mdctx =
+		perot_deliver_context(aenv->exec_env);
 	struct sieve_action action = *aenv->action;
 	struct sieve_action_exec_env current = *aenv;
 
 	if (act_failed_is_armed(aenv) &&
-	    perot_script_failed(aenv->action->ext, aenv->exec_env))
+	    (mdctx->tempfail_error != NULL ||
+	     perot_script_failed(aenv->action->ext, aenv->exec_env)))
 		return SIEVE_EXEC_TEMP_FAILURE;
 	if (tr_context == NULL)
 		return SIEVE_EXEC_OK;
@@ -264,7 +267,7 @@ static int
 act_failed_commit(const struct sieve_action_exec_env *aenv, void *tr_context)
 {
 	const struct sieve_execute_env *eenv = aenv->exec_env;
-	struct perot_ext *perot = aenv->action->ext->context;
+	struct mail_deliver_context *mdctx = perot_deliver_context(eenv);
 	int ret = SIEVE_EXEC_OK;
 
 	if (tr_context == NULL) {
@@ -276,8 +279,13 @@ act_failed_commit(const struct sieve_action_exec_env *aenv, void *tr_context)
 	} else {
 		ret = act_store.commit(aenv, tr_context);
 	}
+	/* Whatever else becomes of the script, the MTA is not to try again: the
+	   message would be stored once more. */
+	if (ret == SIEVE_EXEC_OK && mdctx != NULL)
+		mdctx->saved_mail = TRUE;
 	if (ret == SIEVE_EXEC_OK && perot_is_saved(eenv)) {
-		perot->stored = TRUE;
+		perot_history_get(aenv->result, aenv->action->ext)->stored =
+			TRUE;
 		if (!eenv->exec_status->keep_original)
 			perot_saved_remove(eenv);
 	}
@@ -307,31 +315,58 @@ static const struct sieve_action_def act_failed = {
 void perot_arm(const struct sieve_runtime_env *renv,
 	       const struct sieve_extension *ext)
 {
-	struct perot_ext *perot = ext->context;
+	struct perot_history *history = perot_history_get(renv->result, ext);
 
-	perot->scripts_ended = perot_scripts_ended(renv->result);
+	history->armed = TRUE;
+	history->scripts_ended = perot_scripts_ended(renv->result);
 	sieve_result_set_failure_action(renv->result, ext, &act_failed);
+}
+
+void perot_disarm(const struct sieve_runtime_env *renv,
+		  const struct sieve_extension *ext)
+{
+	perot_history_get(renv->result, ext)->armed = FALSE;
+}
+
+/* Stores the message where mail_deliver() stores the original. Leaves an error
+   in `last_storage` if that fails. */
+static void
+perot_deliver_now(const struct sieve_execute_env *eenv, struct mail *mail)
+{
+	struct mail_deliver_context *mdctx = perot_deliver_context(eenv);
+	enum mail_error error;
+
+	if (perot_deliver(eenv, mail, mdctx->rcpt_default_mailbox) == 0 ||
+	    !perot_has_other_default(mdctx))
+		return;
+	(void)mail_storage_get_last_error(eenv->exec_status->last_storage,
+					  &error);
+	if (error != MAIL_ERROR_TEMP)
+		(void)perot_deliver(eenv, mail, "INBOX");
 }
 
 /* Pigeonhole then takes no failure action, and mail_deliver() stores the
    original. */
 void perot_out_of_time(const struct sieve_extension *ext,
-		       const struct sieve_execute_env *eenv, struct mail *mail)
+		       const struct perot_run *run)
 {
-	const struct perot_ext *perot = ext->context;
+	const struct sieve_execute_env *eenv = &run->exec_env;
 	struct mail_deliver_context *mdctx = perot_deliver_context(eenv);
 
-	if (!perot->encrypted) {
-		if (mdctx->tempfail_error == NULL)
+	if (!run->history->encrypted) {
+		if (run->history->armed && mdctx->tempfail_error == NULL)
 			(void)perot_script_failed(ext, eenv);
 		return;
 	}
 	eenv->exec_status->tried_default_save = TRUE;
-	if (mail != NULL &&
-	    perot_deliver(eenv, mail, mdctx->rcpt_default_mailbox) < 0 &&
-	    perot_has_other_default(mdctx))
-		(void)perot_deliver(eenv, mail, "INBOX");
-	if (!mdctx->saved_mail)
+	/* If nothing of the script was left, it may have ended well, and
+	   Pigeonhole stores the message. */
+	if (run->is_cut_off)
+		perot_deliver_now(eenv, sieve_message_get_mail(run->msgctx));
+	/* What has no storage has no error to be told, either. */
+	if (!mdctx->saved_mail && mdctx->tempfail_error == NULL &&
+	    (eenv->exec_status->last_storage == NULL ||
+	     perot_has_other_default(mdctx)))
 		mdctx->tempfail_error = "Encrypted message could not be stored";
 }
 
@@ -376,13 +411,14 @@ static void
 act_original_finish(const struct sieve_action_exec_env *aenv,
 		    void *tr_context ATTR_UNUSED, int status)
 {
-	struct perot_ext *perot = aenv->action->ext->context;
+	const struct sieve_extension *ext = aenv->action->ext;
+	struct perot_ext *perot = ext->context;
 
-	perot_extra_action_end(&perot->extra_action,
-			       aenv->exec_env->svinst);
+	perot_extra_action_end(&perot->extra_action, ext->svinst);
 	if (!perot_is_in_imap(aenv->exec_env))
 		perot_existing_expunge(aenv, status);
-	else if (status != SIEVE_EXEC_OK && !perot->stored)
+	else if (status != SIEVE_EXEC_OK &&
+		 !perot_history_get(aenv->result, ext)->stored)
 		act_original_stays(aenv);
 }
 
@@ -401,8 +437,7 @@ perot_see_to_original(const struct sieve_runtime_env *renv,
 
 	if (!perot_is_in_imap(eenv) && !perot_is_existing(eenv))
 		return;
-	perot->stored = FALSE;
-	perot_extra_action_begin(&perot->extra_action, eenv->svinst);
+	perot_extra_action_begin(&perot->extra_action, ext->svinst);
 	(void)sieve_result_add_action(renv, ext, NULL, &act_original, NULL,
 				      NULL, 0, FALSE);
 }
@@ -478,9 +513,7 @@ void perot_keep_encrypted(const struct sieve_runtime_env *renv,
 {
 	const struct sieve_execute_env *eenv = renv->exec_env;
 	struct mail_deliver_context *mdctx = perot_deliver_context(eenv);
-	struct perot_ext *perot = ext->context;
-
-	perot->encrypted = TRUE;
+	perot_history_get(renv->result, ext)->encrypted = TRUE;
 	perot_update_earlier_keeps(renv);
 	/* What came encrypted may be stored as it came. */
 	if (sieve_message_get_mail(renv->msgctx) == eenv->msgdata->mail)

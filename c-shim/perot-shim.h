@@ -18,20 +18,7 @@ extern const struct sieve_extension_def perot_extension;
 
 struct perot_ext {
 	struct perot_instance *instance;
-
 	struct perot_extra_action extra_action;
-	/* Saved mail: though the script has failed, the encrypted message is
-	   stored where it was saved. */
-	bool stored;
-
-	/* What follows is about a delivery: LMTP and the LDA load the extension
-	   anew for each. */
-
-	/* How many scripts had ended when the last one began that requires the
-	   extension */
-	unsigned int scripts_ended;
-	/* All of the message is encrypted. */
-	bool encrypted;
 };
 
 static inline const struct perot_instance *
@@ -56,6 +43,17 @@ enum perot_operation {
 	PEROT_OPERATION_ENCRYPT,
 	PEROT_OPERATION_ENCRYPTED,
 };
+
+/*
+ * Order of commands (perot-order.c)
+ */
+
+/* Who reads what is said of the script that is compiled */
+enum perot_author perot_script_author(struct sieve_validator *valdtr);
+/* From now on the author of the script is warned of actions that stand on the
+   wrong side of `encrypt`. */
+void perot_order_register(struct sieve_validator *valdtr,
+			  const struct sieve_extension *ext);
 
 /*
  * Who runs the script
@@ -86,20 +84,33 @@ static inline bool perot_is_saved(const struct sieve_execute_env *eenv)
  * Runs (perot-run.c)
  */
 
-/* One script, with those that it includes, and one message */
-struct perot_run {
+/* One message, and all scripts that run for it */
+struct perot_history {
 	pool_t pool;
-	const struct sieve_execute_env *exec_env;
-	struct sieve_message_context *msgctx;
-	/* NULL if the outermost script does not require the extension */
-	const struct sieve_runtime_env *renv;
-
-	/* User CPU time of the process when the run began */
-	uint64_t cpu_begin;
+	/* All of the message is encrypted. */
+	bool encrypted;
+	/* A failure of the script that runs defers the message. */
+	bool armed;
+	/* How many scripts had ended when that script began */
+	unsigned int scripts_ended;
 	/* How often `encrypt` was run, and has encrypted */
 	unsigned int calls, layers;
+	/* Saved mail: though a script has failed, the encrypted message is
+	   stored where it was saved. */
+	bool stored;
 	/* What has been logged about the message */
 	ARRAY_TYPE(const_string) lines;
+};
+
+/* One script, with those that it includes */
+struct perot_run {
+	struct sieve_execute_env exec_env;
+	struct sieve_message_context *msgctx;
+	struct perot_history *history;
+	/* User CPU time of the process when the run began */
+	uint64_t cpu_begin;
+	/* Commands of a script were left when it ended. */
+	bool is_cut_off;
 };
 
 /* Has the run of a script noted. */
@@ -108,8 +119,12 @@ bool perot_run_register(const struct sieve_extension *ext,
 struct perot_run *
 perot_run_get(const struct sieve_runtime_env *renv,
 	      const struct sieve_extension *ext);
-/* Returns TRUE if this line has not been logged yet in this run. */
-bool perot_run_says(struct perot_run *run, const char *line);
+
+struct perot_history *
+perot_history_get(struct sieve_result *result,
+		  const struct sieve_extension *ext);
+/* Returns TRUE if this line has not been logged yet about the message. */
+bool perot_history_says(struct perot_history *history, const char *line);
 
 /*
  * Message (perot-message.c)
@@ -118,6 +133,9 @@ bool perot_run_says(struct perot_run *run, const char *line);
 /* Fills in all of a request that the script does not say. */
 void perot_request_init(struct perot_request *request_r, enum perot_form form,
 			const struct sieve_runtime_env *renv);
+/* Adds the actions that have been given the message as it is. */
+void perot_request_add_clear_copies(struct perot_request *request,
+				    const struct sieve_runtime_env *renv);
 /* Opens the current message for the core. If it is not available, that becomes
    the obstacle of the request. */
 void perot_message_open(const struct sieve_runtime_env *renv,
@@ -137,11 +155,13 @@ int perot_message_replace(const struct sieve_runtime_env *renv,
    does not when the script has ended well, or the message is encrypted. */
 void perot_arm(const struct sieve_runtime_env *renv,
 	       const struct sieve_extension *ext);
-/* Called when a script of a delivery has used up its CPU time. `mail` is what
-   is stored if it is encrypted, or NULL if it is not certain that Pigeonhole
-   does nothing more. */
+/* Called when a script of a delivery has used up its CPU time. */
 void perot_out_of_time(const struct sieve_extension *ext,
-		       const struct sieve_execute_env *eenv, struct mail *mail);
+		       const struct perot_run *run);
+/* From now on a failure of the script is no reason to defer: somebody has asked
+   for the message as it is. */
+void perot_disarm(const struct sieve_runtime_env *renv,
+		  const struct sieve_extension *ext);
 /* From now on the current, encrypted message is stored where Pigeonhole would
    store the original: when something fails, and for a `keep` of an earlier
    script. */

@@ -121,20 +121,30 @@ perot_store_encrypt_mail(struct perot_store_user *suser,
 	(void)perot_store_finish(&request, last->result);
 }
 
-static void
-perot_store_see(struct perot_store_user *suser,
-		const struct mail_save_context *ctx, struct mail *mail)
+/* Opens a message, before anything else is asked of it. Returns -1 if another
+   session has removed it. Other failures are reported by the core. */
+static int perot_store_open_mail(struct mail *mail)
 {
-	struct perot_store_last *last = &suser->last;
 	struct mail_private *pmail =
 		container_of(mail, struct mail_private, mail);
-	uoff_t size;
+	struct istream *stream;
 
 	/* This follows mail_storage_copy(): the mail is read whole, so nothing
 	   is gained by adding to its cache. Besides, Dovecot reads freed memory
 	   for its answer to a COPY that fails (as of 2.4.4) if the source has
 	   changed meanwhile, even if only its cache has. */
 	pmail->v.set_uid_cache_updates(mail, TRUE);
+	if (mail_get_stream(mail, NULL, NULL, &stream) < 0 && mail->expunged)
+		return -1;
+	return 0;
+}
+
+static void
+perot_store_see(struct perot_store_user *suser,
+		const struct mail_save_context *ctx, struct mail *mail)
+{
+	struct perot_store_last *last = &suser->last;
+	uoff_t size;
 
 	/* A mail without a size cannot be read either, and the core reports
 	   that. */
@@ -212,7 +222,8 @@ int perot_store_copy(struct mail_save_context *ctx, struct mail *mail)
 
 	if (perot_store_is_exempt(ctx))
 		return sbox->module_ctx.super.copy(ctx, mail);
-	if (ctx->moving && !perot_store_may_expunge(mail->box)) {
+	if ((ctx->moving && !perot_store_may_expunge(mail->box)) ||
+	    perot_store_open_mail(mail) < 0) {
 		mailbox_save_cancel(&ctx);
 		mail_storage_copy_error(box->storage, mail->box->storage);
 		return -1;

@@ -21,15 +21,15 @@ static void
 perot_store_owner(struct mail_user *user, struct perot_owner *owner_r)
 {
 	const char *home;
+	int ret;
 
 	i_zero(owner_r);
 	owner_r->user = perot_bytes(user->username);
-	/* LMTP sets the recipient, and so does dovecot-lda if it was called
-	   with -r. */
-	owner_r->recipient = perot_bytes(
-		event_find_field_recursive_str(user->event, "rcpt_to"));
-	if (mail_user_get_home(user, &home) > 0)
-		owner_r->home = perot_bytes(home);
+	owner_r->recipient = perot_bytes(perot_recipient(user));
+	/* A home that is not known is not the same as none. */
+	ret = mail_user_get_home(user, &home);
+	if (ret != 0)
+		owner_r->home = perot_bytes(ret < 0 ? "" : home);
 }
 
 void perot_store_request_init(struct perot_store_request *request_r,
@@ -80,19 +80,6 @@ int perot_store_finish(struct perot_store_request *request,
 	return perot_store_check(request->box, report);
 }
 
-int perot_store_check(struct mailbox *box, const struct perot_report *report)
-{
-	bool delivery =
-		perot_store_mailbox(box)->place == PEROT_PLACE_DELIVERY;
-
-	if (!report->defer)
-		return 0;
-	mail_storage_set_error(box->storage, (delivery ? MAIL_ERROR_TEMP :
-					      MAIL_ERROR_UNAVAILABLE),
-			       perot_str(report->answer));
-	return -1;
-}
-
 bool perot_store_is_exempt(const struct mail_save_context *ctx)
 {
 	const struct perot_input unread = { .context = NULL };
@@ -110,4 +97,17 @@ bool perot_store_is_exempt(const struct mail_save_context *ctx)
 		perot_core->free(result);
 	}
 	return exempt;
+}
+
+int perot_store_check(struct mailbox *box, const struct perot_report *report)
+{
+	bool delivery =
+		perot_store_mailbox(box)->place == PEROT_PLACE_DELIVERY;
+
+	if (!report->defer)
+		return 0;
+	mail_storage_set_error(box->storage, (delivery ? MAIL_ERROR_TEMP :
+					      MAIL_ERROR_UNAVAILABLE),
+			       perot_str(report->answer));
+	return -1;
 }

@@ -79,12 +79,12 @@ perot_store_encrypt(const struct perot_store_request *request,
 /* Logs the line of the result. Returns the same as perot_store_check(). */
 int perot_store_finish(struct perot_store_request *request,
 		       struct perot_result *result);
+/* Returns TRUE for a message that is left alone. It is not read: only a line
+   about it is logged. */
+bool perot_store_is_exempt(const struct mail_save_context *ctx);
 /* Returns -1 if the message is not to be stored. The error of the mailbox then
    says why. */
 int perot_store_check(struct mailbox *box, const struct perot_report *report);
-/* Returns TRUE for a message that is left alone, whatever is in it, and logs a
-   line about it. */
-bool perot_store_is_exempt(const struct mail_save_context *ctx);
 
 /*
  * Copies (perot-store-copy.c)

@@ -21,6 +21,8 @@ struct perot_encrypt_settings {
 	const char *deliveries;
 	const char *saved;
 
+	/* sieve_user_email, a setting of Sieve */
+	const char *user_email;
 	/* imapsieve_expunge_discarded, a setting of imapsieve: does it expunge
 	   the messages that it replaces? */
 	bool expunge_discarded;
@@ -52,6 +54,7 @@ static const struct setting_define perot_encrypt_setting_defines[] = {
 
 	/* Dovecot gives a setting to all who define it, with one type: as
 	   base_dir, which many of its services define. */
+	DEF("sieve_", user_email),
 	SETTING_DEFINE_STRUCT_BOOL("imapsieve_expunge_discarded",
 				   expunge_discarded,
 				   struct perot_encrypt_settings),
@@ -71,6 +74,7 @@ static const struct perot_encrypt_settings perot_encrypt_default_settings = {
 	.deliveries = "encrypt",
 	.saved = "",
 
+	.user_email = "",
 	.expunge_discarded = FALSE,
 };
 
@@ -152,6 +156,7 @@ perot_settings_get(const struct perot_setting_source *source,
 		perot_setting(source, "sieve_perot_encrypt_hide_subject");
 	set->deliveries = perot_setting(source, "perot_encrypt_deliveries");
 	set->saved = perot_setting(source, "perot_encrypt_saved");
+	set->user_email = perot_setting(source, "sieve_user_email");
 	/* imapsieve takes nothing but `yes` for a yes. */
 	set->expunge_discarded = (expunge != NULL &&
 				  strcasecmp(expunge, "yes") == 0);
@@ -182,19 +187,21 @@ static const struct perot_words perot_words = {
 #endif
 };
 
-/* The certificate, which comes from a userdb field:
+/* A setting that comes from a userdb field: Dovecot 2.3 makes `yes` of one that
+   is empty. */
+static const char *perot_setting_field(const char *value)
+{
+	return (value == NULL || strcmp(value, "yes") == 0 ? NULL : value);
+}
 
-   - Dovecot 2.3 makes `yes` of a field that is empty.
-
-   - If it comes out of the auth cache (auth_cache_size), control characters are
-     still escaped as by str_tabescape(): 2.3.19 and 2.4.1 forget to undo that
-     in auth_request_userdb_import(). Neither armor nor base64 has the byte that
-     begins an escape. */
+/* The certificate: if it comes out of the auth cache (auth_cache_size), control
+   characters are still escaped as by str_tabescape(): 2.3.19 and 2.4.1 forget
+   to undo that in auth_request_userdb_import(). Neither armor nor base64 has
+   the byte that begins an escape. */
 static struct perot_bytes perot_setting_cert(const char *value)
 {
-	if (value == NULL || strcmp(value, "yes") == 0)
-		return perot_bytes(NULL);
-	return perot_bytes(t_str_tabunescape(value));
+	value = perot_setting_field(value);
+	return perot_bytes(value == NULL ? NULL : t_str_tabunescape(value));
 }
 
 struct perot_instance *
@@ -219,6 +226,7 @@ perot_settings_open(const struct perot_setting_source *source)
 	settings.on_error = perot_bytes(set->on_error);
 	settings.on_no_certificate = perot_bytes(set->on_no_certificate);
 	settings.hide_subject = perot_bytes(set->hide_subject);
+	settings.user_email = perot_bytes(perot_setting_field(set->user_email));
 #ifndef PEROT_SIEVE
 	settings.deliveries = perot_bytes(set->deliveries);
 	settings.saved = perot_bytes(set->saved);

@@ -14,6 +14,7 @@
 #include "module-dir.h"
 #include "smtp-address.h"
 #include "str.h"
+#include "str-sanitize.h"
 #include "strescape.h"
 #include "mail-cache-private.h"
 #include "mail-index-view-private.h"

@@ -27,6 +27,8 @@ pub struct Job<'a> {
     pub owner: Owner<'a>,
     /// The recipients, as the script writes them. Empty: the owner.
     pub recipients: &'a [&'a [u8]],
+    /// Further recipients, besides those or the owner.
+    pub also: &'a [&'a [u8]],
     /// True to encrypt a message that is encrypted already.
     pub force: bool,
     /// True to hide the subject even if the settings do not ask for it.
@@ -74,12 +76,10 @@ pub fn encrypt<W: Write + Send>(
         return Ok((Outcome::AlreadyEncrypted, out));
     }
     let finder = Finder { settings: job.settings, owner: job.owner, now: job.now, log };
-    let recipients = match find_recipients(job, &finder) {
+    let recipients = match find_recipients(job, &finder)? {
         Ok(recipients) => recipients,
-        Err(why) if job.recipients.is_empty() => {
-            return Ok((Outcome::NoCertificate { why: finder.left_without(why)? }, out));
-        }
-        Err(why) => return Err(why),
+        // Nothing is encrypted for further recipients alone: the owner could not read it.
+        Err(why) => return Ok((Outcome::NoCertificate { why }, out)),
     };
     let hide_subject = hides_subject(job, &inspection, log);
     let fingerprints = recipients.iter().map(|r| r.fingerprint.clone()).collect();
@@ -108,17 +108,25 @@ fn write<W: Write + Send>(
     Ok((bytes_in, payload.finish()?))
 }
 
-/// Finds the keys of all recipients, each certificate once. Fails if one recipient has none.
-fn find_recipients(job: &Job<'_>, finder: &Finder<'_>) -> Result<Vec<RecipientKeys>> {
-    if job.recipients.len() > MAX_RECIPIENTS {
-        let text = format!("{} recipients: {MAX_RECIPIENTS} is the most", job.recipients.len());
+/// Finds the keys of all recipients, each certificate once. Fails if one recipient has none. For an owner whose mail is left
+/// as it is then, it returns where the search went.
+fn find_recipients(
+    job: &Job<'_>,
+    finder: &Finder<'_>,
+) -> Result<std::result::Result<Vec<RecipientKeys>, String>> {
+    let count = job.recipients.len() + job.also.len();
+    if count > MAX_RECIPIENTS {
+        let text = format!("{count} recipients: {MAX_RECIPIENTS} is the most");
         return Err(Error::new(Reason::BadRecipient, text));
     }
     let mut keys: Vec<RecipientKeys> = Vec::new();
     if job.recipients.is_empty() {
-        keys = finder.owner()?;
+        match finder.owner() {
+            Ok(found) => keys = found,
+            Err(why) => return Ok(Err(finder.left_without(why)?)),
+        }
     }
-    for text in job.recipients {
+    for text in job.recipients.iter().chain(job.also) {
         for found in finder.find(&Recipient::parse(text)?)? {
             if !keys.iter().any(|k| k.fingerprint == found.fingerprint) {
                 keys.push(found);
@@ -131,7 +139,7 @@ fn find_recipients(job: &Job<'_>, finder: &Finder<'_>) -> Result<Vec<RecipientKe
             &format!("certificate {} with {} key(s)", found.fingerprint, found.keys.len()),
         );
     }
-    Ok(keys)
+    Ok(Ok(keys))
 }
 
 /// Returns true if the subject is to be hidden. Hiding puts another part around the message, in which mail

@@ -74,6 +74,8 @@ pub enum Setting {
     Deliveries,
     /// Where saved mail is encrypted.
     Saved,
+    /// The user's address, a setting of Sieve.
+    UserEmail,
 }
 
 impl Setting {
@@ -87,12 +89,17 @@ impl Setting {
             Self::HideSubject => "hide_subject",
             Self::Deliveries => "deliveries",
             Self::Saved => "saved",
+            Self::UserEmail => "user_email",
         }
     }
 
-    /// Returns true for settings of the mail plugin, which have the same name in all front ends.
-    fn is_of_mail_plugin(self) -> bool {
-        matches!(self, Self::Deliveries | Self::Saved)
+    /// Returns the prefix of settings of the mail plugin and of Sieve, which have the same name in all front ends.
+    fn own_prefix(self) -> Option<&'static str> {
+        match self {
+            Self::Deliveries | Self::Saved => Some("perot_encrypt_"),
+            Self::UserEmail => Some("sieve_"),
+            _ => None,
+        }
     }
 }
 
@@ -188,7 +195,7 @@ impl Default for Words {
 impl Words {
     /// Returns the front end's name for a setting.
     pub fn setting(&self, setting: Setting) -> String {
-        let prefix = if setting.is_of_mail_plugin() { "perot_encrypt_" } else { &self.setting_prefix };
+        let prefix = setting.own_prefix().unwrap_or(&self.setting_prefix);
         format!("{prefix}{}", setting.name())
     }
 

@@ -3,6 +3,7 @@
 use crate::error::{Error, Place, Reason, Result, Setting, Words};
 use crate::log::printable;
 use crate::mailboxes::Mailboxes;
+use crate::recipient::Recipient;
 
 /// Where certificates are looked for unless `sieve_perot_encrypt_certs` says otherwise.
 pub const DEFAULT_CERTS: &str = "~/pgp-certs /etc/dovecot/pgp-certs";
@@ -24,6 +25,8 @@ pub struct RawSettings<'a> {
     pub deliveries: Option<&'a [u8]>,
     /// `perot_encrypt_saved`
     pub saved: Option<&'a [u8]>,
+    /// `sieve_user_email`
+    pub user_email: Option<&'a [u8]>,
 }
 
 /// The values of `sieve_perot_encrypt_on_error` and of `sieve_perot_encrypt_on_no_certificate`.
@@ -55,6 +58,8 @@ pub struct Settings {
     pub sources: Vec<SourcePath>,
     /// The owner's certificate itself, armored or in base64.
     pub owner_cert: Option<Vec<u8>>,
+    /// The address of the owner, if the administrator has set it.
+    pub owner_address: Option<String>,
     /// The treatment of mail for an owner who has no certificate.
     pub on_no_certificate: OnError,
     /// Subjects are hidden where the script does not say so, too.
@@ -157,10 +162,21 @@ fn settings(raw: &RawSettings<'_>, words: &Words) -> Result<Settings> {
     Ok(Settings {
         sources: certs.split_whitespace().map(source_path).collect::<Result<_>>()?,
         on_no_certificate: on_error(Setting::OnNoCertificate, raw.on_no_certificate)?,
+        owner_address: user_email(raw.user_email)?,
         owner_cert: raw.cert.filter(|cert| !cert.trim_ascii().is_empty()).map(<[u8]>::to_vec),
         hide_subject,
         words: words.clone(),
     })
+}
+
+/// Reads `sieve_user_email`. Sieve takes angle brackets around the address, too.
+fn user_email(value: Option<&[u8]>) -> Result<Option<String>> {
+    let Some(text) = word(value).filter(|text| !text.is_empty()) else { return Ok(None) };
+    let address = text.strip_prefix('<').and_then(|text| text.strip_suffix('>')).unwrap_or(&text);
+    match Recipient::parse(address.as_bytes()) {
+        Ok(Recipient::Address(address)) => Ok(Some(address)),
+        _ => Err(unknown(Setting::UserEmail, &text, "write an e-mail address")),
+    }
 }
 
 fn source_path(text: &str) -> Result<SourcePath> {
@@ -207,7 +223,7 @@ mod tests {
 
     #[test]
     fn wrong_values_are_told_with_what_is_expected() {
-        let rows: [(RawSettings<'_>, &str); 5] = [
+        let rows: [(RawSettings<'_>, &str); 6] = [
             (
                 RawSettings { on_error: Some(b"bounce"), ..Default::default() },
                 "on_error = bounce: not understood: write `tempfail` or `keep`",
@@ -228,11 +244,25 @@ mod tests {
                 RawSettings { certs: Some(b"/\xff"), ..Default::default() },
                 "certs = /\u{fffd}: not understood: write paths in UTF-8",
             ),
+            (
+                RawSettings { user_email: Some(b"me"), ..Default::default() },
+                "sieve_user_email = me: not understood: write an e-mail address",
+            ),
         ];
         for (raw, message) in rows {
             let loaded = load(&raw);
             assert_eq!(loaded.on_error, OnError::TempFail);
             assert_eq!(loaded.settings.unwrap_err().to_string(), message);
+        }
+    }
+
+    #[test]
+    fn the_owners_address() {
+        for (value, address) in
+            [("", None), ("me@domain.com", Some("me@domain.com")), ("<me@domain.com>", Some("me@domain.com"))]
+        {
+            let raw = RawSettings { user_email: Some(value.as_bytes()), ..Default::default() };
+            assert_eq!(load(&raw).settings.unwrap().owner_address.as_deref(), address);
         }
     }
 

@@ -40,6 +40,8 @@ pub struct Terms {
     pub try_only: bool,
     /// The administrator's setting for failures.
     pub on_error: OnError,
+    /// The number of actions of scripts that store or send the message in clear, even if it is encrypted.
+    pub clear_copies: u64,
 }
 
 /// The value of a field of the event.
@@ -106,6 +108,17 @@ impl Said {
 }
 
 impl Terms {
+    /// The terms of a delivery of which nothing else is known: a failure defers it.
+    pub fn unknown() -> Self {
+        Self {
+            whereabouts: Whereabouts::Delivery,
+            form: None,
+            try_only: false,
+            on_error: OnError::TempFail,
+            clear_copies: 0,
+        }
+    }
+
     /// Returns true if a failure defers the message.
     fn defers(&self) -> bool {
         match self.form {
@@ -145,11 +158,13 @@ impl Verdict {
                 let line = format!(
                     "{ENCRYPTED}{bytes_in} -> {bytes_out} bytes, {milliseconds}.{fraction:03} ms, to {recipients}"
                 );
+                let mut fields = fields("encrypted", "", false, [*bytes_in, *bytes_out], recipients);
+                fields.push((c"clear_copies", Value::Number(terms.clear_copies)));
                 Self {
                     encrypted: true,
                     replaces: true,
                     line: Some((Level::Info, line)),
-                    fields: fields("encrypted", "", false, [*bytes_in, *bytes_out], recipients),
+                    fields,
                     ..Self::nothing()
                 }
             }
@@ -209,8 +224,7 @@ impl Verdict {
     /// Judges a message that is about to be stored, where the settings do not have it encrypted.
     pub fn of_delivery(encrypted: Result<bool, Error>, deliveries: Deliveries, words: &Words) -> Self {
         let on_error = if deliveries == Deliveries::Refuse { OnError::TempFail } else { OnError::Keep };
-        let terms =
-            Terms { whereabouts: Whereabouts::Delivery, form: Some(Form::Store), try_only: false, on_error };
+        let terms = Terms { form: Some(Form::Store), on_error, ..Terms::unknown() };
         let outcome = encrypted.and_then(|encrypted| match (encrypted, deliveries) {
             (true, _) => Ok(Outcome::AlreadyEncrypted),
             (false, Deliveries::Refuse) => Err(Error::new(Reason::NotEncrypted, "no script has encrypted it")
@@ -304,7 +318,7 @@ mod tests {
             for form in [None, Some(Form::Action), Some(Form::Test), Some(Form::Store)] {
                 for try_only in [false, true] {
                     for on_error in [OnError::TempFail, OnError::Keep] {
-                        all.push(Terms { whereabouts, form, try_only, on_error });
+                        all.push(Terms { whereabouts, form, try_only, on_error, clear_copies: 2 });
                     }
                 }
             }
@@ -333,6 +347,7 @@ mod tests {
             assert_eq!(field(&verdict, c"outcome"), &Value::Text("encrypted".into()));
             assert_eq!(field(&verdict, c"bytes_out"), &Value::Number(99));
             assert_eq!(field(&verdict, c"recipients"), &Value::Text("AA,BB".into()));
+            assert_eq!(field(&verdict, c"clear_copies"), &Value::Number(2));
 
             let verdict = judge(Ok(Outcome::AlreadyEncrypted), &terms);
             assert!(verdict.encrypted && !verdict.replaces && !verdict.defer);

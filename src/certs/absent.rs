@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::finder::{bad_source, display, forms, Finder};
 use super::query::{plural, Answer, Problem, Query};
+use super::raw::Refusal;
 use super::{folder, source};
 use crate::error::{Error, Reason, Result, Setting};
 use crate::log::printable;
@@ -33,7 +34,8 @@ impl Finder<'_> {
 
     /// Names something in the sources that may be a certificate of the owner, although it cannot be used for mail to the
     /// owner; `None` if there is nothing. Below the owner's home that is everything. In other sources it is what claims the
-    /// owner's address, and what cannot be read or understood, unless its file is named after another address.
+    /// owner's address, and what cannot be read or understood, unless its file is named after another address; for an owner
+    /// whose only address is that of the envelope, it is any certificate.
     ///
     /// # Errors
     ///
@@ -42,54 +44,66 @@ impl Finder<'_> {
         if self.settings.owner_cert.is_some() {
             return Ok(Some(format!("{} is set", self.settings.words.setting(Setting::Cert))));
         }
-        let Some(addresses) = self.owner.address().map(forms) else {
+        let Some(addresses) = self.owner_address().map(forms) else {
             return Ok(Some("no address of the owner is known".into()));
         };
         for path in &self.settings.sources {
-            let Some(expanded) = self.expand(path) else { continue };
-            let doubt = match path {
-                SourcePath::Home(_) => at_home(&expanded),
-                SourcePath::Absolute(_) => elsewhere(&expanded, &addresses),
+            let doubt = match (self.expand(path), path) {
+                (Some(path), SourcePath::Home(_)) => at_home(&path),
+                (Some(path), SourcePath::Absolute(_)) => self.elsewhere(&path, &addresses),
+                (None, _) if self.owner.home.is_some() => {
+                    Ok(Some("a home directory that cannot be used".into()))
+                }
+                (None, _) => Ok(None),
             };
-            let doubt = doubt.map_err(|why| bad_source(&display(path), &why))?;
-            if let Some(doubt) = doubt {
-                let place = printable(expanded.as_os_str().as_encoded_bytes());
-                return Ok(Some(format!("in {place} there is {doubt}")));
+            if let Some(doubt) = doubt.map_err(|why| bad_source(&display(path), &why))? {
+                return Ok(Some(format!("in {} there is {doubt}", display(path))));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Names what may be the owner's in a source that is shared with others.
+    fn elsewhere(&self, path: &Path, addresses: &[String]) -> Doubt {
+        for address in addresses {
+            let query = Query::Address(address);
+            let Some(Answer { certs, problems, count, .. }) = source::ask(path, query)? else {
+                return Ok(None);
+            };
+            if let Some(file) = folder::file_named_after(path, address) {
+                return Ok(Some(format!("the file {file}")));
+            }
+            if certs.iter().any(|cert| cert.summary().is_ok_and(|summary| query.matches(summary))) {
+                let address = printable(address);
+                return Ok(Some(format!("a certificate that claims {address}, and that does not count")));
+            }
+            if let Some(problem) = problems.iter().find(|problem| !is_of_another(problem, addresses)) {
+                return Ok(Some(unclear(problem)));
+            }
+            // The address is that of the envelope, which may be one of several.
+            let is_of_envelope = self.settings.owner_address.is_none() && !self.owner.user.contains('@');
+            if count > 0 && is_of_envelope {
+                let user = printable(self.owner.user);
+                return Ok(Some(format!("{}, and the user name {user} is no address", plural(count))));
             }
         }
         Ok(None)
     }
 }
 
-/// Names what is in a source below the owner's home.
-fn at_home(path: &Path) -> std::result::Result<Option<String>, String> {
-    let Some(answer) = source::ask(path, Query::All)? else { return Ok(None) };
-    Ok(match (answer.certs.len(), answer.problems.first()) {
-        (0, None) => None,
-        (0, Some(problem)) => Some(unclear(problem)),
-        (n, _) => Some(format!("{}, for no address of the owner", plural(n))),
-    })
-}
+/// Something that may be the owner's certificate, in words; or the reason why that cannot be told.
+type Doubt = std::result::Result<Option<String>, Refusal>;
 
-/// Names what may be the owner's in a source that is shared with others.
-fn elsewhere(path: &Path, addresses: &[String]) -> std::result::Result<Option<String>, String> {
-    for address in addresses {
-        if let Some(file) = folder::file_named_after(path, address) {
-            return Ok(Some(format!("the file {}", printable(file))));
-        }
-        let query = Query::Address(address);
-        let Some(Answer { certs, problems, .. }) = source::ask(path, query)? else { return Ok(None) };
-        if certs.iter().any(|cert| cert.summary().is_ok_and(|summary| query.matches(summary))) {
-            return Ok(Some(format!(
-                "a certificate that claims {}, and that does not count",
-                printable(address)
-            )));
-        }
-        if let Some(problem) = problems.iter().find(|problem| !is_of_another(problem, addresses)) {
-            return Ok(Some(unclear(problem)));
-        }
+/// Names what is in a source below the owner's home.
+fn at_home(path: &Path) -> Doubt {
+    let Some(answer) = source::ask(path, Query::All)? else {
+        return Ok(path.symlink_metadata().is_ok().then(|| "a link that leads nowhere".into()));
+    };
+    match (answer.certs.len(), answer.problems.first()) {
+        (0, None) => folder::any_file(path).map(|file| file.map(|file| format!("the file {file}"))),
+        (0, Some(problem)) => Ok(Some(unclear(problem))),
+        (n, _) => Ok(Some(format!("{}, for no address of the owner", plural(n)))),
     }
-    Ok(None)
 }
 
 fn unclear(problem: &Problem) -> String {

@@ -30,17 +30,10 @@ const MAX_REMEMBERED_BYTES: usize = 8 << 20;
 pub struct Owner<'a> {
     /// The user name in Dovecot.
     pub user: &'a str,
-    /// The final envelope recipient. `None` except at delivery.
+    /// The final envelope recipient. `None` except at delivery, and where a header could have named it.
     pub recipient: Option<&'a str>,
     /// The home directory, if the user has one.
     pub home: Option<&'a str>,
-}
-
-impl<'a> Owner<'a> {
-    /// Returns the owner's address: the user name if it is one, else the final envelope recipient.
-    pub fn address(&self) -> Option<&'a str> {
-        [Some(self.user), self.recipient].into_iter().flatten().find(|name| name.contains('@'))
-    }
 }
 
 /// A certificate and where it was found.
@@ -107,10 +100,18 @@ impl Finder<'_> {
         if self.settings.owner_cert.is_some() {
             return self.merged(&Place::FoundIn(Setting::Cert), self.owner_certs()?);
         }
-        match self.owner.address() {
+        match self.owner_address() {
             Some(address) => self.search(&Recipient::parse(address.as_bytes())?),
             None => self.only_one_at_home(),
         }
+    }
+
+    /// Returns the owner's address: what the settings say, else the user name if it is one, else the final envelope
+    /// recipient.
+    pub fn owner_address(&self) -> Option<&str> {
+        let names = [Some(self.owner.user), self.owner.recipient];
+        let address = || names.into_iter().flatten().find(|name| name.contains('@'));
+        self.settings.owner_address.as_deref().or_else(address)
     }
 
     /// Returns the keys of one recipient.
@@ -343,10 +344,16 @@ impl Finder<'_> {
         match fingerprints.len() {
             1 => self.merged(&Place::Found(place), certs),
             n => {
+                let user = printable(self.owner.user);
+                let envelope = match self.owner.recipient {
+                    Some(recipient) => {
+                        format!("nor is the recipient {} of the envelope", printable(recipient))
+                    }
+                    None => "there is no envelope".to_owned(),
+                };
                 let text = format!(
-                    "the user name {} is no address, there is no envelope, and below the home directory there is not one \
-                     certificate but {n}: {place}",
-                    printable(self.owner.user)
+                    "the user name {user} is no address, {envelope}, and below the home directory there is not one certificate \
+                     but {n}: {place}"
                 );
                 Err(Error::new(Reason::NoCertificate, text).helps(Remedy::NameRecipient))
             }

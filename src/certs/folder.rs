@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -101,8 +102,8 @@ fn named_after(path: &Path, address: &str) -> Option<Answer> {
     }
     let mut certs = Vec::new();
     let mut matches = false;
-    for name in names_after(address) {
-        let file = path.join(name);
+    for suffix in SUFFIXES {
+        let file = path.join(format!("{address}.{suffix}"));
         // A file that cannot be read is reported by the search through the whole folder.
         let Ok(Some(mut opened)) = open::open(&file, Links::Refuse) else { continue };
         let Ok(answer) = keyring::ask(&file, &mut opened, Query::All) else { continue };
@@ -114,14 +115,30 @@ fn named_after(path: &Path, address: &str) -> Option<Answer> {
     matches.then(|| Answer { certs, holds, complete: true, ..Answer::default() })
 }
 
-fn names_after(address: &str) -> impl Iterator<Item = String> + '_ {
-    SUFFIXES.iter().map(move |suffix| format!("{address}.{suffix}"))
+/// Returns the name of a file that is named after the address, whatever is in it. It is looked for among the names of the
+/// last search through the whole folder.
+pub fn file_named_after(path: &Path, address: &str) -> Option<String> {
+    let folder = FOLDERS.get(&key(path))?;
+    let is_named = |name: &&OsString| {
+        let stem = Path::new(name).file_stem().and_then(|stem| stem.to_str());
+        stem.is_some_and(|stem| stem.eq_ignore_ascii_case(address))
+    };
+    folder.files.keys().find(is_named).map(|name| printable(name.as_bytes()))
 }
 
-/// Returns the name of a file that is named after the address, whatever is in it.
-pub fn file_named_after(path: &Path, address: &str) -> Option<String> {
-    let is_there = |name: &String| !address.contains('/') && path.join(name).symlink_metadata().is_ok();
-    names_after(address).find(is_there)
+/// Returns the name of a file or folder in a folder, unless it is hidden; `None` also if `path` is a file.
+///
+/// # Errors
+///
+/// Fails if the folder cannot be read.
+pub fn any_file(path: &Path) -> Result<Option<String>, Refusal> {
+    if !path.is_dir() {
+        return Ok(None);
+    }
+    let mut names =
+        std::fs::read_dir(path).map_err(open::unreadable)?.map(|entry| entry.map(|e| e.file_name()));
+    let name = names.find(|name| !matches!(name, Ok(name) if name.as_bytes().starts_with(b".")));
+    Ok(name.transpose().map_err(open::unreadable)?.map(|name| printable(name.as_bytes())))
 }
 
 /// Brings the index of a folder up to date: reads the files that are new or have changed.
@@ -141,8 +158,13 @@ pub fn sweep(path: &Path, identity: Identity) -> Result<Arc<Folder>, Refusal> {
         if !wanted {
             continue;
         }
-        // The file was removed after it was listed.
-        let Ok(metadata) = entry.metadata() else { continue };
+        let metadata = match entry.metadata() {
+            Ok(metadata) => metadata,
+            // The file was removed after it was listed.
+            Err(why) if why.kind() == ErrorKind::NotFound => continue,
+            // The folder may be read, but not searched.
+            Err(why) => return Err(open::unreadable(why)),
+        };
         let identity = Identity::of(&metadata);
         let note = match before.files.get(&name) {
             Some(note) if note.identity == Some(identity) => note.clone(),
@@ -200,7 +222,7 @@ impl Folder {
         if !more.is_empty() {
             holds = format!("{holds}; and {} more that cannot be used", more.len());
         }
-        Answer { certs, holds, problems: self.problems.clone(), complete: false }
+        Answer { certs, holds, count: self.count, problems: self.problems.clone(), complete: false }
     }
 }
 

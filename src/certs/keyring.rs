@@ -42,6 +42,7 @@ pub fn ask(path: &Path, opened: &mut Opened, query: Query<'_>) -> Result<Answer,
     Ok(Answer {
         certs: matching.cloned().collect(),
         holds: plural(keyring.certs.len()),
+        count: keyring.certs.len(),
         problems: keyring.problem.iter().map(|why| Problem { file: None, why: why.clone() }).collect(),
         complete: false,
     })

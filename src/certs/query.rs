@@ -36,6 +36,8 @@ pub struct Answer {
     pub certs: Vec<RawCert>,
     /// Describes the content of the source for the log: "3 certificates; x.asc: its armor is damaged".
     pub holds: String,
+    /// The number of certificates in the source, if all of it has been searched.
+    pub count: usize,
     /// What cannot be used.
     pub problems: Vec<Problem>,
     /// True if `certs` includes every copy that counts, so that no search by fingerprint has to follow.

@@ -120,6 +120,7 @@ unsafe fn load(settings: &perot_settings) -> Loaded {
             hide_subject: settings.hide_subject.get(),
             deliveries: settings.deliveries.get(),
             saved: settings.saved.get(),
+            user_email: settings.user_email.get(),
         }
     };
     Loaded::new(&raw, words)
@@ -159,7 +160,8 @@ unsafe fn owner(owner: &perot_owner) -> Owner<'_> {
         Owner {
             user: owner.user.text().unwrap_or_default(),
             recipient: owner.recipient.text(),
-            home: owner.home.text(),
+            // A path that cannot be used is not the same as none.
+            home: owner.home.get().map(|home| std::str::from_utf8(home).unwrap_or_default()),
         }
     }
 }
@@ -189,10 +191,23 @@ unsafe extern "C" fn core_encrypt(
     // SAFETY: promise 1 for what the request points to.
     let outcome = guard(|| unsafe { run(loaded, request, input, &log) });
     let outcome = outcome.unwrap_or_else(|why| Err(panicked(why)));
+    if request.clear_copies > 0 && matches!(outcome, Ok((Outcome::Encrypted { .. }, _))) {
+        // SAFETY: promise 1.
+        let which = unsafe { request.clear_copies_text.get() }.unwrap_or_default();
+        let _ = guard(|| log.log(Level::Warning, &clear_copies(&String::from_utf8_lossy(which))));
+    }
     if request.by_script && matches!(outcome, Ok((Outcome::AlreadyEncrypted, _))) {
         return CallResult::from_verdict(Verdict::of_known);
     }
     CallResult::from_encryption(outcome, terms, begin.elapsed(), &loaded.words)
+}
+
+/// Returns the warning about actions that store or send the message in clear, although it is encrypted then.
+fn clear_copies(which: &str) -> String {
+    let which = printable_line(which);
+    format!(
+        "in front of `encrypt`, and so in clear: {which}. What is to go to the same place behind it is left out by Pigeonhole"
+    )
 }
 
 fn terms(request: &perot_request, on_error: OnError) -> Terms {
@@ -209,7 +224,13 @@ fn terms(request: &perot_request, on_error: OnError) -> Terms {
         PEROT_PLACE_MAILBOX => Whereabouts::Mailbox,
         _ => Whereabouts::Delivery,
     };
-    Terms { whereabouts, form, try_only: request.try_only, on_error }
+    Terms {
+        whereabouts,
+        form,
+        try_only: request.try_only,
+        on_error,
+        clear_copies: request.clear_copies.into(),
+    }
 }
 
 /// Returns the verdict on a message that is not to be encrypted, whatever is in it.
@@ -255,10 +276,12 @@ unsafe fn run(
     log: &dyn Log,
 ) -> Result<(Outcome, Waiting)> {
     // SAFETY: as promised by the caller.
-    let (recipients, owner, mut message, spool) = unsafe {
+    let (recipients, also, owner, mut message, spool) = unsafe {
         let message = open(request, input)?;
         let folder = request.temp_dir.text().unwrap_or("/tmp");
-        (recipients(request)?, owner(&request.owner), message, Spool::new(Path::new(folder)))
+        let recipients = recipients(request.recipients, request.recipient_count)?;
+        let also = self::recipients(request.also, request.also_count)?;
+        (recipients, also, owner(&request.owner), message, Spool::new(Path::new(folder)))
     };
     if request.foreign && recipients.is_empty() {
         return Err(
@@ -272,6 +295,7 @@ unsafe fn run(
         settings,
         owner,
         recipients: &recipients,
+        also: &also,
         force: request.force,
         hide_subject: request.hide_subject,
         now: SystemTime::now(),
@@ -287,15 +311,15 @@ const INJECTED: &str = "panic@test.invalid";
 /// # Safety
 ///
 /// Promise 1 for the recipients.
-unsafe fn recipients(request: &perot_request) -> Result<Vec<&[u8]>> {
-    if request.recipient_count == 0 {
+unsafe fn recipients<'a>(list: *const perot_bytes, count: usize) -> Result<Vec<&'a [u8]>> {
+    if count == 0 {
         return Ok(Vec::new());
     }
-    if request.recipients.is_null() {
+    if list.is_null() {
         return Err(null());
     }
     // SAFETY: not NULL; as promised by the caller.
-    let list = unsafe { std::slice::from_raw_parts(request.recipients, request.recipient_count) };
+    let list = unsafe { std::slice::from_raw_parts(list, count) };
     // SAFETY: as promised by the caller.
     Ok(list.iter().map(|bytes| unsafe { bytes.get() }.unwrap_or_default()).collect())
 }

@@ -9,9 +9,8 @@ use crate::encrypt::Outcome;
 use crate::error::{Error, Reason, Result, Words};
 use crate::guard::guard;
 use crate::log::printable_line;
-use crate::settings::OnError;
 use crate::spool::Waiting;
-use crate::verdict::{Terms, Value, Verdict, Whereabouts};
+use crate::verdict::{Terms, Value, Verdict};
 
 /// The outcome of one call. The host owns it until it calls `free()`.
 pub struct CallResult {
@@ -55,13 +54,7 @@ impl CallResult {
 
     /// Gives the host a failure that happened before its terms were known. The message is deferred.
     pub fn from_failure(why: Error, elapsed: Duration) -> *mut perot_result {
-        let terms = Terms {
-            whereabouts: Whereabouts::Delivery,
-            form: None,
-            try_only: false,
-            on_error: OnError::TempFail,
-        };
-        Self::from_encryption(Err(why), terms, elapsed, &Words::default())
+        Self::from_encryption(Err(why), Terms::unknown(), elapsed, &Words::default())
     }
 
     /// Gives the host the verdict that `judge` comes to.

@@ -194,6 +194,7 @@ const NO_SETTINGS: perot_settings = perot_settings {
     hide_subject: NOTHING,
     deliveries: NOTHING,
     saved: NOTHING,
+    user_email: NOTHING,
     unavailable: NOTHING,
 };
 
@@ -214,9 +215,13 @@ fn request(recipients: &[perot_bytes]) -> perot_request {
         owner: OWNER,
         recipients: if recipients.is_empty() { null() } else { recipients.as_ptr() },
         recipient_count: recipients.len(),
+        also: null(),
+        also_count: 0,
         temp_dir: lend("/tmp"),
         cpu_limit: 0,
         cpu_begin: 0,
+        clear_copies: 0,
+        clear_copies_text: NOTHING,
         obstacle: PEROT_OBSTACLE_NONE,
         obstacle_text: NOTHING,
     }
@@ -424,12 +429,16 @@ fn each_failure_has_its_reason() {
     let one = [fingerprint];
     let found = |obstacle| perot_request { obstacle, ..request(&one) };
     let lost = perot_request { recipient_count: 3, ..request(&[]) };
+    let (also, lost_also) = ([fingerprint; 32], perot_request { also_count: 1, ..request(&one) });
+    let too_many = perot_request { also: also.as_ptr(), also_count: also.len(), ..request(&one) };
     for (instance, request, reason) in [
         (good.0, request(&[]), "no_certificate"),
         (good.0, request(&[fingerprint, panic]), panics),
         (good.0, request(&[fingerprint; 33]), "bad_recipient"),
         (good.0, request(&[NOTHING]), "bad_recipient"),
+        (good.0, too_many, "bad_recipient"),
         (good.0, lost, "internal"),
+        (good.0, lost_also, "internal"),
         (wrong.0, request(&one), "bad_setting"),
         (null_mut(), request(&one), "internal"),
         (good.0, found(PEROT_OBSTACLE_MESSAGE), "unreadable_message"),

@@ -5,13 +5,14 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use perot_testing::dovecot::{era, headers_dir, modules_dir, Era};
+use perot_testing::find;
 use perot_testing::pages::{code, project, read, rows};
 
 const PAGE: &str = "dovecot-headers/ABI.md";
 
 /// The first cell of a row, code that compiles only with the headers of 2.3, and code that compiles only with
 /// those of 2.4.
-const DIFFERENT: [(&str, &str, &str); 9] = [
+const DIFFERENT: [(&str, &str, &str); 8] = [
     (
         "sieve_extension_register",
         "const struct sieve_extension *(*f)(struct sieve_instance *, const struct sieve_extension_def *, bool) =
@@ -36,11 +37,6 @@ const DIFFERENT: [(&str, &str, &str); 9] = [
         "sieve_max_cpu_time",
         "unsigned int f(struct sieve_instance *svinst) { return svinst->max_cpu_time_secs; }",
         "unsigned int f(struct sieve_instance *svinst) { return svinst->set->max_cpu_time; }",
-    ),
-    (
-        "sieve_resource_usage_timeout",
-        "void f(struct sieve_instance *svinst) { svinst->resource_usage_timeout_secs = 1; }",
-        "unsigned int f(struct sieve_instance *svinst) { return svinst->set->resource_usage_timeout; }",
     ),
     (
         "settings of the mail plugin",
@@ -72,10 +68,11 @@ const DIFFERENT: [(&str, &str, &str); 9] = [
 ];
 
 /// Rows about things that no header shows, each with the place that shows them.
-const NOT_IN_HEADERS: [(&str, &str); 5] = [
+const NOT_IN_HEADERS: [(&str, &str); 6] = [
     ("<plugin>_load", "Pigeonhole looks the function up by its name; the tests in this folder run it"),
     ("who knows the settings", "documents.rs: doveconf takes the examples"),
     ("imapsieve_expunge_discarded", "below: which module defines it"),
+    ("sieve_user_email", "below: which module defines it"),
     ("version of the mail plugin", "exports.rs"),
     ("sieve_environment_get_homedir", "below: in which header it is"),
 ];
@@ -108,10 +105,10 @@ fn what_differs_between_the_eras_differs() {
     let homedir = if is_24 { "sieve-common.h" } else { "sieve-settings.h" };
     let header = fs::read_to_string(headers_dir().join("sieve").join(homedir)).unwrap();
     assert!(header.contains("sieve_environment_get_homedir("), "{homedir}");
-    let module = fs::read(modules_dir().join("settings/libpigeonhole_settings.so"));
-    let setting = b"\0imapsieve_expunge_discarded\0";
-    let defined = module.is_ok_and(|module| module.windows(setting.len()).any(|bytes| bytes == setting));
-    assert_eq!(defined, is_24);
+    let module = fs::read(modules_dir().join("settings/libpigeonhole_settings.so")).unwrap_or_default();
+    for setting in ["\0imapsieve_expunge_discarded\0", "\0sieve_user_email\0"] {
+        assert_eq!(find(&module, setting.as_bytes()).is_some(), is_24, "{setting}");
+    }
 }
 
 #[test]

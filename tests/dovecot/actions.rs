@@ -59,8 +59,18 @@ fn rows() -> Vec<Row> {
         action("`keep`", "", "keep;"),
         action("`fileinto`", "", FILE),
         action("`fileinto :copy`", "copy", "fileinto :copy :create \"box\";"),
+        Row { tail: FILE, ..action("`fileinto`, and once more behind both", "", FILE) },
+        action("`fileinto :copy \"INBOX\"`", "copy", "fileinto :copy \"INBOX\";"),
         action("`redirect`", "", "redirect \"x@example.net\";"),
         action("`redirect :copy`", "copy", "redirect :copy \"x@example.net\";"),
+        Row {
+            tail: "redirect \"x@example.net\";",
+            ..action(
+                "`redirect :copy`, and `redirect` behind both",
+                "copy",
+                "redirect :copy \"x@example.net\";",
+            )
+        },
         action("`discard`", "", "discard;"),
         action("`reject`", "reject", "reject \"no\";"),
         action("`vacation`", "vacation", "vacation :addresses \"me@domain.com\" \"Away.\";"),

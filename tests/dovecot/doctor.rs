@@ -253,6 +253,18 @@ fn a_certificate_in_the_user_database() {
 }
 
 #[test]
+fn the_address_of_a_user() {
+    let setting = "sieve_user_email = owner@domain.com\n".to_owned();
+    let config = Config { plugin_23: setting.clone(), extra_24: setting, ..Config::default() };
+    let dovecot = start(config);
+    doctor(&dovecot, &["--user", ME]).expect(1, &["DEFERRED", "no certificate for owner@domain.com"]);
+    assert_eq!(delivered(&dovecot), "deferred");
+    dovecot.give(ME, "owner.asc", &armored(&key_for("owner@domain.com")));
+    doctor(&dovecot, &["--user", ME]).expect(0, &["lmtp  encrypted", "All is well"]);
+    assert_eq!(delivered(&dovecot), "encrypted");
+}
+
+#[test]
 fn users_who_cannot_be_listed() {
     let dovecot = start(Config::default());
     doctor(&dovecot, &["--all-users"]).expect(75, &["list"]);
@@ -326,8 +338,20 @@ fn the_mail_plugin() {
         (&[][..], "keep;", 0, &[encrypts, "All is well"][..], "encrypted"),
         (&[], "no script", 0, &[encrypts], "encrypted"),
         (&[("deliveries", "refuse")], "keep;", 1, &["lmtp  DEFERRED", "deliveries = refuse"], "deferred"),
-        (&[("deliveries", "no")], "keep;", 1, &["lmtp  STORED IN CLEAR", "deliveries = no"], "clear"),
-        (&[("deliveries", "warn")], "keep;", 1, &["lmtp  STORED IN CLEAR", "deliveries = warn"], "clear"),
+        (
+            &[("deliveries", "no")],
+            "keep;",
+            1,
+            &["lmtp  STORED IN CLEAR", "perot_encrypt_deliveries = encrypt"],
+            "clear",
+        ),
+        (
+            &[("deliveries", "warn")],
+            "keep;",
+            1,
+            &["lmtp  STORED IN CLEAR", "perot_encrypt_deliveries = encrypt"],
+            "clear",
+        ),
         (
             &[("deliveries", "yes")],
             "keep;",

@@ -218,6 +218,60 @@ fn what_was_filed_before_is_as_it_was() {
     assert!(decrypt(encrypted, &key).ends_with(&message("both")));
 }
 
+/// What stands in front of `encrypt` is in clear. The log says so, and that is all that can be done.
+#[test]
+fn clear_copies_are_told() {
+    let fileinto = ", \"fileinto\", \"mailbox\", \"copy\", \"include\"";
+    let earlier = "require [\"fileinto\", \"mailbox\", \"copy\"]; fileinto :copy :create \"old\";";
+    let to_inbox = "require [\"fileinto\", \"copy\"]; fileinto :copy \"INBOX\";";
+    for (what, earlier, body, clear, encrypted) in [
+        ("none", None, "encrypt; fileinto :create \"a\";", &[][..], &[".a"][..]),
+        ("the same", None, "fileinto :create \"a\"; encrypt; fileinto \"a\";", &[".a"], &[]),
+        ("keep", None, "keep; encrypt; fileinto :create \"a\";", &[""], &[".a"]),
+        ("an earlier script", Some(earlier), "encrypt;", &[".old"], &[""]),
+        ("an earlier script, the INBOX", Some(to_inbox), "encrypt;", &[""], &[]),
+        ("an included one", None, "include :personal \"own\"; encrypt;", &[".own"], &[""]),
+        ("an earlier keep", Some("keep;"), "encrypt;", &[], &[""]),
+        (
+            "one that is encrypted",
+            Some(&script("", "encrypt;")),
+            "fileinto :copy :create \"a\"; encrypt :force;",
+            &[],
+            &[".a", ""],
+        ),
+    ] {
+        let dovecot = Dovecot::start(&Config { before: earlier.map(str::to_owned), ..Config::default() });
+        dovecot.give(ME, "k.asc", &armored(&key_for(ME)));
+        fs::create_dir(dovecot.home(ME).join("sieve")).unwrap();
+        let own = dovecot.home(ME).join("sieve/own.sieve");
+        fs::write(&own, "require [\"fileinto\", \"mailbox\", \"copy\"]; fileinto :copy :create \"own\";")
+            .unwrap();
+        [own.parent().unwrap(), &own].iter().for_each(|path| dovecot.own(path));
+        dovecot.script(ME, &script(fileinto, body));
+        let answer = dovecot.deliver(ME, &message("copies"));
+        assert!(answer.starts_with("250 "), "{what}: {answer}\n{}", dovecot.log());
+        let mut found = [Vec::new(), Vec::new()];
+        for (folder, stored) in dovecot.stored(ME) {
+            found[usize::from(find(&stored, SECRET.as_bytes()).is_none())].push(folder);
+        }
+        found.iter_mut().for_each(|folders| folders.sort());
+        let mut expected = [clear, encrypted].map(<[&str]>::to_vec);
+        expected.iter_mut().for_each(|folders| folders.sort_unstable());
+        assert_eq!(
+            found.each_ref().map(|folders| folders.iter().map(String::as_str).collect::<Vec<_>>()),
+            expected,
+            "{what}\n{}",
+            dovecot.log()
+        );
+        dovecot.log_line(&["message encrypted: "]);
+        let warned = dovecot
+            .log()
+            .matches("Warning: sieve: encrypt: in front of `encrypt`, and so in clear: ")
+            .count();
+        assert_eq!(warned, usize::from(!clear.is_empty()), "{what}\n{}", dovecot.log());
+    }
+}
+
 #[test]
 fn a_script_that_takes_too_much_time_after_encrypt_stores_the_encrypted_message() {
     let config = Config {
@@ -230,10 +284,15 @@ fn a_script_that_takes_too_much_time_after_encrypt_stores_the_encrypted_message(
     dovecot.give(ME, "k.asc", &armored(&key));
     dovecot.script(ME, &script("", &format!("encrypt;\n{}", slow_tests(40))));
     let slow = [slow_field().as_bytes(), &message("slow")].concat();
-    let answer = dovecot.deliver(ME, &slow);
-    assert!(answer.starts_with("250 "), "{answer}\n{}", dovecot.log());
-    dovecot.log_line(&["excessive resource usage"]);
-    assert!(decrypt(&dovecot.only_message(ME), &key).ends_with(&slow));
+    // Pigeonhole does not disable the script either.
+    for n in 1..3 {
+        let answer = dovecot.deliver(ME, &slow);
+        assert!(answer.starts_with("250 "), "{answer}\n{}", dovecot.log());
+        dovecot.log_line(&["excessive resource usage"]);
+        let stored = dovecot.stored(ME);
+        assert_eq!(stored.len(), n, "{}", dovecot.log());
+        assert!(stored.iter().all(|(_, stored)| decrypt(stored, &key).ends_with(&slow)));
+    }
     assert!(!dovecot.log().contains("BUG"), "{}", dovecot.log());
     dovecot.assert_nowhere(SECRET);
 }

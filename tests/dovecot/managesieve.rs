@@ -142,6 +142,13 @@ fn what_is_refused_says_why_and_what_helps() {
             "write an e-mail address (me@domain.com), a fingerprint of 40 or 64 hex digits, or an armored \
              certificate (-----BEGIN PGP PUBLIC KEY BLOCK-----).",
         ),
+        ("also", "encrypt :also \"nobody@t.org\";".into(), "no certificate for nobody@t.org. ", &no_certificate),
+        (
+            "loop",
+            "require \"foreverypart\"; foreverypart { if true { encrypt; } }".into(),
+            "encrypt cannot stand in a foreverypart loop: ",
+            "put it in front of the loop or behind it.",
+        ),
         ("many", format!("encrypt [{many}];"), "up to 32 recipients, and these are 33: ", "leave some out."),
     ];
     let mut commands = String::new();
@@ -186,14 +193,23 @@ fn several_faults_are_told_at_once() {
 fn a_warning_reaches_the_user() {
     let dovecot = start();
     let key = expired(ME);
-    let late = file(&dovecot, "late", &script("", &literal(&armored(&key))));
-    let open = file(&dovecot, "open", &script("", &format!("keep;\n{}", literal(&armored(&key_for(ME))))));
-    let commands = format!("upload {open} open\nupload {late} late\nactivate late\nlist\n");
+    let expired = "has expired: renew it, and export it anew.";
+    let expired = format!("line 2: warning: encrypt: certificate {} {expired}", key.fingerprint());
+    let before = "line 3: warning: 'keep' on line 2 comes before 'encrypt': it takes the message as it is, not encrypted.";
+    let behind = "line 3: warning: 'redirect' sends the message that 'encrypt' on line 2 has encrypted, without the sender's \
+                  DKIM signature: receivers that check DMARC may refuse it.";
+    let rows = [
+        ("open", "keep;\nencrypt;".to_owned(), before),
+        ("branch", "if not encrypted { keep; } else { stop; }\nencrypt;".into(), before),
+        ("sends", "encrypt;\nif true { redirect \"x@t.org\"; }".into(), behind),
+        ("late", literal(&armored(&key)), &expired),
+    ];
+    let upload = |(name, body, _): &(&str, String, &str)| {
+        format!("upload {} {name}\n", file(&dovecot, name, &script("", body)))
+    };
+    let commands = rows.iter().map(upload).collect::<String>() + "activate late\nlist\n";
     let said = dovecot.sieve_connect(ME, &[], &commands);
-    for (name, warning) in [
-        ("late", format!("line 2: warning: encrypt: certificate {} has expired: renew it, and export it anew.", key.fingerprint())),
-        ("open", "line 3: warning: 'keep' on line 2 comes before 'encrypt': it takes the message as it is, not encrypted.".into()),
-    ] {
+    for (name, _, warning) in rows {
         // sieve-connect calls this a failure, the server does not.
         let expected = format!("PUTSCRIPT({name}) failed: OK (WARNINGS)");
         assert!(said.contains(&expected), "'{expected}' is not in\n{said}");

@@ -48,7 +48,7 @@ fn a_fault_of_the_plugin_is_noticed() {
     for text in [
         "Invalid read of size 1",
         "getrusage (fault.c:",
-        "cmd_encrypt_operation_execute (cmd-encrypt.c:",
+        "perot_run_begin (perot-run.c:",
         "0 bytes after a block of size 13",
         "are definitely lost",
     ] {

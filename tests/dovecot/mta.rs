@@ -256,6 +256,36 @@ fn exim_keeps_what_dovecot_lda_cannot_encrypt_yet() {
     exim.log_line(&["transport output: ", REASON]);
 }
 
+/// The sender can have written the field that `lda_original_recipient_header` names.
+#[test]
+fn a_field_of_the_header_does_not_choose_the_certificate() {
+    let header = "lda_original_recipient_header = X-Original-To\n".to_owned();
+    for (plugins, before) in [("sieve", Some(script("", "encrypt;"))), ("perot_encrypt", None)] {
+        let dovecot = Dovecot::start(&Config {
+            delivery_plugins: Some(plugins),
+            before,
+            extra_23: header.clone(),
+            extra_24: header.clone(),
+            ..Config::default()
+        });
+        let (mine, yours) = (key_for(ME), key_for(YOU));
+        dovecot.give("me", "k.asc", &armored(&mine));
+        std::fs::write(dovecot.certs().join("you.asc"), armored(&yours)).unwrap();
+        let mail = [format!("X-Original-To: {YOU}\n").as_bytes(), &mail("field")].concat();
+        for (arguments, key) in [(&[][..], &mine), (&["-a", YOU], &mine), (&["-r", YOU], &yours)] {
+            let mut lda = dovecot.command("/usr/lib/dovecot/dovecot-lda");
+            lda.arg("-c").arg(dovecot.path("dovecot.conf")).args(["-d", "me"]).args(arguments);
+            let output = run_with(&mut lda, &mail);
+            assert!(output.status.success(), "{plugins}, {arguments:?}: {output:?}\n{}", dovecot.log());
+            let stored = dovecot.only_message("me");
+            let names = find(&stored, key.fingerprint().to_hex().as_bytes()).is_some();
+            assert!(names, "{plugins}, {arguments:?}: another key");
+            assert!(decrypt(&stored, key).ends_with(&with_crlf(&mail)), "{plugins}, {arguments:?}");
+            std::fs::remove_dir_all(dovecot.home("me").join("Maildir")).unwrap();
+        }
+    }
+}
+
 /// dovecot-lda runs as the mail user, and gets the message through a pipe.
 #[test]
 fn dovecot_lda_says_try_again_later() {

@@ -22,7 +22,7 @@ fn sievec(dovecot: &Dovecot, text: &str) -> (bool, String) {
 fn the_binary_can_be_dumped() {
     let dovecot = Dovecot::prepare(&Config::default());
     let body =
-        "encrypt; encrypt :force :try :hidesubject [\"a@t.org\", \"b@t.org\"]; if anyof (encrypted, encrypt) { stop; }";
+        "encrypt; encrypt :force :try :hidesubject :also \"c@t.org\" [\"a@t.org\", \"b@t.org\"]; if anyof (encrypted, encrypt) { stop; }";
     let (compiled, output) = sievec(&dovecot, &script("", body));
     assert!(compiled, "{output}");
     let dump = dovecot.tool("sieve-dump", &[dovecot.path("global/checked.svbin").as_os_str()]);
@@ -33,6 +33,7 @@ fn the_binary_can_be_dumped() {
         "force",
         "try",
         "hidesubject",
+        "also: STR[7] \"c@t.org\"",
         "\"b@t.org\"",
         "ENCRYPTED",
         "ENCRYPT (test)",
@@ -112,6 +113,45 @@ fn recipients_of_all_kinds() {
         assert!(decrypt(&dovecot.only_message(user), &key).ends_with(&message("kinds")), "{body}");
     }
     dovecot.assert_nowhere(SECRET);
+}
+
+/// Each row: a user, a script, the answer, and the keys to which the message is stored, if it is. No key: in clear.
+#[test]
+fn further_recipients() {
+    let keep = vec![("on_no_certificate", "keep".to_owned())];
+    let dovecot = Dovecot::start(&Config { plugin: keep, ..Config::default() });
+    let (mine, second) = (key_for(ME), key_for("second@t.org"));
+    dovecot.give(ME, "k.asc", &armored(&mine));
+    fs::write(dovecot.certs().join("second.asc"), armored(&second)).unwrap();
+    let hex = second.fingerprint().to_hex();
+    let both = &[&mine, &second][..];
+    let rows = [
+        (ME, "encrypt :also \"second@t.org\";".to_owned(), "250 ", Some(both)),
+        (ME, literal(&armored(&second)).replace("encrypt", "encrypt :also"), "250 ", Some(both)),
+        (ME, format!("encrypt :also [\"{hex}\"] \"{ME}\";"), "250 ", Some(both)),
+        (ME, format!("if encrypt :also \"{hex}\" {{ keep; }} else {{ discard; }}"), "250 ", Some(both)),
+        (ME, "encrypt :also \"nobody@t.org\";".into(), "451 ", None),
+        // Nothing is encrypted for the others alone.
+        ("none@t.org", "encrypt :also \"second@t.org\";".into(), "250 ", Some(&[])),
+        ("none@t.org", "encrypt :also \"second@t.org\" \"none@t.org\";".into(), "451 ", None),
+    ];
+    for (user, body, expected, keys) in rows {
+        dovecot.script(user, &script("", &body));
+        let answer = dovecot.deliver(user, &message("also"));
+        assert!(answer.starts_with(expected), "{body}: {answer}\n{}", dovecot.log());
+        let Some(keys) = keys else {
+            assert!(dovecot.stored(user).is_empty(), "{body}");
+            continue;
+        };
+        let stored = dovecot.only_message(user);
+        for key in keys {
+            assert!(decrypt(&stored, key).ends_with(&message("also")), "{body}");
+        }
+        assert_eq!(find(&stored, SECRET.as_bytes()).is_some(), keys.is_empty(), "{body}");
+        fs::remove_dir_all(dovecot.home(user).join("Maildir")).unwrap();
+    }
+    dovecot.log_line(&["deferred: no certificate for nobody@t.org. Searched: "]);
+    dovecot.log_line(&["left as it is: its owner has no certificate: no certificate for none@t.org. "]);
 }
 
 #[test]

@@ -94,7 +94,11 @@ fn deliveries() {
                 assert!(decrypt(stored.as_bytes(), &key).ends_with(&message("format")), "{what}: {mailbox}");
             }
             if others {
-                dovecot.log_line(&["box=box", "msgid=<format@example.net>"]);
+                let saved = match era() {
+                    Era::V23 => "box=box",
+                    Era::V24 => "Mailbox box: save",
+                };
+                dovecot.log_line(&[saved, "msgid=<format@example.net>"]);
             }
             dovecot.assert_nowhere(SECRET);
         }

@@ -121,7 +121,7 @@ fn a_message_that_takes_too_much_time_is_deferred_by_us() {
 fn the_time_of_several_messages_is_not_added_up() {
     let dovecot = Dovecot::start(&Config {
         plugin_23: "sieve_max_cpu_time = 9s\n".into(),
-        extra_24: "sieve_max_cpu_time = 9s\nsieve_resource_usage_timeout = 1s\n".into(),
+        extra_24: "sieve_max_cpu_time = 9s\n".into(),
         ..Config::default()
     });
     let key = key_for(ME);

@@ -442,6 +442,26 @@ fn a_certificate_for_each_user_from_ldap() {
     assert!(answer.starts_with("451 "), "{answer}");
 }
 
+/// `sieve_user_email` says whose certificate it is, to scripts and to the mail plugin, whatever the user's name says.
+#[test]
+fn the_address_that_the_administrator_has_set() {
+    let setting = "sieve_user_email = %n@domain.com\n".to_owned();
+    for (plugins, before) in [("sieve", Some(script("", "encrypt;"))), ("perot_encrypt", None)] {
+        let dovecot = Dovecot::start(&Config {
+            delivery_plugins: Some(plugins),
+            before,
+            plugin_23: setting.clone(),
+            extra_24: setting.replace("%n", "%{user | username}"),
+            ..Config::default()
+        });
+        let key = key_for(ME);
+        for (name, key) in [("domain.asc", &key), ("t.asc", &key_for("me@t.org"))] {
+            fs::write(dovecot.certs().join(name), armored(key)).unwrap();
+        }
+        assert_delivered(&dovecot, "me@t.org", &key);
+    }
+}
+
 /// The paths of the page contain the user's name.
 #[test]
 fn a_file_for_each_user() {

@@ -508,6 +508,9 @@ fn what_is_said_when_it_is_not_known_who_the_owner_is() {
              but 0: {path}/pgp-certs (no certificate), {path}/none (not there). Name the recipient, or set cert"
         )
     );
+    assert!(said(home.path().to_str(), Some("me")).starts_with(
+        "the user name me is no address, nor is the recipient me of the envelope, and below the home directory"
+    ));
     assert_eq!(
         said(None, Some(ME)),
         "no certificate for me@example.org. Searched: ~/pgp-certs (the user has no home directory), ~/none (the user has no \
@@ -531,10 +534,12 @@ fn an_owner_without_a_certificate() {
         ("shared/you.asc", me(other), None),
         ("shared/you@example.org.asc", damaged.clone(), None),
         ("shared/me@example.org.txt", damaged.clone(), None),
-        ("home/pgp-certs/README", b"put your certificate here".to_vec(), None),
+        ("home/pgp-certs/.hidden", b"put your certificate here".to_vec(), None),
+        ("home/pgp-certs/key.txt", b"put your certificate here".to_vec(), Some("the file key.txt")),
+        ("shared/ME@example.org.pub", me(other), Some("the file ME@example.org.pub")),
         ("shared/unnamed.asc", damaged.clone(), Some("what cannot be used (unnamed.asc: ")),
         ("shared/me@example.org.asc", me(other), Some("the file me@example.org.asc")),
-        ("shared/Me@Example.ORG.pgp", damaged.clone(), Some("what cannot be used (Me@Example.ORG.pgp: ")),
+        ("shared/Me@Example.ORG.pgp", damaged.clone(), Some("Me@Example.ORG.pgp")),
         (
             "shared/claim.asc",
             claimed,
@@ -571,6 +576,24 @@ fn an_owner_without_a_certificate() {
         settings.on_no_certificate = OnError::TempFail;
         assert!(search(&settings, ME).is_err(), "{name}");
         settings.on_no_certificate = OnError::Keep;
+        let with_home = |home: &str| {
+            let owner = Owner { user: ME, recipient: None, home: Some(home) };
+            let finder = Finder { settings: &settings, owner, now: SystemTime::now(), log: &() };
+            finder.left_without(finder.search_owner().map(|_| ()).unwrap_err()).map_err(|why| why.to_string())
+        };
+        if doubt.is_none() {
+            assert!(with_home("").unwrap_err().contains("a home directory that cannot be used"), "{name}");
+            std::os::unix::fs::symlink("nowhere", folder.path().join("pgp-certs")).unwrap();
+            let home = folder.path().to_str().unwrap();
+            assert!(with_home(home).unwrap_err().contains("a link that leads nowhere"), "{name}");
+            fs::remove_file(folder.path().join("pgp-certs")).unwrap();
+        }
+        if name == "shared/you.asc" {
+            let owner = Owner { user: "me", recipient: Some(ME), home: home.to_str() };
+            let finder = Finder { settings: &settings, owner, now: SystemTime::now(), log: &() };
+            let why = finder.left_without(finder.search_owner().map(|_| ()).unwrap_err()).unwrap_err();
+            assert!(why.to_string().contains("1 certificate, and the user name me is no address"), "{why}");
+        }
         // Nobody is known who has no certificate.
         if !name.contains("k.asc") {
             assert!(

@@ -89,14 +89,13 @@ const NO_MESSAGES: &[&str] = &[
     "for temporary files",
     "the limit of CPU time",
     // These are traces and dumps.
-    "encrypt: the CPU time of this script is not added up over several messages from here on: sieve_resource_usage_timeout counts as 1 second",
     "the message is encrypted already",
     "certificate <> with <> key(s)",
     "encrypted test: all of the message is encrypted: <>",
     "invalid is_test flag",
     "unknown optional operand",
-    "failed to read to operand",
-    "invalid to operand",
+    "failed to read <> operand",
+    "invalid <> operand",
     "(the owner)",
     // Whoever builds it with both features reads this.
     "this is one plugin or the other",

@@ -294,6 +294,7 @@ fn a_message_that_cannot_be_read_or_written_is_an_error() {
         settings: &settings,
         owner: Owner::default(),
         recipients: &[ME.as_bytes()],
+        also: &[],
         force: false,
         hide_subject: false,
         now: std::time::SystemTime::now(),

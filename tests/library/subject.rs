@@ -178,6 +178,7 @@ fn what_must_be_outermost_keeps_its_subject_and_the_log_says_so() {
             settings: &fixture.settings,
             owner: Owner::default(),
             recipients: &[ME.as_bytes()],
+            also: &[],
             force: false,
             hide_subject: true,
             now: std::time::SystemTime::now(),

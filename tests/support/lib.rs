@@ -108,6 +108,7 @@ pub fn keyring(home: &Path, key: &Cert) {
 pub fn settings(sources: &[&Path]) -> Settings {
     Settings {
         sources: sources.iter().map(|p| SourcePath::Absolute(p.to_str().unwrap().into())).collect(),
+        owner_address: None,
         owner_cert: None,
         on_no_certificate: OnError::TempFail,
         hide_subject: false,
@@ -122,7 +123,15 @@ pub fn encrypt_to(
     message: &[u8],
 ) -> Result<(Outcome, Vec<u8>), Error> {
     let owner = Owner { user: "tester", ..Owner::default() };
-    let job = Job { settings, owner, recipients, force: false, hide_subject: false, now: SystemTime::now() };
+    let job = Job {
+        settings,
+        owner,
+        recipients,
+        also: &[],
+        force: false,
+        hide_subject: false,
+        now: SystemTime::now(),
+    };
     encrypt(&job, &mut std::io::Cursor::new(message), Vec::new(), &())
 }
 

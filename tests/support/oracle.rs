@@ -407,9 +407,12 @@ pub fn configuration(data: &[u8]) {
     if let Ok(settings) = &loaded.settings {
         let _ = Finder { settings, owner, now: SystemTime::now(), log: &Harmless }.owner().map_err(harmless);
     }
-    let raw = RawSettings { deliveries: next(), saved: next(), ..RawSettings::default() };
+    let raw = RawSettings { deliveries: next(), saved: next(), user_email: next(), ..RawSettings::default() };
     let loaded = Loaded::new(&raw, Words::default());
     loaded.errors().for_each(harmless);
+    if let Ok(Settings { owner_address: Some(address), .. }) = &loaded.settings {
+        assert!(address.contains('@'));
+    }
     if let Ok(deliveries @ (Deliveries::Warn | Deliveries::No)) = loaded.deliveries {
         let word = if deliveries == Deliveries::No { "no" } else { "warn" };
         assert_eq!(raw.deliveries.unwrap().trim_ascii(), word.as_bytes());
@@ -496,6 +499,7 @@ impl Options {
             settings: &settings,
             owner: Owner::default(),
             recipients: &recipients,
+            also: &[],
             force: self.force,
             hide_subject: self.hide_subject,
             now: SystemTime::now(),

@@ -62,6 +62,7 @@ fn filter(settings: &Settings, recipients: &[String], force: bool) -> Done {
         settings,
         owner: Owner { user: "", recipient: None, home: home.as_deref() },
         recipients: &recipients,
+        also: &[],
         force,
         hide_subject: false,
         now: SystemTime::now(),

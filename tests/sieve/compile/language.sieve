@@ -9,7 +9,15 @@ encrypt ["a@t.org", "a@t.org", "a@t.org", "a@t.org", "a@t.org", "a@t.org", "a@t.
     "a@t.org", "a@t.org", "a@t.org", "a@t.org", "a@t.org", "a@t.org", "a@t.org", "a@t.org", "a@t.org", "a@t.org",
     "a@t.org", "a@t.org", "a@t.org", "a@t.org", "a@t.org", "a@t.org", "a@t.org", "a@t.org", "a@t.org", "a@t.org",
     "a@t.org", "a@t.org", "a@t.org", "a@t.org"];
+encrypt :also ["a@t.org", "a@t.org", "a@t.org", "a@t.org", "a@t.org", "a@t.org", "a@t.org", "a@t.org", "a@t.org",
+    "a@t.org", "a@t.org", "a@t.org", "a@t.org", "a@t.org", "a@t.org", "a@t.org"]
+    ["a@t.org", "a@t.org", "a@t.org", "a@t.org", "a@t.org", "a@t.org", "a@t.org", "a@t.org", "a@t.org",
+    "a@t.org", "a@t.org", "a@t.org", "a@t.org", "a@t.org", "a@t.org", "a@t.org", "a@t.org"];
+encrypt :also;
+encrypt :also 1;
+encrypt :also "me@domain.com" :also "me@domain.com";
+encrypt :also "me@domain.com" "me@domain.com" "you@domain.com";
 if encrypted "x" { stop; }
 encrypt { stop; }
 if encrypt { stop; }
-if anyof (encrypted, not encrypt :force :try :hidesubject "me@domain.com") { stop; }
+if anyof (encrypted, not encrypt :force :try :hidesubject :also "{me}" "me@domain.com") { stop; }

@@ -13,3 +13,6 @@ encrypt "0xDEADBEEFDEADBEEF";
 encrypt "nobody@t.org";
 encrypt "0123 4567 89ab cdef 0123  4567 89ab cdef 0123 4567";
 encrypt "${known_when_it_runs}";
+encrypt :also "{me}";
+encrypt :also ["me@domain.com", "not one",
+    "${known_when_it_runs}", "nobody@t.org"] "me@domain.com";

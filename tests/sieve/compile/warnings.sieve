@@ -1,4 +1,4 @@
-# Actions in front of `encrypt` take the message as it is.
+# Actions in front of `encrypt` take the message as it is. A `redirect` behind it sends the encrypted one.
 require ["vnd.perot.encrypt", "fileinto", "vacation"];
 keep;
 if true {
@@ -11,3 +11,4 @@ vacation "An answer is no copy of the message.";
 encrypt;
 if true { fileinto "in another block"; }
 encrypt;
+redirect "y@t.org";

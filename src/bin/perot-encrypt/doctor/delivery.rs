@@ -159,10 +159,22 @@ impl Judge<'_> {
             if mode == "refuse" {
                 judged.outcome = Outcome::Deferred;
             }
+            judged.findings.push(self.left_to_scripts(user, mode));
         } else if !loads(MAIL) && self.configuration.mail_plugins(protocol).iter().any(|p| p == MAIL) {
             judged.findings.push(dropped_by_userdb(user));
         }
         Ok(judged)
+    }
+
+    /// Returns the finding about a mail plugin that leaves encryption to scripts, which do not encrypt.
+    fn left_to_scripts(&self, user: &User, mode: &str) -> Finding {
+        let name = "perot_encrypt_deliveries";
+        let what = format!("{name} = {mode}: {MAIL} leaves encryption to scripts");
+        let why = "with `encrypt`, it encrypts what they do not";
+        match user.field(name) {
+            Some(_) => Finding::problem(format!("{what} (user database, {})", user.name), why),
+            None => self.configuration.set(Finding::problem(what, why), name, "encrypt"),
+        }
     }
 
     fn bad_mode(&self, user: &User, mode: &str) -> Finding {
@@ -236,12 +248,13 @@ impl Judge<'_> {
             stored = stored
                 .or_else(|| stores.map(|at| format!("{} line {} ({})", script.path, at.line, at.command)));
         }
-        let judged = best.unwrap_or_else(|| self.no_script(!passed.is_empty(), protocol));
+        let told = !passed.is_empty() || self.configuration.mail_plugins(protocol).iter().any(|p| p == MAIL);
+        let judged = best.unwrap_or_else(|| self.no_script(told, protocol));
         Judged { findings: passed.into_iter().chain(judged.findings).collect(), ..judged }
     }
 
-    /// Judges a delivery in which no script encrypts. `told` is true if there is a finding about a script that Dovecot
-    /// passes over: that script may be the one that was to encrypt, so no other finding is needed.
+    /// Judges a delivery in which no script encrypts. `told` is true if no other finding is needed: there is one about a
+    /// script that Dovecot passes over, which may be the one that was to encrypt, or there is the mail plugin.
     fn no_script(&self, told: bool, protocol: &str) -> Judged {
         let what = "no script that runs encrypts";
         let judged = Judged::new(Outcome::Clear, what);

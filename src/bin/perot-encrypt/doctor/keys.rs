@@ -62,6 +62,8 @@ pub fn of(configuration: &Configuration, protocol: &str, user: &User) -> Result<
     let setting = |name: &str| user.setting(configuration, protocol, &format!("{PREFIX}{name}"));
     let [certs, cert, on_error, on_no_certificate] =
         ["certs", "cert", "on_error", "on_no_certificate"].map(setting);
+    let user_email = user.setting(configuration, protocol, "sieve_user_email");
+    let user_email = user_email.map(|address| user.expand(&address).unwrap_or(address));
     let certs = certs.map(|certs| {
         let paths = certs.split_whitespace();
         let expanded = paths.map(|path| match path.starts_with("~/") {
@@ -76,6 +78,7 @@ pub fn of(configuration: &Configuration, protocol: &str, user: &User) -> Result<
         cert: cert.as_ref().map(String::as_bytes),
         on_error: on_error.as_ref().map(String::as_bytes),
         on_no_certificate: on_no_certificate.as_ref().map(String::as_bytes),
+        user_email: user_email.as_ref().map(String::as_bytes),
         ..RawSettings::default()
     };
     let loaded = Loaded::new(&raw, words);

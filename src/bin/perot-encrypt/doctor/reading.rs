@@ -92,8 +92,27 @@ impl Reading {
         let tries = statement(arguments).any(|token| matches!(token, Token::Word(tag) if tag == ":try"));
         let encrypts = if always && !tries { Encrypts::All } else { Encrypts::Some };
         self.encrypts = self.encrypts.max(encrypts);
-        self.for_owner &= !statement(arguments).any(|token| matches!(token, Token::Text(_)));
+        self.for_owner &= !names_recipients(arguments);
     }
+}
+
+/// Returns true if an `encrypt` names recipients who take the owner's place. Those of `:also` do not.
+fn names_recipients(arguments: &[(Token, usize)]) -> bool {
+    let mut tokens = statement(arguments);
+    while let Some(token) = tokens.next() {
+        match token {
+            Token::Word(tag) if tag == ":also" => {
+                let mut in_list = false;
+                tokens.find(|token| {
+                    in_list = (in_list || **token == Token::Sign(b'[')) && **token != Token::Sign(b']');
+                    !in_list
+                });
+            }
+            Token::Text(_) => return true,
+            _ => {}
+        }
+    }
+    false
 }
 
 /// Returns the tokens that belong to a command or test.
@@ -224,10 +243,20 @@ mod tests {
 
     #[test]
     fn for_whom() {
-        assert!(read("encrypt;").for_owner && read("encrypt :try :hidesubject;").for_owner);
-        for others in
-            ["encrypt \"a@example.net\";", "encrypt [\"a@example.net\", \"b@example.net\"];", "keep;"]
-        {
+        for owner in [
+            "encrypt;",
+            "encrypt :try :hidesubject;",
+            "encrypt :also \"a@example.net\";",
+            "encrypt :also [\"a@example.net\", \"b@example.net\"] :try;",
+        ] {
+            assert!(read(owner).for_owner, "{owner}");
+        }
+        for others in [
+            "encrypt \"a@example.net\";",
+            "encrypt [\"a@example.net\", \"b@example.net\"];",
+            "encrypt :also [\"a@example.net\"] \"b@example.net\";",
+            "keep;",
+        ] {
             assert!(!read(others).for_owner, "{others}");
         }
         assert!(!read("encrypt text:\nx\n.\n;").for_owner);
