@@ -416,8 +416,7 @@ act_original_finish(const struct sieve_action_exec_env *aenv,
 	const struct perot_history *history =
 		perot_history_get(aenv->result, aenv->action->ext);
 
-	perot_extra_action_end(&perot->extra_action,
-			       aenv->exec_env->svinst);
+	perot_extra_action_end(&perot->extra_action, ext->svinst);
 	if (!perot_is_in_imap(aenv->exec_env))
 		perot_existing_expunge(aenv, status);
 	else if (status != SIEVE_EXEC_OK && !history->stored)

@@ -98,6 +98,9 @@ struct perot_history {
 	unsigned int scripts_ended;
 	/* How often `encrypt` was run, and has encrypted */
 	unsigned int calls, layers;
+	/* Saved mail: though a script has failed, the encrypted message is
+	   stored where it was saved. */
+	bool stored;
 	/* What has been logged about the message */
 	ARRAY_TYPE(const_string) lines;
 };
