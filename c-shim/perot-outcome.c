@@ -268,8 +268,6 @@ act_failed_commit(const struct sieve_action_exec_env *aenv, void *tr_context)
 {
 	const struct sieve_execute_env *eenv = aenv->exec_env;
 	struct mail_deliver_context *mdctx = perot_deliver_context(eenv);
-	struct perot_history *history =
-		perot_history_get(aenv->result, aenv->action->ext);
 	int ret = SIEVE_EXEC_OK;
 
 	if (tr_context == NULL) {
@@ -286,7 +284,8 @@ act_failed_commit(const struct sieve_action_exec_env *aenv, void *tr_context)
 	if (ret == SIEVE_EXEC_OK && mdctx != NULL)
 		mdctx->saved_mail = TRUE;
 	if (ret == SIEVE_EXEC_OK && perot_is_saved(eenv)) {
-		history->stored = TRUE;
+		perot_history_get(aenv->result, aenv->action->ext)->stored =
+			TRUE;
 		if (!eenv->exec_status->keep_original)
 			perot_saved_remove(eenv);
 	}
@@ -412,14 +411,14 @@ static void
 act_original_finish(const struct sieve_action_exec_env *aenv,
 		    void *tr_context ATTR_UNUSED, int status)
 {
-	struct perot_ext *perot = aenv->action->ext->context;
-	const struct perot_history *history =
-		perot_history_get(aenv->result, aenv->action->ext);
+	const struct sieve_extension *ext = aenv->action->ext;
+	struct perot_ext *perot = ext->context;
 
 	perot_extra_action_end(&perot->extra_action, ext->svinst);
 	if (!perot_is_in_imap(aenv->exec_env))
 		perot_existing_expunge(aenv, status);
-	else if (status != SIEVE_EXEC_OK && !history->stored)
+	else if (status != SIEVE_EXEC_OK &&
+		 !perot_history_get(aenv->result, ext)->stored)
 		act_original_stays(aenv);
 }
 
@@ -438,7 +437,7 @@ perot_see_to_original(const struct sieve_runtime_env *renv,
 
 	if (!perot_is_in_imap(eenv) && !perot_is_existing(eenv))
 		return;
-	perot_extra_action_begin(&perot->extra_action, eenv->svinst);
+	perot_extra_action_begin(&perot->extra_action, ext->svinst);
 	(void)sieve_result_add_action(renv, ext, NULL, &act_original, NULL,
 				      NULL, 0, FALSE);
 }

@@ -89,9 +89,6 @@ struct perot_history {
 	pool_t pool;
 	/* All of the message is encrypted. */
 	bool encrypted;
-	/* Saved mail: though the script has failed, the encrypted message is
-	   stored where it was saved. */
-	bool stored;
 	/* A failure of the script that runs defers the message. */
 	bool armed;
 	/* How many scripts had ended when that script began */
