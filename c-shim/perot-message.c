@@ -113,8 +113,10 @@ void perot_message_open(const struct sieve_runtime_env *renv,
 		perot_mail_input_init(input_r, stream);
 		return;
 	}
-	request->obstacle = (mail->expunged ? PEROT_OBSTACLE_EXPUNGED :
-			     PEROT_OBSTACLE_MESSAGE);
+	/* In a delivery the MTA still has it. */
+	request->obstacle =
+		(mail->expunged && request->place == PEROT_PLACE_MAILBOX ?
+		 PEROT_OBSTACLE_EXPUNGED : PEROT_OBSTACLE_MESSAGE);
 	request->obstacle_text = perot_bytes(
 		mailbox_get_last_internal_error(mail->box, NULL));
 }
