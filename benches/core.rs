@@ -17,6 +17,7 @@ use ossl::cipher::{AeadParams, AesSize, EncAlg, OsslCipher};
 use ossl::digest::{DigestAlg, OsslDigest};
 use ossl::{OsslContext, OsslSecret};
 
+use perot_encrypt::deadline::Deadline;
 use perot_encrypt::certs::finder::Owner;
 use perot_encrypt::encrypt::{encrypt, Job};
 use perot_testing::{armored, key_for, settings, version6};
@@ -60,6 +61,7 @@ fn encrypt_message(certs: &Path, message: &[u8]) {
         force: false,
         hide_subject: false,
         now: SystemTime::now(),
+        deadline: Deadline::NONE,
     };
     encrypt(&job, &mut Cursor::new(message), &mut Sink, &()).unwrap();
 }

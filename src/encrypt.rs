@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use crate::certs::choose::RecipientKeys;
 use crate::certs::finder::{Finder, Owner};
+use crate::deadline::Deadline;
 use crate::envelope::{Envelope, Seal};
 use crate::error::{Error, Reason, Result};
 use crate::log::{Level, Log};
@@ -35,6 +36,8 @@ pub struct Job<'a> {
     pub hide_subject: bool,
     /// The time at which certificates must be valid.
     pub now: SystemTime,
+    /// When the search for certificates has to end. Reading the message has a deadline of its own.
+    pub deadline: Deadline,
 }
 
 /// The outcome of an encryption that did not fail.
@@ -75,7 +78,8 @@ pub fn encrypt<W: Write + Send>(
         log.log(Level::Debug, "the message is encrypted already");
         return Ok((Outcome::AlreadyEncrypted, out));
     }
-    let finder = Finder { settings: job.settings, owner: job.owner, now: job.now, log };
+    let Job { settings, owner, now, deadline, .. } = *job;
+    let finder = Finder { settings, owner, now, deadline, log };
     let recipients = match find_recipients(job, &finder)? {
         Ok(recipients) => recipients,
         // Nothing is encrypted for further recipients alone: the owner could not read it.

@@ -155,6 +155,12 @@ pub enum Remedy {
     NameRecipient,
 }
 
+impl From<String> for Remedy {
+    fn from(text: String) -> Self {
+        Self::Text(text.into())
+    }
+}
+
 impl From<&'static str> for Remedy {
     fn from(text: &'static str) -> Self {
         Self::Text(text.into())

@@ -4,9 +4,10 @@
 use std::path::Path;
 
 use super::finder::{bad_source, display, forms, Finder};
-use super::query::{plural, Answer, Problem, Query};
-use super::raw::Refusal;
-use super::{folder, source};
+use super::folder;
+use super::index::Query;
+use super::source::{plural, Answer, AtHome, Source};
+use super::trouble::{Problem, Trouble};
 use crate::error::{Error, Reason, Result, Setting};
 use crate::log::printable;
 use crate::settings::{OnError, SourcePath};
@@ -47,35 +48,34 @@ impl Finder<'_> {
         let Some(addresses) = self.owner_address().map(forms) else {
             return Ok(Some("no address of the owner is known".into()));
         };
+        let at_home = AtHome::default();
         for path in &self.settings.sources {
             let doubt = match (self.expand(path), path) {
-                (Some(path), SourcePath::Home(_)) => at_home(&path),
-                (Some(path), SourcePath::Absolute(_)) => self.elsewhere(&path, &addresses),
+                (Some(expanded), SourcePath::Home(_)) => in_home(&self.source(path, &expanded, &at_home)),
+                (Some(expanded), SourcePath::Absolute(_)) => {
+                    self.elsewhere(&self.source(path, &expanded, &at_home), &addresses)
+                }
                 (None, _) if self.owner.home.is_some() => {
                     Ok(Some("a home directory that cannot be used".into()))
                 }
                 (None, _) => Ok(None),
             };
-            if let Some(doubt) = doubt.map_err(|why| bad_source(&display(path), &why))? {
+            if let Some(doubt) = doubt.map_err(|why| bad_source(&display(path), why))? {
                 return Ok(Some(format!("in {} there is {doubt}", display(path))));
             }
         }
         Ok(None)
     }
 
-    /// Names what may be the owner's in a source that is shared with others.
-    fn elsewhere(&self, path: &Path, addresses: &[String]) -> Doubt {
+    /// Names what may be the owner's in a source that is shared with others. A certificate that claims an address of the
+    /// owner has been found before.
+    fn elsewhere(&self, source: &Source<'_>, addresses: &[String]) -> Doubt {
         for address in addresses {
-            let query = Query::Address(address);
-            let Some(Answer { certs, problems, count, .. }) = source::ask(path, query)? else {
+            let Some(Answer { problems, count, .. }) = source.search(Query::Address(address))? else {
                 return Ok(None);
             };
-            if let Some(file) = folder::file_named_after(path, address) {
+            if let Some(file) = source.file_named_after(address) {
                 return Ok(Some(format!("the file {file}")));
-            }
-            if certs.iter().any(|cert| cert.summary().is_ok_and(|summary| query.matches(summary))) {
-                let address = printable(address);
-                return Ok(Some(format!("a certificate that claims {address}, and that does not count")));
             }
             if let Some(problem) = problems.iter().find(|problem| !is_of_another(problem, addresses)) {
                 return Ok(Some(unclear(problem)));
@@ -92,14 +92,15 @@ impl Finder<'_> {
 }
 
 /// Something that may be the owner's certificate, in words; or the reason why that cannot be told.
-type Doubt = std::result::Result<Option<String>, Refusal>;
+type Doubt = std::result::Result<Option<String>, Trouble>;
 
 /// Names what is in a source below the owner's home.
-fn at_home(path: &Path) -> Doubt {
-    let Some(answer) = source::ask(path, Query::All)? else {
+fn in_home(source: &Source<'_>) -> Doubt {
+    let path = source.path;
+    let Some(answer) = source.search(Query::All)? else {
         return Ok(path.symlink_metadata().is_ok().then(|| "a link that leads nowhere".into()));
     };
-    match (answer.certs.len(), answer.problems.first()) {
+    match (answer.count, answer.problems.first()) {
         (0, None) => folder::any_file(path).map(|file| file.map(|file| format!("the file {file}"))),
         (0, Some(problem)) => Ok(Some(unclear(problem))),
         (n, _) => Ok(Some(format!("{}, for no address of the owner", plural(n)))),
@@ -110,9 +111,13 @@ fn unclear(problem: &Problem) -> String {
     format!("what cannot be used ({problem})")
 }
 
-/// Returns true if the problem is with a file whose name is the address of somebody else.
+/// Returns true if the problem is with a file whose name is the address of somebody else, or with a certificate that claims
+/// addresses of others only.
 fn is_of_another(problem: &Problem, addresses: &[String]) -> bool {
     let stem =
         problem.file.as_deref().and_then(|file| Path::new(file).file_stem()).and_then(|stem| stem.to_str());
-    stem.is_some_and(|stem| stem.contains('@') && !addresses.contains(&stem.to_ascii_lowercase()))
+    let is_anothers_file =
+        stem.is_some_and(|stem| stem.contains('@') && !addresses.contains(&stem.to_ascii_lowercase()));
+    let claims = &problem.claims;
+    is_anothers_file || (!claims.is_empty() && !claims.iter().any(|claimed| addresses.contains(claimed)))
 }

@@ -4,8 +4,10 @@
 use std::time::{Duration, SystemTime};
 
 use super::choose::RecipientKeys;
-use super::finder::{damaged_literal, Finder, Owner};
-use super::raw;
+use super::explain;
+use super::finder::{damaged_literal, expired, Finder, Owner};
+use super::text;
+use crate::deadline::Deadline;
 use crate::error::Reason;
 use crate::log::{printable, Level, Log};
 use crate::recipient::Recipient;
@@ -66,11 +68,11 @@ pub fn recipient(loaded: &Loaded, owner: Owner<'_>, text: &[u8], now: SystemTime
     };
     // The certificate may still be usable: signatures protect its keys. But a User ID or a revocation may
     // have become unreadable, and the author has the text at hand to paste it again.
-    if matches!(&recipient, Recipient::Literal(armored) if raw::has_wrong_checksum(armored)) {
+    if matches!(&recipient, Recipient::Literal(armored) if text::has_wrong_checksum(armored)) {
         let why = damaged_literal("it is damaged: its checksum is wrong");
         return Finding::Wrong(why.in_words(words));
     }
-    let finder = Finder { settings, owner, now, log };
+    let finder = Finder { settings, owner, now, deadline: Deadline::NONE, log };
     let why = match finder.find(&recipient) {
         Ok(keys) => return keys.iter().find_map(|k| ends(k, now)).map_or(Finding::Good, Finding::Warning),
         Err(why) => why,
@@ -87,8 +89,12 @@ pub fn recipient(loaded: &Loaded, owner: Owner<'_>, text: &[u8], now: SystemTime
 
 fn ends(keys: &RecipientKeys, now: SystemTime) -> Option<String> {
     let fingerprint = &keys.fingerprint;
-    if keys.expired {
-        return Some(format!("certificate {fingerprint} has expired: renew it, and export it anew"));
+    if let Some(what) = keys.expired {
+        return Some(format!("{} expired: renew it, and export it anew", expired(fingerprint, what)));
+    }
+    if keys.is_weak {
+        let remedy = explain::sha1_remedy(fingerprint);
+        return Some(format!("certificate {fingerprint} has self-signatures with SHA-1. {remedy}"));
     }
     let left = keys.expires?.duration_since(now).ok()?;
     (left < SOON).then(|| {

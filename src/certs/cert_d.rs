@@ -1,11 +1,17 @@
 //! A shared OpenPGP certificate directory (draft-nwjw-openpgp-cert-d, section 3.1).
 
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::keyring::read_opened;
-use super::open::{self, Links};
-use super::query::Problem;
-use super::raw::{RawCert, Refusal};
+use super::copies::{grouped, Copies};
+use super::file::Contents;
+use super::open::{self, Links, Opened};
+use super::raw;
+use super::source::Answer;
+use super::trouble::{Problem, Trouble};
+use crate::deadline::Deadline;
+use crate::log::printable;
 
 /// Looks up a certificate by its fingerprint, in upper case hex. The first two hex digits name a folder in
 /// `path`, the others a file in it. Returns `None` if that file does not exist or holds another certificate.
@@ -13,7 +19,7 @@ use super::raw::{RawCert, Refusal};
 /// # Errors
 ///
 /// Fails if the folder or the file cannot be read.
-pub fn find(path: &Path, hex: &str) -> Result<Option<RawCert>, Refusal> {
+pub fn find(path: &Path, hex: &str, deadline: &Deadline) -> Result<Option<Copies>, Trouble> {
     let lower = hex.to_ascii_lowercase();
     let Some((first, rest)) = lower.split_at_checked(2) else { return Ok(None) };
     let folder = path.join(first);
@@ -21,33 +27,62 @@ pub fn find(path: &Path, hex: &str) -> Result<Option<RawCert>, Refusal> {
         return Ok(None);
     }
     let file = folder.join(rest);
-    let Some(mut opened) = open::open(&file, Links::Refuse)? else { return Ok(None) };
-    let certs = read_opened(&file, &mut opened)?;
-    Ok(certs.into_iter().find(|cert| cert.summary().is_ok_and(|s| s.fingerprint == hex)))
+    let Some(mut opened) = open::open(&file, Links::Refuse)?.map(Opened::regular).transpose()? else {
+        return Ok(None);
+    };
+    if opened.metadata.len() > raw::MAX_BYTES as u64 {
+        return Err(Trouble::Refused(format!("{rest} is larger than {} KiB", raw::MAX_BYTES >> 10)));
+    }
+    let mut contents = Contents::read(&mut opened.file, deadline)?;
+    for cert in &mut contents.certs {
+        cert.file = Some(printable(file.as_os_str().as_bytes()));
+    }
+    let mut copies = grouped(contents.certs, &contents.revocations).into_iter();
+    let found = copies.find(|copies| copies.fingerprint == hex);
+    Ok(found.map(|copies| Copies { is_shared: true, ..copies }))
 }
 
-/// Lists the fingerprints that the file names spell, in upper case hex. A folder in it that cannot be read is
-/// an error in the list.
+/// Returns true if a folder has the folders of such a directory.
+pub fn is_one(path: &Path) -> bool {
+    names(path, &[2]).is_ok_and(|names| !names.is_empty())
+}
+
+/// Adds all certificates to `answer`, and what cannot be read as problems.
 ///
 /// # Errors
 ///
-/// Fails if `path` itself cannot be read.
-pub fn names(path: &Path) -> Result<Vec<Result<String, Problem>>, Refusal> {
-    let names = |folder: &Path, digits: &[usize]| -> Result<Vec<String>, Refusal> {
-        let entries = std::fs::read_dir(folder).map_err(open::unreadable)?;
-        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-        let hex = |name: &str| name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        let mut names: Vec<String> = names.filter(|n| digits.contains(&n.len()) && hex(n)).collect();
-        names.sort();
-        Ok(names)
-    };
-    let mut found = Vec::new();
+/// Fails if `path` itself cannot be read, or if the deadline has passed.
+pub fn list(path: &Path, answer: &mut Answer, deadline: &Deadline) -> Result<(), Trouble> {
     for first in names(path, &[2])? {
         let folder = path.join(&first);
-        match open::open(&folder, Links::Refuse).and_then(|_| names(&folder, &[38, 62])) {
-            Ok(rest) => found.extend(rest.iter().map(|r| Ok(format!("{first}{r}").to_ascii_uppercase()))),
-            Err(why) => found.push(Err(Problem { file: Some(first), why })),
+        let mut problem = |file: String, why: Trouble| {
+            answer.problems.push(Problem { file: Some(file), why: why.into_refusal(), claims: Vec::new() });
+        };
+        let rest = match open::open(&folder, Links::Refuse).and_then(|_| names(&folder, &[38, 62])) {
+            Ok(rest) => rest,
+            Err(why) => {
+                problem(first, why);
+                continue;
+            }
+        };
+        for rest in rest {
+            let hex = format!("{first}{rest}").to_ascii_uppercase();
+            match find(path, &hex, deadline) {
+                Ok(Some(copies)) => answer.certs.push(copies),
+                Ok(None) => problem(hex, Trouble::refused("the file holds no certificate with this fingerprint")),
+                Err(why) => problem(hex, why),
+            }
         }
     }
-    Ok(found)
+    Ok(())
+}
+
+/// Lists the names in a folder that are hex, and have one of these lengths.
+fn names(folder: &Path, digits: &[usize]) -> Result<Vec<String>, Trouble> {
+    let entries = fs::read_dir(folder).map_err(Trouble::reading)?;
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let hex = |name: &str| name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let mut names: Vec<String> = names.filter(|n| digits.contains(&n.len()) && hex(n)).collect();
+    names.sort();
+    Ok(names)
 }

@@ -2,19 +2,20 @@
 
 use sequoia_openpgp as openpgp;
 
-use openpgp::cert::amalgamation::key::ErasedKeyAmalgamation;
-use openpgp::cert::amalgamation::ValidAmalgamation;
-use openpgp::cert::amalgamation::ValidateAmalgamation;
 use openpgp::cert::Preferences;
 use openpgp::packet::{key, Key};
-use openpgp::policy::StandardPolicy;
-use openpgp::types::RevocationStatus;
+use openpgp::policy::{HashAlgoSecurity, StandardPolicy};
+use openpgp::types::{HashAlgorithm, RevocationStatus};
 use openpgp::Cert;
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use super::raw;
+use super::{explain, user_id};
 use crate::error::{Error, Reason, Result};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// How far ahead it is looked for the end of an algorithm, in days: forty years.
+const FAR_FUTURE_DAYS: u32 = 40 * 365;
 
 /// A public key to which a session key can be encrypted.
 pub type EncryptionKey = Key<key::PublicParts, key::UnspecifiedRole>;
@@ -32,116 +33,154 @@ pub struct RecipientKeys {
     /// True if the recipient's software reads SEIPDv2. Version 6 certificates only: GnuPG announces it in
     /// version 4 certificates, and does not read it.
     pub reads_seipd2: bool,
-    /// True if the certificate has expired. It is used all the same: its owner still has the secret key.
-    pub expired: bool,
+    /// What has expired, if something has. It is used all the same: its owner still has the secret key.
+    pub expired: Option<Expired>,
     /// The time at which the certificate or its last chosen subkey expires; `None` if neither does.
     pub expires: Option<SystemTime>,
+    /// True if it counts only because self-signatures with SHA-1 are accepted.
+    pub is_weak: bool,
 }
 
-/// Returns true if sequoia's standard policy accepts the certificate as a whole.
-pub fn is_accepted(cert: &Cert, now: SystemTime) -> bool {
-    cert.with_policy(&StandardPolicy::new(), now).is_ok()
+/// What has expired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expired {
+    /// The certificate as a whole.
+    Certificate,
+    /// All its encryption subkeys.
+    Subkeys,
 }
 
-/// Returns true if one of the certificate's valid User IDs has `address` (normalised).
-pub fn carries(cert: &Cert, address: &str, now: SystemTime) -> bool {
-    let policy = StandardPolicy::new();
-    let Ok(valid) = cert.with_policy(&policy, now) else { return false };
-    let found =
-        valid.userids().revoked(false).any(|u| raw::address_of(u.userid()).as_deref() == Some(address));
-    found
+/// Whether self-signatures with SHA-1 count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sha1 {
+    /// They count, where nobody but the owner and the administrator can put a certificate.
+    Accepted,
+    /// They do not: anybody may have put it there.
+    Refused,
+}
+
+/// The rules at a point in time.
+pub struct Rules {
+    /// sequoia's standard policy.
+    pub strict: StandardPolicy<'static>,
+    /// The same, with SHA-1 in self-signatures and revocations. Long or odd User IDs, for which collisions matter, are not
+    /// accepted with it.
+    pub with_sha1: StandardPolicy<'static>,
+    /// The time at which certificates must be valid.
+    pub now: SystemTime,
+}
+
+impl Rules {
+    /// Returns the rules that hold at `now`.
+    pub fn at(now: SystemTime) -> Self {
+        let strict = StandardPolicy::at(now);
+        let mut with_sha1 = strict.clone();
+        with_sha1.accept_hash_property(HashAlgorithm::SHA1, HashAlgoSecurity::SecondPreImageResistance);
+        Self { strict, with_sha1, now }
+    }
 }
 
 /// Chooses every subkey that is meant for encryption in transport or storage, supported, accepted by
 /// sequoia's standard policy, not revoked, not created in the future and not expired. If all have expired,
-/// those that expired last are chosen.
+/// those that expired last are chosen. Self-signatures with SHA-1 count, if they are accepted, only where the certificate
+/// would have to be refused or has expired without them. Revocations with SHA-1 always count.
 ///
 /// # Errors
 ///
-/// Fails with `UnusableCertificate` if no subkey is left; the error names the reason for each.
-pub fn choose(cert: &Cert, now: SystemTime) -> Result<RecipientKeys> {
-    let fingerprint = cert.fingerprint().to_hex();
-    let unusable =
-        |why: &str| Error::new(Reason::UnusableCertificate, format!("certificate {fingerprint} {why}"));
-
-    let policy = StandardPolicy::new();
-    let valid = cert.with_policy(&policy, now).map_err(|e| {
-        unusable(&format!("is not accepted: {}", innermost(&e)))
-            .helps("make a new key, or renew this one with current software")
-    })?;
-    if let RevocationStatus::Revoked(_) = valid.revocation_status() {
-        return Err(unusable("is revoked").helps("put the certificate of the new key in its place"));
+/// Fails with `UnusableCertificate` if no subkey is left; the error names the reason.
+pub fn choose(cert: &Cert, now: SystemTime, sha1: Sha1) -> Result<RecipientKeys> {
+    let rules = Rules::at(now);
+    if let RevocationStatus::Revoked(_) = cert.revocation_status(&rules.with_sha1, now) {
+        return Err(unusable(cert, "is revoked").helps("put the certificate of the new key in its place"));
     }
+    let strict = select(cert, &rules.strict, &rules);
+    if strict.as_ref().is_some_and(|keys| keys.expired.is_none()) {
+        return strict.ok_or_else(|| explain::refusal(cert, &rules, sha1));
+    }
+    let accepted = (sha1 == Sha1::Accepted).then(|| select(cert, &rules.with_sha1, &rules)).flatten();
+    let weak = accepted.map(|keys| RecipientKeys { is_weak: true, ..keys });
+    let lives = weak.as_ref().is_some_and(|keys| keys.expired.is_none());
+    let chosen = if lives { weak } else { strict.or(weak) };
+    chosen.ok_or_else(|| explain::refusal(cert, &rules, sha1))
+}
 
-    let keys = valid.keys().supported().revoked(false).for_transport_encryption().for_storage_encryption();
+/// The error for a certificate that cannot be used.
+pub fn unusable(cert: &Cert, why: &str) -> Error {
+    Error::new(Reason::UnusableCertificate, format!("certificate {} {why}", cert.fingerprint().to_hex()))
+}
+
+/// Chooses among the subkeys that one policy accepts.
+fn select(cert: &Cert, policy: &StandardPolicy<'static>, rules: &Rules) -> Option<RecipientKeys> {
+    let now = rules.now;
+    let valid = cert.with_policy(policy, now).ok()?;
+    let keys = valid.keys().supported().for_transport_encryption().for_storage_encryption();
     // sequoia's `alive()` is of no use here: in a certificate that has expired, it is false for every subkey.
     // The creation and expiration times of each subkey decide.
-    let candidates: Vec<_> = keys.filter(|k| k.key().creation_time() <= now).collect();
+    let is_there = |key: &Key<_, _>| key.creation_time() <= now;
+    let candidates: Vec<_> = keys
+        .filter(|ka| is_there(ka.key()))
+        .filter(|ka| !explain::is_revoked(ka.amalgamation(), rules))
+        .collect();
     // Orders expiration times; a subkey that never expires comes last.
     let ends = |time: Option<SystemTime>| (time.is_none(), time);
-    let last = candidates.iter().map(|k| ends(k.key_expiration_time())).max();
-    let last = last.ok_or_else(|| {
-        let why = format!("cannot be encrypted to: {}", explain(cert, &policy, now));
-        unusable(&why).helps("Add an encryption subkey, and export the certificate anew")
-    })?;
+    let last = candidates.iter().map(|ka| ends(ka.key_expiration_time())).max()?;
     let today = ends(Some(now));
     let is_chosen = |end| end > today || end == last;
-    let chosen = candidates.iter().filter(|k| is_chosen(ends(k.key_expiration_time())));
+    let chosen = candidates.iter().filter(|ka| is_chosen(ends(ka.key_expiration_time())));
 
     let version6 = valid.primary_key().key().version() >= 6;
     let advertised = valid.features();
-    let expires = [valid.primary_key().key_expiration_time(), last.1].into_iter().flatten().min();
-    Ok(RecipientKeys {
-        keys: chosen.map(|k| k.key().clone()).collect(),
+    let expired = match valid.alive() {
+        Err(_) => Some(Expired::Certificate),
+        Ok(()) => (last <= today).then_some(Expired::Subkeys),
+    };
+    Some(RecipientKeys {
+        keys: chosen.map(|ka| ka.key().clone()).collect(),
         reads_seipd1: !version6 || advertised.as_ref().is_some_and(|f| f.supports_seipdv1()),
         reads_seipd2: version6,
-        expired: last <= today || valid.alive().is_err(),
-        expires,
-        fingerprint,
+        expired,
+        expires: [valid.primary_key().key_expiration_time(), last.1].into_iter().flatten().min(),
+        fingerprint: cert.fingerprint().to_hex(),
+        is_weak: false,
     })
 }
 
-/// Says why no subkey can be used, for the log.
-fn explain(cert: &Cert, policy: &StandardPolicy<'_>, now: SystemTime) -> String {
-    let mut reasons: Vec<String> =
-        cert.keys().subkeys().filter_map(|subkey| refusal(subkey.into(), policy, now)).collect();
-    reasons.dedup();
-    if reasons.is_empty() {
-        return "it has no encryption subkey".to_owned();
-    }
-    reasons.join("; ")
-}
-
-/// Says why [`choose`] left this key out. Returns `None` if the key is not meant for encryption.
-pub fn refusal(
-    key: ErasedKeyAmalgamation<'_, key::PublicParts>,
-    policy: &StandardPolicy<'_>,
-    now: SystemTime,
-) -> Option<String> {
-    let id = key.key().keyid().to_hex();
-    if !key.key().pk_algo().for_encryption() {
+/// Returns when a certificate that can be used now will be refused because an algorithm of it counts as too weak from then
+/// on; `None` if that is not known of any.
+pub fn end_of_algorithms(cert: &Cert, now: SystemTime, sha1: Sha1) -> Option<SystemTime> {
+    let is_usable = |days: u32| {
+        let rules = Rules { now, ..Rules::at(now + DAY * days) };
+        let policy = if sha1 == Sha1::Accepted { &rules.with_sha1 } else { &rules.strict };
+        select(cert, policy, &rules).is_some()
+    };
+    let (mut good, mut bad) = (0, FAR_FUTURE_DAYS);
+    if !is_usable(good) || is_usable(bad) {
         return None;
     }
-    if !key.key().pk_algo().is_supported() {
-        return Some(format!(
-            "subkey {id} is of an algorithm that is not supported ({})",
-            key.key().pk_algo()
-        ));
+    while bad - good > 1 {
+        let middle = good + (bad - good) / 2;
+        *if is_usable(middle) { &mut good } else { &mut bad } = middle;
     }
-    match key.with_policy(policy, now) {
-        Err(e) => Some(format!("subkey {id} is not accepted: {}", innermost(&e))),
-        Ok(valid) if matches!(valid.revocation_status(), RevocationStatus::Revoked(_)) => {
-            Some(format!("subkey {id} is revoked"))
-        }
-        Ok(valid) if !(valid.for_transport_encryption() || valid.for_storage_encryption()) => None,
-        Ok(valid) if valid.key_expiration_time().is_some_and(|end| end <= now) => {
-            Some(format!("subkey {id} has expired"))
-        }
-        Ok(_) => Some(format!("subkey {id} is not usable at this time: is the clock right?")),
-    }
+    Some(now + DAY * bad)
 }
 
-/// Returns the first cause in a chain of errors: the layers above it only name packets and policies.
-fn innermost(error: &openpgp::anyhow::Error) -> String {
-    crate::log::printable(error.root_cause().to_string())
+/// Checks that one of the certificate's User IDs that count has `address`, which is normalised.
+///
+/// # Errors
+///
+/// Fails with `UnusableCertificate` if none does; the error names the reason.
+pub fn carries(cert: &Cert, address: &str, now: SystemTime, sha1: Sha1) -> Result<()> {
+    let rules = Rules::at(now);
+    let mut why = None;
+    for user_id in cert.userids() {
+        if user_id::addresses(user_id.userid().value()).iter().any(|found| found == address) {
+            match explain::user_id(&user_id, &rules, sha1) {
+                None => return Ok(()),
+                Some(reason) => why = why.or(Some(reason)),
+            }
+        }
+    }
+    let why = why.unwrap_or_else(|| "is not signed by it".to_owned());
+    let text = format!("does not count for {}: its User ID with this address {why}", crate::log::printable(address));
+    Err(unusable(cert, &text))
 }

@@ -1,18 +1,22 @@
 //! Finds the certificates of a recipient in the configured sources.
 
-use base64::Engine;
-use sequoia_openpgp::Cert;
-
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::io::Cursor;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::cache::Cache;
-use super::choose::{self, RecipientKeys};
-use super::query::{Query, MAX_PROBLEMS};
-use super::raw::{self, RawCert, Refusal};
-use super::source;
+use sequoia_openpgp::Cert;
+
+use super::choose::{self, Expired, RecipientKeys, Sha1};
+use super::copies::{grouped, Copies};
+use super::explain;
+use super::file::Contents;
+use super::index::Query;
+use super::source::{AtHome, Source, MAX_PROBLEMS};
+use super::trouble::{Refusal, Trouble};
+use super::user_id::normalise;
+use crate::deadline::Deadline;
 use crate::error::{Error, Place, Reason, Remedy, Result, Setting, Words};
 use crate::log::{printable, Level, Log};
 use crate::recipient::Recipient;
@@ -21,9 +25,6 @@ use crate::settings::{Settings, SourcePath};
 /// The number of certificates that one recipient may have. Each adds a session key to every message, and an
 /// address rarely has more than its old and its new certificate.
 const MAX_CERTIFICATES: usize = 16;
-/// The bytes of parsed certificates that are cached: a thousand usual ones of some kilobytes, or eight of the
-/// largest size.
-const MAX_REMEMBERED_BYTES: usize = 8 << 20;
 
 /// The owner of the mailbox, as far as the host knows.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,7 +40,7 @@ pub struct Owner<'a> {
 /// A certificate and where it was found.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// The certificate, merged from all copies in that place.
+    /// The certificate, put together from all copies in that place.
     pub cert: Arc<Cert>,
     /// The place where the copies were found.
     pub place: Place,
@@ -47,13 +48,66 @@ pub struct Found {
     pub files: Vec<String>,
     /// True if a copy included the secret key.
     pub has_secret: bool,
+    /// Whether self-signatures with SHA-1 count there.
+    pub sha1: Sha1,
+    /// The keys to which a message is encrypted, or the reason why it cannot be.
+    pub keys: Result<RecipientKeys>,
 }
 
-/// The result of a search in one source.
-enum Searched {
-    Found(Vec<Found>),
-    /// Describes the source, for the error that lists where the search went.
-    NotFound(String),
+impl Found {
+    fn is_good(&self) -> bool {
+        self.keys.as_ref().is_ok_and(|keys| keys.expired.is_none())
+    }
+}
+
+/// The result of a search.
+#[derive(Debug, Default)]
+pub struct Search {
+    /// The certificates that are used: those of the first place that has any that can be used and have not expired, else of
+    /// the first place that has any that can be used.
+    pub used: Vec<Found>,
+    /// The certificates that are not used: they have expired, or cannot be used.
+    pub others: Vec<Found>,
+    /// The reasons why certificates cannot even be read.
+    refusals: Vec<Error>,
+    /// Describes the sources, for the error that lists where the search went.
+    searched: Vec<String>,
+}
+
+impl Search {
+    /// Takes the certificates of a place. Returns true if they end the search.
+    fn take(&mut self, (certs, refusals): (Vec<Found>, Vec<Error>)) -> bool {
+        self.refusals.extend(refusals);
+        let is_end = certs.iter().any(Found::is_good);
+        if is_end {
+            self.others.append(&mut self.used);
+        }
+        let is_first = self.used.is_empty();
+        for found in certs {
+            let is_used = if is_end { found.is_good() } else { is_first && found.keys.is_ok() };
+            if is_used { &mut self.used } else { &mut self.others }.push(found);
+        }
+        is_end
+    }
+
+    /// Returns the reason why nothing is used: nothing was found for `recipient`, or nothing that can be used.
+    pub fn failure(&self, recipient: &str, words: &Words) -> Error {
+        let others = self.others.iter().filter_map(|found| {
+            let why = found.keys.as_ref().err()?.clone();
+            Some((why, &found.place))
+        });
+        let others: Vec<(Error, &Place)> = others.collect();
+        match (&others[..], &self.refusals[..]) {
+            ([], []) => not_found(recipient, &self.searched),
+            ([], [only]) => only.clone(),
+            ([(only, place)], []) => only.clone().about((*place).clone()),
+            _ => {
+                let others = others.into_iter().map(|(why, place)| why.about(place.clone()));
+                let all = others.chain(self.refusals.iter().cloned()).map(|why| why.in_words(words));
+                Error::new(Reason::UnusableCertificate, all.collect::<Vec<_>>().join("; "))
+            }
+        }
+    }
 }
 
 /// All certificates of one source.
@@ -75,6 +129,8 @@ pub struct Finder<'a> {
     pub owner: Owner<'a>,
     /// The time at which certificates must be valid.
     pub now: SystemTime,
+    /// When the search has to end.
+    pub deadline: Deadline,
     /// The log for what an administrator should correct although the message can be encrypted.
     pub log: &'a dyn Log,
 }
@@ -88,20 +144,23 @@ impl Finder<'_> {
     ///
     /// Fails if there is no such certificate, or if it cannot be used.
     pub fn owner(&self) -> Result<Vec<RecipientKeys>> {
-        self.usable(self.search_owner()?)
+        let search = self.look_up_owner()?;
+        self.used(search, &printable(self.owner_address().unwrap_or(self.owner.user)))
     }
 
-    /// The certificates of the mailbox owner, at least one, whether they can be used or not.
+    /// Returns the certificates of the mailbox owner. None may be used.
     ///
     /// # Errors
     ///
-    /// There are none, or it cannot be told.
-    pub fn search_owner(&self) -> Result<Vec<Found>> {
+    /// Fails if a source that comes before the first match cannot be read, or if it cannot be told which certificate it is.
+    pub fn look_up_owner(&self) -> Result<Search> {
         if self.settings.owner_cert.is_some() {
-            return self.merged(&Place::FoundIn(Setting::Cert), self.owner_certs()?);
+            let mut search = Search::default();
+            search.take(self.opened(&Place::FoundIn(Setting::Cert), &self.owner_certs()?, Query::All)?);
+            return Ok(search);
         }
         match self.owner_address() {
-            Some(address) => self.search(&Recipient::parse(address.as_bytes())?),
+            Some(address) => self.look_up(&Recipient::parse(address.as_bytes())?),
             None => self.only_one_at_home(),
         }
     }
@@ -120,22 +179,22 @@ impl Finder<'_> {
     ///
     /// Fails if there is no certificate, or if none can be used.
     pub fn find(&self, recipient: &Recipient) -> Result<Vec<RecipientKeys>> {
-        self.usable(self.search(recipient)?)
+        self.used(self.look_up(recipient)?, &recipient.name(&self.settings.words.literal))
     }
 
-    /// Returns the certificates of one recipient, at least one, usable or not.
+    /// Returns the certificates of one recipient. None may be used.
     ///
     /// # Errors
     ///
-    /// Fails if no source has one, or if a source that comes before the first match cannot be read.
-    pub fn search(&self, recipient: &Recipient) -> Result<Vec<Found>> {
+    /// Fails if a source that comes before the first match cannot be read.
+    pub fn look_up(&self, recipient: &Recipient) -> Result<Search> {
         match recipient {
             Recipient::Literal(armored) => self.literal(armored),
-            Recipient::Fingerprint(hex) => self.look_up(recipient, &[Query::Fingerprint(hex)]),
+            Recipient::Fingerprint(hex) => self.in_sources(&[Query::Fingerprint(hex)]),
             Recipient::Address(address) => {
                 let forms = forms(address);
                 let queries: Vec<_> = forms.iter().map(|form| Query::Address(form)).collect();
-                self.look_up(recipient, &queries)
+                self.in_sources(&queries)
             }
         }
     }
@@ -149,215 +208,214 @@ impl Finder<'_> {
         let Some(path) = self.expand(source) else {
             return Ok(Listing { place: display(source), ..Listing::default() });
         };
-        let place = printable(path.as_os_str().as_encoded_bytes());
-        let mut listing = Listing { place: place.clone(), ..Listing::default() };
-        let Some(answer) = source::list(&path).map_err(|why| bad_source(&place, &why))? else {
-            return Ok(listing);
+        let name = printable(path.as_os_str().as_encoded_bytes());
+        let listed = Source { path: &path, at_home: None, deadline: &self.deadline }.list();
+        let Some(answer) = listed.map_err(|why| bad_source(&name, why))? else {
+            return Ok(Listing { place: name, ..Listing::default() });
         };
-        listing.problems = answer.problems.iter().map(ToString::to_string).collect();
-        let mut copies: BTreeMap<String, Vec<RawCert>> = BTreeMap::new();
-        for raw in answer.certs {
-            let Ok(fingerprint) = raw.summary().map(|s| s.fingerprint.clone()) else { continue };
-            copies.entry(fingerprint).or_default().push(raw);
-        }
-        for (fingerprint, copies) in copies {
-            match self.merged(&Place::Found(place.clone()), copies) {
-                Ok(found) => listing.certs.extend(found),
-                Err(why) => {
-                    let why = why.in_words(&self.settings.words);
-                    listing.problems.push(format!("certificate {fingerprint}: {why}"));
-                }
-            }
-        }
-        Ok(listing)
+        let (certs, refusals) = self.checked(&Place::Found(name.clone()), &answer.certs, Query::All);
+        let refusals = refusals.iter().map(|why| why.in_words(&self.settings.words));
+        let problems = answer.problems.iter().map(ToString::to_string).chain(refusals).collect();
+        Ok(Listing { place: name, certs, problems })
     }
 
-    fn literal(&self, armored: &[u8]) -> Result<Vec<Found>> {
-        let certs = raw::read(armored).map_err(|why| damaged_literal(&why))?;
-        if certs.iter().any(RawCert::has_secret) {
+    fn literal(&self, armored: &[u8]) -> Result<Search> {
+        let certs = self.read(armored).map_err(|why| damaged_literal(&why))?;
+        if certs.iter().any(Copies::has_secret) {
             let text = "it holds the secret key, which must never be on a server";
             let remedy = "export the public part (gpg --armor --export ADDRESS), and consider the secret key as known to others";
             return Err(unusable_literal(text).helps(remedy));
         }
-        self.merged(&Place::Literal, certs)
+        let mut search = Search::default();
+        search.take(self.opened(&Place::Literal, &certs, Query::All)?);
+        Ok(search)
     }
 
-    /// Searches all sources for the first query, then for the next. The first source with a match ends the
-    /// search.
-    fn look_up(&self, recipient: &Recipient, queries: &[Query<'_>]) -> Result<Vec<Found>> {
-        let mut searched = Vec::new();
+    /// Reads certificates that are not in a file. All of them must be usable as they are written, since whoever wrote them
+    /// there can write them anew.
+    fn read(&self, text: &[u8]) -> std::result::Result<Vec<Copies>, Refusal> {
+        let contents = Contents::read(&mut Cursor::new(text), &self.deadline).map_err(Trouble::into_refusal)?;
+        match contents.problems.into_iter().next() {
+            Some(problem) => Err(problem.why),
+            None => Ok(grouped(contents.certs, &contents.revocations)),
+        }
+    }
+
+    /// Searches all sources for the first query, then for the next. The first source with a certificate that can be used and
+    /// has not expired ends the search.
+    fn in_sources(&self, queries: &[Query<'_>]) -> Result<Search> {
+        let at_home = AtHome::default();
+        let mut search = Search::default();
         for &query in queries {
-            searched.clear();
-            let inline = self.owner_certs()?;
-            let place = Place::FoundIn(Setting::Cert);
-            let certs = self.matching(&place, query, &inline, |_| Ok(inline.clone()))?;
-            if !certs.is_empty() {
-                return Ok(certs);
+            search.searched.clear();
+            let inline: Vec<Copies> =
+                self.owner_certs()?.into_iter().filter(|copies| query.matches(copies)).collect();
+            if search.take(self.opened(&Place::FoundIn(Setting::Cert), &inline, query)?) {
+                return Ok(search);
             }
             for path in &self.settings.sources {
-                match self.in_source(path, query)? {
-                    Searched::Found(certs) => return Ok(certs),
-                    Searched::NotFound(place) => searched.push(place),
+                if self.in_source(path, query, &at_home, &mut search)? {
+                    return Ok(search);
                 }
             }
+            if !search.used.is_empty() {
+                break;
+            }
         }
-        Err(not_found(&recipient.name(&self.settings.words.literal), &searched))
+        Ok(search)
     }
 
-    fn in_source(&self, path: &SourcePath, query: Query<'_>) -> Result<Searched> {
-        let Some(path) = self.expand(path) else {
-            return Ok(Searched::NotFound(format!("{} (the user has no home directory)", display(path))));
-        };
-        let name = printable(path.as_os_str().as_encoded_bytes());
-        let ask = |query: Query<'_>| source::ask(&path, query).map_err(|why| bad_source(&name, &why));
-        let Some(answer) = ask(query)? else {
-            return Ok(Searched::NotFound(format!("{name} (not there)")));
-        };
-        let has_all = answer.complete || matches!(query, Query::Fingerprint(_));
-        let place = Place::Found(name.clone());
-        let certs = self.matching(&place, query, &answer.certs, |hex| match has_all {
-            true => Ok(answer.certs.clone()),
-            false => Ok(ask(Query::Fingerprint(hex))?.map(|a| a.certs).unwrap_or_default()),
-        })?;
-        if !certs.is_empty() {
-            return Ok(Searched::Found(certs));
-        }
-        for problem in answer.problems.iter().take(MAX_PROBLEMS) {
-            self.log.log(Level::Warning, &format!("certificate source {name}: {problem}"));
-        }
-        Ok(Searched::NotFound(format!("{name} ({})", answer.holds)))
-    }
-
-    /// Returns the certificates in `place` whose signatures confirm what `claiming` claims. `copies` returns
-    /// all copies that the place has of a fingerprint: a copy without User IDs may be the one with the
-    /// revocation.
-    fn matching(
+    /// Searches one source. Returns true if what it has ends the search.
+    fn in_source(
         &self,
-        place: &Place,
+        path: &SourcePath,
         query: Query<'_>,
-        claiming: &[RawCert],
-        copies: impl Fn(&str) -> Result<Vec<RawCert>>,
-    ) -> Result<Vec<Found>> {
-        let summaries = claiming.iter().filter_map(|raw| raw.summary().ok()).filter(|s| query.matches(s));
-        let fingerprints: BTreeSet<String> = summaries.map(|s| s.fingerprint.clone()).collect();
-        few_enough(place, fingerprints.len())?;
-        let mut certs = Vec::new();
-        for hex in &fingerprints {
-            let mut all = copies(hex)?;
-            all.retain(|raw| raw.summary().is_ok_and(|s| s.fingerprint == *hex));
-            certs.extend(self.merged(place, all)?);
-        }
+        at_home: &AtHome,
+        search: &mut Search,
+    ) -> Result<bool> {
+        let Some(expanded) = self.expand(path) else {
+            search.searched.push(format!("{} (the user has no home directory)", display(path)));
+            return Ok(false);
+        };
+        let name = printable(expanded.as_os_str().as_encoded_bytes());
+        let place = Place::Found(name.clone());
+        let source = self.source(path, &expanded, at_home);
         if let Query::Address(address) = query {
-            // A certificate that the policy rejects as a whole stays in the list, so that the error says why.
-            certs.retain(|found| {
-                !choose::is_accepted(&found.cert, self.now) || choose::carries(&found.cert, address, self.now)
-            });
-        }
-        Ok(certs)
-    }
-
-    /// Parses certificates and merges the copies of each.
-    fn merged(&self, place: &Place, certs: Vec<RawCert>) -> Result<Vec<Found>> {
-        let mut merged: Vec<Found> = Vec::new();
-        for raw in certs {
-            let has_secret = raw.has_secret();
-            if has_secret {
-                let place = raw.file.clone().map_or_else(|| place.clone(), Place::Found);
-                let text = format!(
-                    "{}it holds a secret key, which must not be on a server: put there what `gpg --armor --export` prints. \
-                     Only its public part is used",
-                    self.settings.words.place(&place)
-                );
-                self.log.log(Level::Error, &text);
+            let named = source.named_after(address).map_err(|why| bad_source(&name, why))?;
+            let (certs, refusals) = self.opened(&place, &named, query)?;
+            // If none of them is good, the search through the whole folder finds them again.
+            if certs.iter().any(Found::is_good) {
+                return Ok(search.take((certs, refusals)));
             }
-            let cert = parse(&raw)
-                .map_err(|why| Error::new(Reason::UnusableCertificate, why).about(place.clone()))?;
-            let files = raw.file.into_iter().collect();
-            merge(&mut merged, Found { cert, place: place.clone(), files, has_secret });
         }
-        Ok(merged)
+        let Some(answer) = source.search(query).map_err(|why| bad_source(&name, why))? else {
+            search.searched.push(format!("{name} (not there)"));
+            return Ok(false);
+        };
+        if answer.certs.is_empty() {
+            for problem in answer.problems.iter().take(MAX_PROBLEMS) {
+                self.log.log(Level::Warning, &format!("certificate source {name}: {problem}"));
+            }
+            search.searched.push(format!("{name} ({})", answer.holds));
+            return Ok(false);
+        }
+        Ok(search.take(self.opened(&place, &answer.certs, query)?))
     }
 
-    /// Returns the keys of the certificates that can be used. Fails if none can, rather than if one cannot:
-    /// an address may have an old certificate beside the new one.
-    fn usable(&self, certs: Vec<Found>) -> Result<Vec<RecipientKeys>> {
-        let place = certs.first().map_or(Place::None, |found| found.place.clone());
-        few_enough(&place, certs.len())?;
-        let mut usable: Vec<RecipientKeys> = Vec::new();
+    /// Returns a source, with what it may hold.
+    pub(super) fn source<'s>(&'s self, path: &SourcePath, expanded: &'s std::path::Path, at_home: &'s AtHome) -> Source<'s> {
+        let at_home = matches!(path, SourcePath::Home(_)).then_some(at_home);
+        Source { path: expanded, at_home, deadline: &self.deadline }
+    }
+
+    /// Checks the certificates of one recipient, as [`Finder::checked`] does.
+    fn opened(&self, place: &Place, certs: &[Copies], query: Query<'_>) -> Result<(Vec<Found>, Vec<Error>)> {
+        few_enough(place, certs.len())?;
+        Ok(self.checked(place, certs, query))
+    }
+
+    /// Parses certificates, and chooses among their keys. What cannot be parsed is an error in the second list.
+    fn checked(&self, place: &Place, certs: &[Copies], query: Query<'_>) -> (Vec<Found>, Vec<Error>) {
+        let mut found = Vec::new();
         let mut refusals = Vec::new();
-        for found in &certs {
-            match choose::choose(&found.cert, self.now) {
-                Ok(keys) => usable.push(keys),
-                Err(why) => refusals.push(why),
+        for copies in certs {
+            self.warn_of_secret(place, copies);
+            let cert = match self.deadline.has_passed() {
+                true => Err(Trouble::too_slow().into_refusal()),
+                false => copies.certificate(),
+            };
+            let cert = match cert {
+                Ok(cert) => cert,
+                Err(why) => {
+                    let text = format!("certificate {}: {why}", copies.fingerprint);
+                    refusals.push(Error::new(Reason::UnusableCertificate, text).about(place.clone()));
+                    continue;
+                }
+            };
+            let sha1 = if copies.is_shared { Sha1::Refused } else { Sha1::Accepted };
+            let keys = choose::choose(&cert, self.now, sha1).and_then(|keys| match query {
+                Query::Address(address) => choose::carries(&cert, address, self.now, sha1).map(|()| keys),
+                Query::Fingerprint(_) | Query::All => Ok(keys),
+            });
+            let (files, has_secret) = (copies.files(), copies.has_secret());
+            found.push(Found { cert, place: place.clone(), files, has_secret, sha1, keys });
+        }
+        (found, refusals)
+    }
+
+    fn warn_of_secret(&self, place: &Place, copies: &Copies) {
+        for raw in copies.certs.iter().filter(|raw| raw.has_secret()) {
+            let place = raw.file.clone().map_or_else(|| place.clone(), Place::Found);
+            let text = format!(
+                "{}it holds a secret key, which must not be on a server: put there what `gpg --armor --export` prints. \
+                 Only its public part is used",
+                self.settings.words.place(&place)
+            );
+            self.log.log(Level::Error, &text);
+        }
+    }
+
+    /// Returns the keys of the certificates that are used, and warns of what their owners should do. Fails if there are none.
+    fn used(&self, search: Search, recipient: &str) -> Result<Vec<RecipientKeys>> {
+        if search.used.is_empty() {
+            return Err(search.failure(recipient, &self.settings.words));
+        }
+        let keys: Vec<RecipientKeys> = search.used.into_iter().filter_map(|found| found.keys.ok()).collect();
+        for keys in &keys {
+            for text in warnings(keys) {
+                self.log.log(Level::Warning, &text);
             }
         }
-        if usable.is_empty() {
-            return Err(none_usable(refusals, &self.settings.words).about(place));
-        }
-        for keys in usable.iter().filter(|k| k.expired) {
-            let text = format!(
-                "certificate {} has expired; it is used all the same. Ask its owner for a renewed one",
-                keys.fingerprint
-            );
-            self.log.log(Level::Warning, &text);
-        }
-        Ok(usable)
+        Ok(keys)
     }
 
     /// Reads the certificates in `sieve_perot_encrypt_cert`, which are armored, or base64 on one line as the
     /// user database stores them.
-    fn owner_certs(&self) -> Result<Vec<RawCert>> {
+    fn owner_certs(&self) -> Result<Vec<Copies>> {
         let Some(text) = &self.settings.owner_cert else { return Ok(Vec::new()) };
-        let refuse = |why: String| {
+        self.read(text).map_err(|why| {
             let place = Place::SettingOf(Setting::Cert, printable(self.owner.user));
             let remedy = "It should be what `gpg --export ADDRESS | base64 -w0` prints";
             Error::new(Reason::UnusableCertificate, why).about(place).helps(remedy)
-        };
-        if text.trim_ascii_start().starts_with(b"-----BEGIN PGP ") {
-            return raw::read(text).map_err(refuse);
-        }
-        let base64: Vec<u8> = text.iter().copied().filter(|b| !b.is_ascii_whitespace()).collect();
-        let engine = base64::engine::general_purpose::GeneralPurpose::new(
-            &base64::alphabet::STANDARD,
-            base64::engine::general_purpose::PAD
-                .with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent),
-        );
-        let data = engine
-            .decode(base64)
-            .map_err(|_| refuse("it is neither armored nor base64, or it is cut off".into()))?;
-        raw::read(&data).map_err(refuse)
+        })
     }
 
-    fn only_one_at_home(&self) -> Result<Vec<Found>> {
-        let mut certs = Vec::new();
+    fn only_one_at_home(&self) -> Result<Search> {
+        let at_home = AtHome::default();
+        let mut search = Search::default();
         let mut searched = Vec::new();
+        let mut all: BTreeMap<String, Copies> = BTreeMap::new();
         for path in self.settings.sources.iter().filter(|p| matches!(p, SourcePath::Home(_))) {
-            let Some(path) = self.expand(path) else { continue };
-            let name = printable(path.as_os_str().as_encoded_bytes());
-            let answer = source::ask(&path, Query::All).map_err(|why| bad_source(&name, &why))?;
+            let Some(expanded) = self.expand(path) else { continue };
+            let name = printable(expanded.as_os_str().as_encoded_bytes());
+            let answer = self.source(path, &expanded, &at_home).search(Query::All);
+            let answer = answer.map_err(|why| bad_source(&name, why))?;
             searched.push(format!("{name} ({})", answer.as_ref().map_or("not there", |a| a.holds.as_str())));
-            certs.extend(answer.map(|a| a.certs).unwrap_or_default());
-        }
-        let place = searched.join(", ");
-        let fingerprints: BTreeSet<String> =
-            certs.iter().filter_map(|raw| raw.summary().ok()).map(|s| s.fingerprint.clone()).collect();
-        match fingerprints.len() {
-            1 => self.merged(&Place::Found(place), certs),
-            n => {
-                let user = printable(self.owner.user);
-                let envelope = match self.owner.recipient {
-                    Some(recipient) => {
-                        format!("nor is the recipient {} of the envelope", printable(recipient))
-                    }
-                    None => "there is no envelope".to_owned(),
-                };
-                let text = format!(
-                    "the user name {user} is no address, {envelope}, and below the home directory there is not one certificate \
-                     but {n}: {place}"
-                );
-                Err(Error::new(Reason::NoCertificate, text).helps(Remedy::NameRecipient))
+            for copies in answer.into_iter().flat_map(|answer| answer.certs) {
+                match all.get_mut(&copies.fingerprint) {
+                    Some(known) => known.add(copies),
+                    None => drop(all.insert(copies.fingerprint.clone(), copies)),
+                }
             }
         }
+        let place = searched.join(", ");
+        let all: Vec<Copies> = all.into_values().collect();
+        let count = all.len();
+        search.take(self.opened(&Place::Found(place.clone()), &all, Query::All)?);
+        // Old ones beside it do not matter.
+        if count == 1 || (search.used.len() == 1 && search.used.iter().all(Found::is_good)) {
+            return Ok(search);
+        }
+        let user = printable(self.owner.user);
+        let envelope = match self.owner.recipient {
+            Some(recipient) => format!("nor is the recipient {} of the envelope", printable(recipient)),
+            None => "there is no envelope".to_owned(),
+        };
+        let text = format!(
+            "the user name {user} is no address, {envelope}, and below the home directory there is not one certificate \
+             but {count}: {place}"
+        );
+        Err(Error::new(Reason::NoCertificate, text).helps(Remedy::NameRecipient))
     }
 
     /// Returns the path of a source, or `None` if it lies below the home of a user who has none.
@@ -381,7 +439,7 @@ pub fn display(path: &SourcePath) -> String {
 
 /// Returns the forms in which an address is looked for, the best one first: normalised, and without its detail.
 pub fn forms(address: &str) -> Vec<String> {
-    let whole = raw::normalise(address);
+    let whole = normalise(address);
     let plain = without_detail(&whole);
     [Some(whole), plain].into_iter().flatten().collect()
 }
@@ -402,14 +460,30 @@ fn few_enough(place: &Place, count: usize) -> Result<()> {
     Err(Error::new(Reason::UnusableCertificate, text).about(place.clone()).helps("remove old ones"))
 }
 
-/// Joins the reasons why none of the certificates can be used.
-fn none_usable(refusals: Vec<Error>, words: &Words) -> Error {
-    match <[Error; 1]>::try_from(refusals) {
-        Ok([only]) => only,
-        Err(several) => {
-            let several: Vec<String> = several.iter().map(|why| why.in_words(words)).collect();
-            Error::new(Reason::UnusableCertificate, several.join("; "))
-        }
+/// Says what the owner of a certificate that is used all the same should do.
+pub fn warnings(keys: &RecipientKeys) -> Vec<String> {
+    let fingerprint = &keys.fingerprint;
+    let expired = keys.expired.map(|what| {
+        format!(
+            "{} expired; {} used all the same. Ask its owner for a renewed one",
+            expired(fingerprint, what),
+            if what == Expired::Certificate { "it is" } else { "they are" }
+        )
+    });
+    let weak = keys.is_weak.then(|| {
+        format!(
+            "certificate {fingerprint} has self-signatures with SHA-1, and is used all the same. {}",
+            explain::sha1_remedy(fingerprint)
+        )
+    });
+    expired.into_iter().chain(weak).collect()
+}
+
+/// Names what has expired, up to the verb.
+pub fn expired(fingerprint: &str, what: Expired) -> String {
+    match what {
+        Expired::Certificate => format!("certificate {fingerprint} has"),
+        Expired::Subkeys => format!("the encryption subkeys of certificate {fingerprint} have"),
     }
 }
 
@@ -425,8 +499,8 @@ pub fn damaged_literal(why: &str) -> Error {
 }
 
 /// The error for a source that cannot be read or must not be trusted.
-pub fn bad_source(name: &str, why: &str) -> Error {
-    Error::new(Reason::BadSource, why).about(Place::Source(name.to_owned()))
+pub fn bad_source(name: &str, why: Trouble) -> Error {
+    Error::new(Reason::BadSource, why.into_refusal()).about(Place::Source(name.to_owned()))
 }
 
 fn not_found(recipient: &str, searched: &[String]) -> Error {
@@ -436,31 +510,4 @@ fn not_found(recipient: &str, searched: &[String]) -> Error {
     }
     let text = format!("{none}. Searched: {}", searched.join(", "));
     Error::new(Reason::NoCertificate, text).helps(Remedy::PutCertificate)
-}
-
-/// Adds a certificate to `merged`. Copies of one certificate become one, so that a revocation in either holds
-/// for both.
-fn merge(merged: &mut Vec<Found>, found: Found) {
-    let fingerprint = found.cert.fingerprint();
-    let Some(known) = merged.iter_mut().find(|known| known.cert.fingerprint() == fingerprint) else {
-        return merged.push(found);
-    };
-    known.has_secret |= found.has_secret;
-    known.files.extend(found.files);
-    known.files.dedup();
-    if known.cert != found.cert {
-        // merge_public() fails only if the fingerprints differ.
-        if let Ok(both) = (*known.cert).clone().merge_public((*found.cert).clone()) {
-            known.cert = Arc::new(both);
-        }
-    }
-}
-
-/// Returns the parsed certificate. It is cached by its bytes, because parsing checks every signature.
-fn parse(raw: &RawCert) -> std::result::Result<Arc<Cert>, Refusal> {
-    static PARSED: Cache<Vec<u8>, Cert> = Cache::new(MAX_REMEMBERED_BYTES);
-    match PARSED.get(raw.bytes()) {
-        Some(cert) => Ok(cert),
-        None => Ok(PARSED.put(raw.bytes().to_vec(), raw.certificate()?, raw.bytes().len())),
-    }
 }

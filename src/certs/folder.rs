@@ -1,129 +1,68 @@
-//! A folder of certificate files. An index of addresses and fingerprints is kept from one message to the
-//! next.
+//! A folder of certificate files.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::ffi::OsString;
+use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use super::cache::{key, Cache, Key};
-use super::open::{self, Identity, Links, Opened};
-use super::query::{plural, Answer, Problem, Query, MAX_PROBLEMS};
-use super::raw::{self, RawCert, Refusal, Summary};
-use super::{cert_d, keyring};
+use super::copies::{grouped, Copies};
+use super::file::Contents;
+use super::index::{Amount, Builder, Index};
+use super::open::{self, Identity, Links};
+use super::raw;
+use super::trouble::Trouble;
+use crate::deadline::Deadline;
 use crate::log::printable;
 
-/// The extensions of files that are read.
-const SUFFIXES: [&str; 5] = ["asc", "pgp", "gpg", "pub", "key"];
-/// The time between two looks at every file of a folder. A file that is changed in place, which leaves the
-/// folder's own modification time as it was, is found after at most this time. Files that match are opened
-/// for each message.
-const SWEEP_EVERY: Duration = Duration::from_secs(10);
-/// The bytes that are cached of all folders, about 30,000 files. If they have more, they are read anew.
-const MAX_REMEMBERED: usize = 32 << 20;
+/// The extensions of files that are read. `rev` is what GnuPG gives to revocations.
+const SUFFIXES: [&str; 6] = ["asc", "pgp", "gpg", "pub", "key", "rev"];
+/// Most names in a folder, of whatever files, beyond the files that are read. Listing them takes time, too.
+const MAX_OTHER_NAMES: usize = 10_000;
+/// The deadline is looked at once for so many files.
+const FILES_AT_A_TIME: usize = 32;
 
-static FOLDERS: Cache<Key, Folder> = Cache::new(MAX_REMEMBERED);
-
-/// The cached index of a folder.
-#[derive(Clone, Debug, Default)]
-pub struct Folder {
-    identity: Option<Identity>,
-    swept: Option<Instant>,
-    files: HashMap<OsString, FileNote>,
-    by_address: HashMap<String, Vec<OsString>>,
-    by_fingerprint: HashMap<String, Vec<OsString>>,
-    count: usize,
-    pub problems: Vec<Problem>,
-}
-
-#[derive(Clone, Debug)]
-struct FileNote {
-    /// `None` if the file could not be read. It is tried again for the next message, which may have another
-    /// group or more file descriptors.
-    identity: Option<Identity>,
-    certs: Vec<Arc<Summary>>,
-    problem: Option<Refusal>,
-}
-
-impl FileNote {
-    fn of(path: &Path, identity: Identity) -> Self {
-        let opened = open::open(path, Links::Refuse).and_then(|file| file.ok_or("it is not there".into()));
-        let data = match opened.and_then(|mut opened| open::read(&mut opened)) {
-            Ok(data) => data,
-            Err(why) => return Self { identity: None, certs: Vec::new(), problem: Some(why) },
-        };
-        let (certs, problem) = match raw::read(&data) {
-            Ok(certs) => keyring::understood(certs),
-            Err(why) => (Vec::new(), Some(why)),
-        };
-        let certs = certs.iter().filter_map(|cert| cert.summary().ok().cloned()).collect();
-        Self { identity: Some(identity), certs, problem }
-    }
-}
-
-/// Searches a folder for what matches `query`.
+/// Reads the files whose names are the address, as in `me@example.org.asc`. Returns the certificates in them if one claims
+/// the address: the other files need not be read then. There may be thousands, and a new process has no index of them.
 ///
 /// # Errors
 ///
-/// Fails if the folder cannot be read.
-pub fn ask(path: &Path, opened: &Opened, query: Query<'_>) -> Result<Answer, Refusal> {
-    if let Query::Fingerprint(hex) = query {
-        if let Some(cert) = cert_d::find(path, hex)? {
-            return Ok(Answer { certs: vec![cert], ..Answer::default() });
-        }
-    }
-    if let Query::Address(address) = query {
-        if let Some(answer) = named_after(path, address) {
-            return Ok(answer);
-        }
-    }
-    let identity = Identity::of(&opened.metadata);
-    let remembered = FOLDERS.get(&key(path)).filter(|f| f.identity == Some(identity));
-    if let Some(folder) = remembered.filter(|f| f.swept.is_some_and(|t| t.elapsed() < SWEEP_EVERY)) {
-        let certs = folder.read(path, query);
-        if !certs.is_empty() {
-            return Ok(folder.answer(certs));
-        }
-    }
-    let folder = sweep(path, identity)?;
-    let certs = folder.read(path, query);
-    Ok(folder.answer(certs))
-}
-
-/// Searches the files whose names are the address, as in `me@example.org.asc`. If one of them holds a
-/// certificate for it, the other files are not read: there may be thousands, and a new process has no index
-/// of them.
-fn named_after(path: &Path, address: &str) -> Option<Answer> {
+/// Fails if a file cannot be read for want of something else than permission, or if the deadline has passed.
+pub fn named_after(path: &Path, address: &str, deadline: &Deadline) -> Result<Vec<Copies>, Trouble> {
     if address.contains('/') {
-        return None;
+        return Ok(Vec::new());
     }
-    let mut certs = Vec::new();
-    let mut matches = false;
+    let mut all = Contents::default();
     for suffix in SUFFIXES {
         let file = path.join(format!("{address}.{suffix}"));
-        // A file that cannot be read is reported by the search through the whole folder.
-        let Ok(Some(mut opened)) = open::open(&file, Links::Refuse) else { continue };
-        let Ok(answer) = keyring::ask(&file, &mut opened, Query::All) else { continue };
-        let claims = |cert: &RawCert| cert.summary().is_ok_and(|s| Query::Address(address).matches(s));
-        matches |= answer.certs.iter().any(claims);
-        certs.extend(answer.certs);
+        let opened = open::open(&file, Links::Refuse).and_then(|o| o.map(open::Opened::regular).transpose());
+        let mut opened = match opened {
+            Ok(Some(opened)) if opened.metadata.len() <= raw::MAX_BYTES as u64 => opened,
+            // The search through the whole folder reads it, or reports it.
+            Ok(_) | Err(Trouble::Refused(_)) => continue,
+            Err(why) => return Err(why),
+        };
+        let mut contents = Contents::read(&mut opened.file, deadline)?;
+        for cert in &mut contents.certs {
+            cert.file = Some(printable(file.as_os_str().as_bytes()));
+        }
+        all.certs.append(&mut contents.certs);
+        all.revocations.append(&mut contents.revocations);
     }
-    let holds = format!("{} in the file named {}", plural(certs.len()), printable(address));
-    matches.then(|| Answer { certs, holds, complete: true, ..Answer::default() })
+    let mut copies = grouped(all.certs, &all.revocations);
+    copies.retain(|copies| copies.claims(address));
+    Ok(copies)
 }
 
-/// Returns the name of a file that is named after the address, whatever is in it. It is looked for among the names of the
-/// last search through the whole folder.
-pub fn file_named_after(path: &Path, address: &str) -> Option<String> {
-    let folder = FOLDERS.get(&key(path))?;
-    let is_named = |name: &&OsString| {
+/// Returns the name of a file in an index that is named after the address, whatever is in it.
+pub fn file_named_after(index: &Index, address: &str) -> Option<String> {
+    let mut names = index.names();
+    let is_named = |name: &std::ffi::OsStr| {
         let stem = Path::new(name).file_stem().and_then(|stem| stem.to_str());
         stem.is_some_and(|stem| stem.eq_ignore_ascii_case(address))
     };
-    folder.files.keys().find(is_named).map(|name| printable(name.as_bytes()))
+    names.find(|name| is_named(name)).map(|name| printable(name.as_bytes()))
 }
 
 /// Returns the name of a file or folder in a folder, unless it is hidden; `None` also if `path` is a file.
@@ -131,31 +70,60 @@ pub fn file_named_after(path: &Path, address: &str) -> Option<String> {
 /// # Errors
 ///
 /// Fails if the folder cannot be read.
-pub fn any_file(path: &Path) -> Result<Option<String>, Refusal> {
+pub fn any_file(path: &Path) -> Result<Option<String>, Trouble> {
     if !path.is_dir() {
         return Ok(None);
     }
     let mut names =
-        std::fs::read_dir(path).map_err(open::unreadable)?.map(|entry| entry.map(|e| e.file_name()));
+        fs::read_dir(path).map_err(Trouble::reading)?.map(|entry| entry.map(|e| e.file_name()));
     let name = names.find(|name| !matches!(name, Ok(name) if name.as_bytes().starts_with(b".")));
-    Ok(name.transpose().map_err(open::unreadable)?.map(|name| printable(name.as_bytes())))
+    Ok(name.transpose().map_err(Trouble::reading)?.map(|name| printable(name.as_bytes())))
 }
 
-/// Brings the index of a folder up to date: reads the files that are new or have changed.
+/// Makes the index of a folder: reads the files that are not in the index `before`, or have changed since.
 ///
 /// # Errors
 ///
-/// Fails if the folder cannot be read.
-pub fn sweep(path: &Path, identity: Identity) -> Result<Arc<Folder>, Refusal> {
-    let before = FOLDERS.get(&key(path)).unwrap_or_default();
-    let mut folder = Folder { identity: Some(identity), swept: Some(Instant::now()), ..Folder::default() };
-    let entries = std::fs::read_dir(path).map_err(open::unreadable)?;
-    for entry in entries {
-        let entry = entry.map_err(open::unreadable)?;
+/// Fails if the folder cannot be read, if it holds too much, or if the deadline has passed.
+pub fn sweep(path: &Path, before: &Index, most: Amount, deadline: &Deadline) -> Result<Index, Trouble> {
+    let mut builder = Builder::new(most, deadline);
+    let mut files = files(path, most.files, deadline, &mut builder)?;
+    let kept = builder.keep(before, &files)?;
+    files.retain(|(name, _)| !kept.contains(name));
+    for (name, _) in files {
+        let opened = match open::open(&path.join(&name), Links::Refuse) {
+            // The file was removed after it was listed.
+            Ok(None) => continue,
+            Ok(Some(opened)) => opened.regular(),
+            Err(why) => Err(why),
+        };
+        builder.read(&name, opened)?;
+    }
+    Ok(builder.finish())
+}
+
+/// Lists the certificate files of a folder in the order of their names, a file with several names once.
+fn files(
+    path: &Path,
+    most: usize,
+    deadline: &Deadline,
+    builder: &mut Builder<'_>,
+) -> Result<Vec<(OsString, Identity)>, Trouble> {
+    let mut files = Vec::new();
+    let mut inodes = HashSet::new();
+    for (count, entry) in fs::read_dir(path).map_err(Trouble::reading)?.enumerate() {
+        let entry = entry.map_err(Trouble::reading)?;
+        if count % FILES_AT_A_TIME == 0 && deadline.has_passed() {
+            return Err(Trouble::too_slow());
+        }
+        if count > most.saturating_add(MAX_OTHER_NAMES) {
+            return Err(Trouble::Failed(format!("more than {count} files: remove what is not needed")));
+        }
         let name = entry.file_name();
-        let wanted =
-            Path::new(&name).extension().is_some_and(|x| SUFFIXES.iter().any(|s| x.eq_ignore_ascii_case(s)));
-        if !wanted {
+        if name == "pubring.kbx" {
+            builder.problem(&name, "it is a keybox of GnuPG: export it (gpg --export > FILE)");
+        }
+        if !is_certificate_file(&name) {
             continue;
         }
         let metadata = match entry.metadata() {
@@ -163,77 +131,16 @@ pub fn sweep(path: &Path, identity: Identity) -> Result<Arc<Folder>, Refusal> {
             // The file was removed after it was listed.
             Err(why) if why.kind() == ErrorKind::NotFound => continue,
             // The folder may be read, but not searched.
-            Err(why) => return Err(open::unreadable(why)),
+            Err(why) => return Err(Trouble::reading(why)),
         };
-        let identity = Identity::of(&metadata);
-        let note = match before.files.get(&name) {
-            Some(note) if note.identity == Some(identity) => note.clone(),
-            _ => FileNote::of(&path.join(&name), identity),
-        };
-        folder.add(name, note);
+        files.push((name, Identity::of(&metadata)));
     }
-    folder.problems.sort();
-    let weight = folder.weight();
-    Ok(FOLDERS.put(key(path), folder, weight))
+    files.sort_by(|(a, _), (b, _)| a.cmp(b));
+    files.retain(|(_, identity)| inodes.insert(identity.inode()));
+    Ok(files)
 }
 
-impl Folder {
-    fn add(&mut self, name: OsString, note: FileNote) {
-        self.count += note.certs.len();
-        if let Some(why) = &note.problem {
-            let file = Some(printable(name.as_bytes()));
-            self.problems.push(Problem { file, why: why.clone() });
-        }
-        for summary in &note.certs {
-            for address in &summary.addresses {
-                self.by_address.entry(address.clone()).or_default().push(name.clone());
-            }
-            self.by_fingerprint.entry(summary.fingerprint.clone()).or_default().push(name.clone());
-        }
-        self.files.insert(name, note);
-    }
-
-    /// Returns the certificates that match. Their files are opened anew, with the rights of the current user.
-    pub fn read(&self, path: &Path, query: Query<'_>) -> Vec<RawCert> {
-        let mut names: Vec<&OsString> = match query {
-            Query::Address(address) => self.by_address.get(address).into_iter().flatten().collect(),
-            Query::Fingerprint(hex) => self.by_fingerprint.get(hex).into_iter().flatten().collect(),
-            Query::All => {
-                self.files.iter().filter(|(_, n)| !n.certs.is_empty()).map(|(name, _)| name).collect()
-            }
-        };
-        names.sort();
-        names.dedup();
-        let answer = |name: &OsString| {
-            let path = path.join(name);
-            let mut opened = open::open(&path, Links::Refuse).ok()??;
-            keyring::ask(&path, &mut opened, query).ok()
-        };
-        names.into_iter().filter_map(answer).flat_map(|answer| answer.certs).collect()
-    }
-
-    /// Makes the answer that consists of `certs`.
-    pub fn answer(&self, certs: Vec<RawCert>) -> Answer {
-        let mut holds = plural(self.count);
-        let (told, more) = self.problems.split_at(self.problems.len().min(MAX_PROBLEMS));
-        for problem in told {
-            holds = format!("{holds}; {problem}");
-        }
-        if !more.is_empty() {
-            holds = format!("{holds}; and {} more that cannot be used", more.len());
-        }
-        Answer { certs, holds, count: self.count, problems: self.problems.clone(), complete: false }
-    }
-}
-
-impl Folder {
-    /// Returns roughly how many bytes of memory the index takes.
-    fn weight(&self) -> usize {
-        // Names, addresses and fingerprints are stored twice each; the rest of these numbers is for the hash
-        // tables.
-        let of_cert =
-            |cert: &Arc<Summary>| 512 + cert.addresses.iter().map(|a| 256 + a.len() * 2).sum::<usize>();
-        let of_file = |note: &FileNote| 512 + note.certs.iter().map(of_cert).sum::<usize>();
-        1024 + self.files.values().map(of_file).sum::<usize>()
-    }
+fn is_certificate_file(name: &OsString) -> bool {
+    let extension = Path::new(name).extension();
+    extension.is_some_and(|extension| SUFFIXES.iter().any(|suffix| extension.eq_ignore_ascii_case(suffix)))
 }

@@ -1,14 +1,13 @@
 //! Opens the files and folders of a source with care, and tells if they have changed.
 
 use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use super::raw::Refusal;
-use crate::log::printable;
+use super::trouble::Trouble;
 
-/// Largest source file, in bytes. It is read into memory as a whole.
+/// Largest source file, in bytes.
 pub const MAX_BYTES: u64 = 64 << 20;
 
 /// Metadata that changes whenever the content of a file or folder does.
@@ -22,6 +21,11 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Returns device and inode, which all names of a file share.
+    pub fn inode(&self) -> (u64, u64) {
+        (self.device, self.inode)
+    }
+
     /// Takes the identity from `metadata`.
     pub fn of(metadata: &Metadata) -> Self {
         Self {
@@ -59,7 +63,7 @@ pub enum Links {
 ///
 /// Fails if it cannot be opened, or if everybody may write to it: then everybody could decide who reads the
 /// mail.
-pub fn open(path: &Path, links: Links) -> Result<Option<Opened>, Refusal> {
+pub fn open(path: &Path, links: Links) -> Result<Option<Opened>, Trouble> {
     let no_follow = if links == Links::Refuse { libc::O_NOFOLLOW } else { 0 };
     let opened =
         OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | no_follow).open(path);
@@ -69,46 +73,36 @@ pub fn open(path: &Path, links: Links) -> Result<Option<Opened>, Refusal> {
             return Ok(None)
         }
         Err(e) if e.raw_os_error() == Some(libc::ELOOP) => {
-            return Err("it is a symbolic link, which is refused: put the file itself there".into())
+            return Err(Trouble::refused("it is a symbolic link, which is refused: put the file itself there"))
         }
-        Err(e) => return Err(unreadable(e)),
+        // A socket.
+        Err(e) if e.raw_os_error() == Some(libc::ENXIO) => return Err(not_a_file()),
+        Err(e) => return Err(Trouble::reading(e)),
     };
-    let metadata = file.metadata().map_err(unreadable)?;
+    let metadata = file.metadata().map_err(Trouble::reading)?;
     if metadata.mode() & 0o002 != 0 {
-        return Err("everybody may write it, so anybody could read the mail: chmod o-w".into());
+        return Err(Trouble::refused("everybody may write it, so anybody could read the mail: chmod o-w"));
     }
     Ok(Some(Opened { file, metadata }))
 }
 
-/// Reads a regular file as a whole.
-///
-/// # Errors
-///
-/// Fails if it is not a regular file, cannot be read, or is larger than [`MAX_BYTES`].
-pub fn read(opened: &mut Opened) -> Result<Vec<u8>, Refusal> {
-    if !opened.metadata.is_file() {
-        return Err("it is not a regular file".into());
+impl Opened {
+    /// Returns itself if it is a regular file of acceptable size.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it is not.
+    pub fn regular(self) -> Result<Self, Trouble> {
+        if !self.metadata.is_file() {
+            return Err(not_a_file());
+        }
+        if self.metadata.len() > MAX_BYTES {
+            return Err(Trouble::Refused(format!("it is larger than {} MiB: split it into several", MAX_BYTES >> 20)));
+        }
+        Ok(self)
     }
-    let too_large = || format!("it is larger than {} MiB: split it into several", MAX_BYTES >> 20);
-    if opened.metadata.len() > MAX_BYTES {
-        return Err(too_large());
-    }
-    let mut data = Vec::new();
-    let limited = &mut (&mut opened.file).take(MAX_BYTES + 1);
-    limited.read_to_end(&mut data).map_err(unreadable)?;
-    if data.len() as u64 > MAX_BYTES {
-        return Err(too_large());
-    }
-    Ok(data)
 }
 
-/// The refusal of what the operating system does not let this process read.
-pub fn unreadable(error: io::Error) -> Refusal {
-    let why = printable(error.to_string());
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => {
-            format!("it cannot be read: {why}: the user as whom mail is delivered must be able to read it")
-        }
-        _ => format!("it cannot be read: {why}"),
-    }
+fn not_a_file() -> Trouble {
+    Trouble::refused("it is not a regular file")
 }

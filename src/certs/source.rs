@@ -1,53 +1,185 @@
 //! One certificate source: a folder of certificate files, a keyring file, or an OpenPGP certificate
 //! directory.
 
-use std::path::Path;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::open::{self, Identity, Links};
-use super::query::{Answer, Problem, Query};
-use super::raw::Refusal;
-use super::{cert_d, folder, keyring};
+use super::cache::{key, Cache, Key};
+use super::copies::Copies;
+use super::index::{Amount, Builder, Index, Query};
+use super::open::{self, Identity, Links, Opened};
+use super::trouble::{Problem, Trouble};
+use super::{cert_d, folder};
+use crate::deadline::Deadline;
 
-/// Searches one source; returns `None` if its path does not exist.
-///
-/// # Errors
-///
-/// Fails if the source cannot be read or must not be trusted.
-pub fn ask(path: &Path, query: Query<'_>) -> Result<Option<Answer>, Refusal> {
-    let Some(mut opened) = open::open(path, Links::Follow)? else { return Ok(None) };
-    if opened.metadata.is_dir() {
-        folder::ask(path, &opened, query).map(Some)
-    } else {
-        keyring::ask(path, &mut opened, query).map(Some)
+/// The number of problems that the log tells of a source: enough to begin with, and lines stay readable.
+pub const MAX_PROBLEMS: usize = 3;
+/// What the sources below a user's home may hold together: a user decides what is there, and a process serves many users.
+pub const MOST_AT_HOME: Amount = Amount { bytes: 1 << 20, files: 64, certs: 256 };
+/// What a source of the administrator may hold. Its files are limited one by one.
+const MOST: Amount = Amount { bytes: u64::MAX, files: usize::MAX, certs: 50_000 };
+/// The time between two looks at every file of a folder. A file that is changed in place, which leaves the
+/// folder's own modification time as it was, is found after at most this time. Files that match are opened
+/// for each message.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+/// The bytes that are cached of all indexes: some 200,000 certificates.
+const MAX_REMEMBERED: usize = 32 << 20;
+
+static INDEXES: Cache<Key, Remembered> = Cache::new(MAX_REMEMBERED);
+
+/// An index, and what it is of.
+#[derive(Debug)]
+struct Remembered {
+    index: Index,
+    /// What the folder or the keyring was when it was read.
+    identity: Identity,
+    swept: Instant,
+}
+
+/// The answer of a source.
+#[derive(Debug, Default)]
+pub struct Answer {
+    /// The certificates that match, all copies of each. No signature has been checked.
+    pub certs: Vec<Copies>,
+    /// Describes the content of the source for the log: "3 certificates; x.asc: its armor is damaged".
+    pub holds: String,
+    /// The number of certificates in it.
+    pub count: usize,
+    /// What cannot be used.
+    pub problems: Vec<Problem>,
+}
+
+/// What each source below a home holds.
+pub type AtHome = RefCell<BTreeMap<PathBuf, Amount>>;
+
+/// A source that is searched.
+pub struct Source<'a> {
+    /// Where it is.
+    pub path: &'a Path,
+    /// What the sources below the home of the user hold, as far as they have been searched. `None` if this one is elsewhere.
+    pub at_home: Option<&'a AtHome>,
+    /// When the search has to end.
+    pub deadline: &'a Deadline,
+}
+
+impl Source<'_> {
+    /// Searches the files of a folder that are named after an address. The result is empty for other sources, and if no such
+    /// file holds a certificate for the address.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the source cannot be read or must not be trusted.
+    pub fn named_after(&self, address: &str) -> Result<Vec<Copies>, Trouble> {
+        match open::open(self.path, Links::Follow)? {
+            Some(opened) if opened.metadata.is_dir() => folder::named_after(self.path, address, self.deadline),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Searches the source; returns `None` if its path does not exist.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it cannot be read, must not be trusted, or holds too much, or if the deadline has passed.
+    pub fn search(&self, query: Query<'_>) -> Result<Option<Answer>, Trouble> {
+        let Some(opened) = open::open(self.path, Links::Follow)? else { return Ok(None) };
+        let is_folder = opened.metadata.is_dir();
+        if let (true, Query::Fingerprint(hex)) = (is_folder, query) {
+            if let Some(copies) = cert_d::find(self.path, hex, self.deadline)? {
+                return Ok(Some(Answer { certs: vec![copies], ..Answer::default() }));
+            }
+        }
+        let identity = Identity::of(&opened.metadata);
+        let remembered = INDEXES.get(&key(self.path)).filter(|known| known.identity == identity);
+        if let Some(known) = remembered.filter(|known| !is_folder || known.swept.elapsed() < SWEEP_EVERY) {
+            self.charge(&known.index)?;
+            match known.index.read(query, self.path)? {
+                Ok(certs) if !is_folder || !certs.is_empty() => return Ok(Some(self.answer(&known.index, certs))),
+                // A file may have been changed in place.
+                _ => {}
+            }
+        }
+        let known = self.index(opened)?;
+        self.charge(&known.index)?;
+        match known.index.read(query, self.path)? {
+            Ok(certs) => Ok(Some(self.answer(&known.index, certs))),
+            Err(_) => Err(Trouble::Failed("it changes while it is read".into())),
+        }
+    }
+
+    /// Lists everything in the source, for its administrator: also the certificates of an OpenPGP certificate directory.
+    /// Returns `None` if the path does not exist.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it cannot be read, must not be trusted, or holds too much.
+    pub fn list(&self) -> Result<Option<Answer>, Trouble> {
+        let Some(mut answer) = self.search(Query::All)? else { return Ok(None) };
+        if self.path.is_dir() {
+            cert_d::list(self.path, &mut answer, self.deadline)?;
+        }
+        Ok(Some(answer))
+    }
+
+    /// Returns the name of a file that is named after the address, whatever is in it, as of the last search.
+    pub fn file_named_after(&self, address: &str) -> Option<String> {
+        let known = INDEXES.get(&key(self.path));
+        known.and_then(|known| folder::file_named_after(&known.index, address))
+    }
+
+    /// Reads the source, and remembers its index.
+    fn index(&self, opened: Opened) -> Result<Arc<Remembered>, Trouble> {
+        let identity = Identity::of(&opened.metadata);
+        let most = if self.at_home.is_some() { MOST_AT_HOME } else { MOST };
+        let index = if opened.metadata.is_dir() {
+            let before = INDEXES.get(&key(self.path));
+            folder::sweep(self.path, before.as_ref().map_or(&Index::default(), |known| &known.index), most, self.deadline)?
+        } else {
+            let mut builder = Builder::new(most, self.deadline);
+            builder.read(OsStr::new(""), Ok(opened.regular()?))?;
+            builder.finish()
+        };
+        let weight = index.weight();
+        let known = Remembered { index, identity, swept: Instant::now() };
+        Ok(INDEXES.put(key(self.path), known, weight))
+    }
+
+    /// Adds what the source holds to what all sources below the home hold.
+    fn charge(&self, index: &Index) -> Result<(), Trouble> {
+        let Some(at_home) = self.at_home else { return Ok(()) };
+        let mut amounts = at_home.borrow_mut();
+        amounts.insert(self.path.to_owned(), index.amount());
+        amounts.values().try_fold(Amount::NONE, |sum, more| sum.plus(*more, &MOST_AT_HOME))?;
+        Ok(())
+    }
+
+    fn answer(&self, index: &Index, certs: Vec<Copies>) -> Answer {
+        let problems = index.problems();
+        let count = index.amount().certs;
+        let mut holds = plural(count);
+        if count == 0 && cert_d::is_one(self.path) {
+            holds = "a shared certificate directory, which answers to fingerprints only".to_owned();
+        }
+        let (told, more) = problems.split_at(problems.len().min(MAX_PROBLEMS));
+        for problem in told {
+            holds = format!("{holds}; {problem}");
+        }
+        if !more.is_empty() {
+            holds = format!("{holds}; and {} more that cannot be used", more.len());
+        }
+        Answer { certs, holds, count, problems }
     }
 }
 
-/// Lists everything in a source, for its administrator: all problems, and also the certificates of an OpenPGP
-/// certificate directory. Returns `None` if the path does not exist.
-///
-/// # Errors
-///
-/// Fails if the source cannot be read or must not be trusted.
-pub fn list(path: &Path) -> Result<Option<Answer>, Refusal> {
-    let Some(mut opened) = open::open(path, Links::Follow)? else { return Ok(None) };
-    if !opened.metadata.is_dir() {
-        return keyring::ask(path, &mut opened, Query::All).map(Some);
+/// Writes a number of certificates in words.
+pub fn plural(count: usize) -> String {
+    match count {
+        0 => "no certificate".to_owned(),
+        1 => "1 certificate".to_owned(),
+        n => format!("{n} certificates"),
     }
-    let folder = folder::sweep(path, Identity::of(&opened.metadata))?;
-    let mut answer = folder.answer(folder.read(path, Query::All));
-    for name in cert_d::names(path)? {
-        let certs = name.and_then(|hex| match cert_d::find(path, &hex) {
-            Ok(Some(cert)) => Ok(cert),
-            Ok(None) => {
-                let why = "the file holds no certificate with this fingerprint".into();
-                Err(Problem { file: Some(hex), why })
-            }
-            Err(why) => Err(Problem { file: Some(hex), why }),
-        });
-        match certs {
-            Ok(cert) => answer.certs.push(cert),
-            Err(why) => answer.problems.push(why),
-        }
-    }
-    Ok(Some(answer))
 }

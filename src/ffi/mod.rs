@@ -299,6 +299,7 @@ unsafe fn run(
         force: request.force,
         hide_subject: request.hide_subject,
         now: SystemTime::now(),
+        deadline: message.deadline,
     };
     let (outcome, spool) = encrypt(&job, &mut message, spool, log)?;
     Ok((outcome, spool.finish().map_err(crate::error::Unwritable)?))

@@ -17,6 +17,7 @@ pub mod tag {
     pub const LITERAL: u8 = 11;
     pub const USER_ID: u8 = 13;
     pub const PUBLIC_SUBKEY: u8 = 14;
+    pub const USER_ATTRIBUTE: u8 = 17;
     pub const SEIPD: u8 = 18;
     pub const MDC: u8 = 19;
     pub const OCB_ENCRYPTED: u8 = 20;

@@ -38,7 +38,7 @@ impl Envelope for PgpMime {
 
     fn addressees(&self) -> Vec<Addressee<'_>> {
         let addressees = self.recipients.iter();
-        addressees.map(|r| Addressee { fingerprint: &r.fingerprint, expired: r.expired }).collect()
+        addressees.map(|r| Addressee { fingerprint: &r.fingerprint, expired: r.expired.is_some() }).collect()
     }
 
     fn content_fields(&self) -> String {

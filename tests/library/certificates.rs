@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
+use perot_encrypt::deadline::Deadline;
 use perot_encrypt::certs::choose;
 use perot_encrypt::certs::finder::{Finder, Owner};
 use perot_encrypt::certs::raw;
@@ -430,7 +431,7 @@ fn a_file_with_a_key_of_another_kind_is_told() {
     fs::write(home.path().join("pgp-certs/both.pgp"), [binary(&good), other].concat()).unwrap();
     let settings = Settings { sources: vec![SourcePath::Home("pgp-certs".into())], ..settings(&[]) };
     let owner = Owner { user: "good", recipient: None, home: home.path().to_str() };
-    let finder = Finder { settings: &settings, owner, now: SystemTime::now(), log: &() };
+    let finder = Finder { settings: &settings, owner, now: SystemTime::now(), deadline: Deadline::NONE, log: &() };
     let problem =
         "both.pgp: a certificate in it cannot be used: its primary key is of a version or algorithm that is \
                    not supported";
@@ -495,7 +496,7 @@ fn what_is_said_when_it_is_not_known_who_the_owner_is() {
     let settings = Settings { sources, ..settings(&[]) };
     let said = |home: Option<&str>, recipient: Option<&str>| {
         let owner = Owner { user: "me", recipient, home };
-        Finder { settings: &settings, owner, now: SystemTime::now(), log: &() }
+        Finder { settings: &settings, owner, now: SystemTime::now(), deadline: Deadline::NONE, log: &() }
             .owner()
             .unwrap_err()
             .to_string()
@@ -559,7 +560,7 @@ fn an_owner_without_a_certificate() {
         let mut settings = Settings { sources, on_no_certificate: OnError::Keep, ..settings(&[]) };
         let search = |settings: &Settings, user: &str| {
             let owner = Owner { user, recipient: None, home: home.to_str() };
-            let finder = Finder { settings, owner, now: SystemTime::now(), log: &() };
+            let finder = Finder { settings, owner, now: SystemTime::now(), deadline: Deadline::NONE, log: &() };
             let why = finder.search_owner().map(|_| ()).unwrap_err();
             finder.left_without(why).map_err(|why| why.to_string())
         };
@@ -578,7 +579,7 @@ fn an_owner_without_a_certificate() {
         settings.on_no_certificate = OnError::Keep;
         let with_home = |home: &str| {
             let owner = Owner { user: ME, recipient: None, home: Some(home) };
-            let finder = Finder { settings: &settings, owner, now: SystemTime::now(), log: &() };
+            let finder = Finder { settings: &settings, owner, now: SystemTime::now(), deadline: Deadline::NONE, log: &() };
             finder.left_without(finder.search_owner().map(|_| ()).unwrap_err()).map_err(|why| why.to_string())
         };
         if doubt.is_none() {
@@ -590,7 +591,7 @@ fn an_owner_without_a_certificate() {
         }
         if name == "shared/you.asc" {
             let owner = Owner { user: "me", recipient: Some(ME), home: home.to_str() };
-            let finder = Finder { settings: &settings, owner, now: SystemTime::now(), log: &() };
+            let finder = Finder { settings: &settings, owner, now: SystemTime::now(), deadline: Deadline::NONE, log: &() };
             let why = finder.left_without(finder.search_owner().map(|_| ()).unwrap_err()).unwrap_err();
             assert!(why.to_string().contains("1 certificate, and the user name me is no address"), "{why}");
         }

@@ -254,7 +254,8 @@ fn several_recipients_each_read_it() {
 
 #[test]
 fn a_message_that_cannot_be_read_or_written_is_an_error() {
-    use perot_encrypt::certs::finder::Owner;
+    use perot_encrypt::deadline::Deadline;
+use perot_encrypt::certs::finder::Owner;
     use perot_encrypt::encrypt::{encrypt, Job};
     use perot_encrypt::error::Reason;
     use std::io::{Read, Write};
@@ -298,6 +299,7 @@ fn a_message_that_cannot_be_read_or_written_is_an_error() {
         force: false,
         hide_subject: false,
         now: std::time::SystemTime::now(),
+        deadline: Deadline::NONE,
     };
     let error = encrypt(&job, &mut Broken(0), &mut Vec::new(), &()).unwrap_err();
     assert_eq!(error.reason(), Reason::UnreadableMessage);

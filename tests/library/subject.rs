@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use mail_parser::{MessageParser, MimeHeaders};
+use perot_encrypt::deadline::Deadline;
 use perot_encrypt::certs::finder::Owner;
 use perot_encrypt::encrypt::{encrypt, Job, Outcome};
 use perot_encrypt::log::{Level, Log};
@@ -182,6 +183,7 @@ fn what_must_be_outermost_keeps_its_subject_and_the_log_says_so() {
             force: false,
             hide_subject: true,
             now: std::time::SystemTime::now(),
+            deadline: Deadline::NONE,
         };
         let mut out = Vec::new();
         encrypt(&job, &mut std::io::Cursor::new(message.as_bytes()), &mut out, &log).unwrap();

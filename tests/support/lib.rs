@@ -18,6 +18,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
+use perot_encrypt::deadline::Deadline;
 use perot_encrypt::certs::finder::Owner;
 use perot_encrypt::encrypt::{encrypt, Job, Outcome};
 use perot_encrypt::error::{Error, Words};
@@ -131,6 +132,7 @@ pub fn encrypt_to(
         force: false,
         hide_subject: false,
         now: SystemTime::now(),
+        deadline: Deadline::NONE,
     };
     encrypt(&job, &mut std::io::Cursor::new(message), Vec::new(), &())
 }

@@ -6,6 +6,7 @@ use std::io::{self, Cursor, Read, Write};
 use std::sync::LazyLock;
 use std::time::SystemTime;
 
+use perot_encrypt::deadline::Deadline;
 use perot_encrypt::certs::advice::{self, Finding};
 use perot_encrypt::certs::choose::{choose, RecipientKeys};
 use perot_encrypt::certs::finder::{display, Finder, Owner};
@@ -322,7 +323,7 @@ fn by_setting_and_in_script(data: &[u8], certs: &[RawCert]) {
 
 fn finder(settings: &Settings) -> Finder<'_> {
     let owner = Owner { user: "good@t.org", ..Owner::default() };
-    Finder { settings, owner, now: SystemTime::now(), log: &Harmless }
+    Finder { settings, owner, now: SystemTime::now(), deadline: Deadline::NONE, log: &Harmless }
 }
 
 /// Puts the data beside a good certificate, into a folder and into a keyring.
@@ -405,7 +406,7 @@ pub fn configuration(data: &[u8]) {
         Finding::Warning(why) | Finding::Wrong(why) | Finding::NotFound(why) => harmless(why),
     }
     if let Ok(settings) = &loaded.settings {
-        let _ = Finder { settings, owner, now: SystemTime::now(), log: &Harmless }.owner().map_err(harmless);
+        let _ = Finder { settings, owner, now: SystemTime::now(), deadline: Deadline::NONE, log: &Harmless }.owner().map_err(harmless);
     }
     let raw = RawSettings { deliveries: next(), saved: next(), user_email: next(), ..RawSettings::default() };
     let loaded = Loaded::new(&raw, Words::default());
@@ -503,6 +504,7 @@ impl Options {
             force: self.force,
             hide_subject: self.hide_subject,
             now: SystemTime::now(),
+            deadline: Deadline::NONE,
         };
         let mut out = Vec::with_capacity(most_out(message.len()));
         let mut source = Delivered::new(message, self.cut);

@@ -4,16 +4,14 @@ use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use sequoia_openpgp::cert::amalgamation::key::{ErasedKeyAmalgamation, PrimaryKey};
-use sequoia_openpgp::cert::amalgamation::{UserIDAmalgamation, ValidAmalgamation, ValidateAmalgamation};
+use sequoia_openpgp::cert::amalgamation::ValidateAmalgamation;
 use sequoia_openpgp::crypto::mpi;
 use sequoia_openpgp::packet::key;
-use sequoia_openpgp::policy::StandardPolicy;
-use sequoia_openpgp::types::RevocationStatus;
 use serde_json::{json, Value};
 
-use perot_encrypt::certs::choose::{self, RecipientKeys};
-use perot_encrypt::certs::finder::Found;
-use perot_encrypt::error::Error;
+use perot_encrypt::certs::choose::{self, RecipientKeys, Rules, Sha1};
+use perot_encrypt::certs::finder::{warnings, Found};
+use perot_encrypt::certs::{explain, user_id};
 use perot_encrypt::log::printable;
 
 use crate::words;
@@ -23,43 +21,84 @@ pub struct Checked {
     /// The recipient that it was found for, printable. `None` if all certificates are listed.
     pub recipient: Option<String>,
     pub found: Found,
-    pub keys: Result<RecipientKeys, Error>,
+    /// False if a better one was found for the recipient, or if it cannot be used.
+    pub is_used: bool,
+    /// The time from which its algorithms count as too weak.
+    pub end_of_algorithms: Option<SystemTime>,
+}
+
+/// A User ID as it is listed.
+struct UserIdNote {
+    text: String,
+    addresses: Vec<String>,
+    /// The reason why it does not count.
+    reason: Option<String>,
 }
 
 impl Checked {
+    /// Looks at a certificate that was found.
+    pub fn new(recipient: Option<String>, found: Found, is_used: bool, now: SystemTime) -> Self {
+        let end_of_algorithms = choose::end_of_algorithms(&found.cert, now, found.sha1);
+        Self { recipient, found, is_used, end_of_algorithms }
+    }
+
     /// Returns true if the certificate can be used, and still can be at the time `until`.
     pub fn outlasts(&self, until: SystemTime) -> bool {
-        let lives = |keys: &RecipientKeys| !keys.expired && keys.expires.is_none_or(|end| end > until);
-        !self.found.has_secret && self.keys.as_ref().is_ok_and(lives)
+        let lives = |keys: &RecipientKeys| keys.expired.is_none() && self.expires().is_none_or(|end| end > until);
+        !self.found.has_secret && self.found.keys.as_ref().is_ok_and(lives)
+    }
+
+    /// Returns true if it counts only because self-signatures with SHA-1 are accepted.
+    pub fn is_weak(&self) -> bool {
+        self.found.keys.as_ref().is_ok_and(|keys| keys.is_weak)
     }
 
     /// Returns the reason why the certificate cannot be used.
     pub fn reason(&self) -> Option<String> {
-        self.keys.as_ref().err().map(|why| why.in_words(&words()))
+        self.found.keys.as_ref().err().map(|why| why.in_words(&words()))
     }
 
-    fn user_ids(&self, now: SystemTime) -> Vec<(String, &'static str)> {
+    fn user_ids(&self, now: SystemTime) -> Vec<UserIdNote> {
+        let rules = Rules::at(now);
         let user_ids = self.found.cert.userids();
-        user_ids.map(|user_id| (printable(user_id.userid().value()), state_of(&user_id, now))).collect()
+        let note = user_ids.map(|id| UserIdNote {
+            text: printable(id.userid().value()),
+            addresses: user_id::addresses(id.userid().value()),
+            reason: explain::user_id(&id, &rules, self.found.sha1),
+        });
+        note.collect()
+    }
+
+    /// Returns the addresses in its User IDs that count, in the form in which they are compared.
+    pub fn addresses(&self, now: SystemTime) -> Vec<String> {
+        let counting = self.user_ids(now).into_iter().filter(|id| id.reason.is_none());
+        counting.flat_map(|id| id.addresses).collect()
     }
 
     fn keys(&self, now: SystemTime) -> Vec<KeyNote> {
-        let chosen = self.keys.as_ref().map(|keys| keys.keys.as_slice()).unwrap_or_default();
+        let chosen = self.found.keys.as_ref().map(|keys| keys.keys.as_slice()).unwrap_or_default();
         let is_chosen = |key: &ErasedKeyAmalgamation<'_, key::PublicParts>| {
             chosen.iter().any(|chosen| chosen.fingerprint() == key.key().fingerprint())
         };
-        self.found.cert.keys().map(|key| KeyNote::new(is_chosen(&key), key, now)).collect()
+        let rules = Rules::at(now);
+        let note = |key| KeyNote::new(is_chosen(&key), key, &rules, self.found.sha1);
+        self.found.cert.keys().map(note).collect()
     }
 
-    /// Returns when the certificate expires.
+    /// Returns when the certificate expires, or its algorithms count as too weak.
     pub fn expires(&self) -> Option<SystemTime> {
-        self.keys.as_ref().ok().and_then(|keys| keys.expires)
+        let expires = self.found.keys.as_ref().ok().and_then(|keys| keys.expires);
+        expires.into_iter().chain(self.end_of_algorithms).min()
     }
 
     /// Returns the certificate for `--json`.
     pub fn json(&self, now: SystemTime) -> Value {
         let cert = &self.found.cert;
-        let user_ids = self.user_ids(now).into_iter();
+        let user_ids = self.user_ids(now).into_iter().map(|id| {
+            let state = if id.reason.is_some() { "not accepted" } else { "valid" };
+            json!({ "user_id": id.text, "addresses": id.addresses, "state": state, "reason": id.reason })
+        });
+        let keys = self.found.keys.as_ref();
         json!({
             "fingerprint": cert.fingerprint().to_hex(),
             "version": cert.primary_key().key().version(),
@@ -67,11 +106,14 @@ impl Checked {
             "source": self.found.place.name(),
             "files": self.found.files,
             "secret_key": self.found.has_secret,
-            "user_ids": user_ids.map(|(id, state)| json!({ "user_id": id, "state": state })).collect::<Vec<_>>(),
+            "user_ids": user_ids.collect::<Vec<_>>(),
             "created": time(cert.primary_key().key().creation_time()),
             "expires": self.expires().map(time),
-            "expired": self.keys.as_ref().is_ok_and(|keys| keys.expired),
-            "usable": self.keys.is_ok(),
+            "expired": keys.is_ok_and(|keys| keys.expired.is_some()),
+            "algorithms_end": self.end_of_algorithms.map(time),
+            "weak": self.is_weak(),
+            "usable": keys.is_ok(),
+            "used": self.is_used,
             "reason": self.reason(),
             "keys": self.keys(now).iter().map(KeyNote::json).collect::<Vec<_>>(),
         })
@@ -86,9 +128,9 @@ impl Checked {
         for file in &self.found.files {
             line(text, format_args!("  file     {file}"));
         }
-        for (user_id, state) in self.user_ids(now) {
-            let state = if state == "valid" { String::new() } else { format!(" ({state})") };
-            line(text, format_args!("  User ID  {user_id}{state}"));
+        for user_id in self.user_ids(now) {
+            let reason = user_id.reason.map(|why| format!(" (does not count: it {why})")).unwrap_or_default();
+            line(text, format_args!("  User ID  {}{reason}", user_id.text));
         }
         for key in self.keys(now) {
             line(text, format_args!("  {key}"));
@@ -96,8 +138,15 @@ impl Checked {
         if self.found.has_secret {
             line(text, format_args!("  error    the SECRET KEY is in the file: it must not be on a server"));
         }
-        match &self.keys {
-            Ok(keys) if keys.expired => line(text, format_args!("  usable   yes, though it has EXPIRED")),
+        if let Some(end) = self.end_of_algorithms {
+            line(text, format_args!("  warning  its algorithms count as too weak from {} on", day(end)));
+        }
+        for warning in self.found.keys.iter().flat_map(warnings) {
+            line(text, format_args!("  warning  {warning}"));
+        }
+        match &self.found.keys {
+            Ok(_) if !self.is_used => line(text, format_args!("  usable   yes, but not used: there is a better one")),
+            Ok(keys) if keys.expired.is_some() => line(text, format_args!("  usable   yes, though it has EXPIRED")),
             Ok(_) => line(text, format_args!("  usable   yes, {}", until(self.expires()))),
             Err(why) => line(text, format_args!("  usable   NO: {}", why.in_words(&words()))),
         }
@@ -120,8 +169,7 @@ struct KeyNote {
 }
 
 impl KeyNote {
-    fn new(used: bool, key: ErasedKeyAmalgamation<'_, key::PublicParts>, now: SystemTime) -> Self {
-        let policy = StandardPolicy::new();
+    fn new(used: bool, key: ErasedKeyAmalgamation<'_, key::PublicParts>, rules: &Rules, sha1: Sha1) -> Self {
         let (bits, curve) = size_of(key.key().mpis());
         Self {
             fingerprint: key.key().fingerprint().to_hex(),
@@ -130,9 +178,9 @@ impl KeyNote {
             bits,
             curve,
             created: key.key().creation_time(),
-            expires: key.clone().with_policy(&policy, now).ok().and_then(|key| key.key_expiration_time()),
+            expires: key.clone().with_policy(&rules.with_sha1, rules.now).ok().and_then(|key| key.key_expiration_time()),
             used,
-            reason: if used { None } else { choose::refusal(key, &policy, now) },
+            reason: if used { None } else { explain::key(&key, rules, sha1) },
         }
     }
 
@@ -179,15 +227,6 @@ fn size_of(key: &mpi::PublicKey) -> (Option<usize>, Option<String>) {
         | mpi::PublicKey::ECDSA { curve, .. }
         | mpi::PublicKey::ECDH { curve, .. } => (None, Some(curve.to_string())),
         _ => (None, None),
-    }
-}
-
-fn state_of(user_id: &UserIDAmalgamation<'_>, now: SystemTime) -> &'static str {
-    let policy = StandardPolicy::new();
-    match user_id.clone().with_policy(&policy, now) {
-        Err(_) => "not accepted",
-        Ok(valid) if matches!(valid.revocation_status(), RevocationStatus::Revoked(_)) => "revoked",
-        Ok(_) => "valid",
     }
 }
 

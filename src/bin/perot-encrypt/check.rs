@@ -1,15 +1,18 @@
 //! The subcommand `check`: lists certificates, and tells if they can be used.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use clap::ArgMatches;
-use serde_json::json;
+use serde_json::{json, Value};
 
-use perot_encrypt::certs::choose;
-use perot_encrypt::certs::finder::{display, Finder, Found, Owner};
+use perot_encrypt::certs::finder::{display, Finder, Owner};
+use perot_encrypt::deadline::Deadline;
 use perot_encrypt::error::Reason;
+use perot_encrypt::log::printable;
 use perot_encrypt::recipient::Recipient;
 
 use crate::certificate::{line, Checked};
@@ -24,6 +27,26 @@ struct Problem {
     text: String,
     /// True if the check itself failed, so that other problems may be hidden.
     fatal: bool,
+}
+
+/// An address that several certificates of one place carry.
+struct SharedAddress {
+    place: String,
+    address: String,
+    fingerprints: Vec<String>,
+}
+
+impl SharedAddress {
+    fn json(&self) -> Value {
+        json!({ "place": self.place, "address": self.address, "fingerprints": self.fingerprints })
+    }
+}
+
+impl fmt::Display for SharedAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (count, fingerprints) = (self.fingerprints.len(), self.fingerprints.join(", "));
+        write!(f, "{}: {count} certificates carry {}: {fingerprints}", self.place, self.address)
+    }
 }
 
 #[derive(Default)]
@@ -42,11 +65,12 @@ struct Report {
 /// certificates are part of the list.
 pub fn run(matches: &mut ArgMatches) -> Done {
     let recipients: Vec<String> = matches.remove_many("recipient").into_iter().flatten().collect();
+    let weak = matches.get_flag("weak");
     let (json, days) = (matches.get_flag("json"), matches.remove_one::<u16>("days"));
     let settings = settings(matches)?;
     let (home, now) = (home(), SystemTime::now());
     let owner = Owner { user: "", recipient: None, home: home.as_deref() };
-    let finder = Finder { settings: &settings, owner, now, log: &StandardError };
+    let finder = Finder { settings: &settings, owner, now, deadline: Deadline::NONE, log: &StandardError };
 
     let mut report = Report::default();
     for text in &recipients {
@@ -59,20 +83,25 @@ pub fn run(matches: &mut ArgMatches) -> Done {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()?;
-    Ok(report.exit_code(days.map(|days| now + u32::from(days) * DAY)))
+    Ok(report.exit_code(days.map(|days| now + u32::from(days) * DAY), weak))
 }
 
 impl Report {
     fn look_up(&mut self, finder: &Finder<'_>, recipient: &Recipient) {
         let name = recipient.name(&words().literal);
-        match finder.search(recipient) {
-            Ok(found) => {
-                let before = self.certificates.len();
-                for found in found {
-                    self.add(finder, Some(name.clone()), found);
-                }
-                self.unreachable |= self.certificates[before..].iter().all(|c| c.keys.is_err());
+        let searched = finder.look_up(recipient).map(|search| {
+            let why = search.failure(&name, &finder.settings.words);
+            for found in search.others {
+                self.certificates.push(Checked::new(Some(name.clone()), found, false, finder.now));
             }
+            let is_any = !search.used.is_empty();
+            for found in search.used {
+                self.certificates.push(Checked::new(Some(name.clone()), found, true, finder.now));
+            }
+            if is_any { Ok(()) } else { Err(why) }
+        });
+        match searched.and_then(|reached| reached) {
+            Ok(()) => {}
             Err(why) => {
                 let text = why.in_words(&words());
                 let fatal = !matches!(why.reason(), Reason::NoCertificate | Reason::UnusableCertificate);
@@ -89,7 +118,8 @@ impl Report {
                 Ok(listing) => {
                     searched.push(listing.place.clone());
                     for found in listing.certs {
-                        self.add(finder, None, found);
+                        let is_used = found.keys.is_ok();
+                        self.certificates.push(Checked::new(None, found, is_used, finder.now));
                     }
                     let problem = |text| Problem { about: listing.place.clone(), text, fatal: false };
                     self.problems.extend(listing.problems.into_iter().map(problem));
@@ -106,20 +136,38 @@ impl Report {
         }
     }
 
-    fn add(&mut self, finder: &Finder<'_>, recipient: Option<String>, found: Found) {
-        let keys = choose::choose(&found.cert, finder.now);
-        self.certificates.push(Checked { recipient, found, keys });
-    }
-
-    /// Returns the exit status. All certificates have to be valid until `until`, if it is given.
-    fn exit_code(&self, until: Option<SystemTime>) -> ExitCode {
+    /// Returns the exit status. All certificates have to be valid until `until`, if it is given, and none may count only
+    /// because SHA-1 is accepted if `weak` is true.
+    fn exit_code(&self, until: Option<SystemTime>, weak: bool) -> ExitCode {
         if self.problems.iter().any(|problem| problem.fatal) {
             return ExitCode::from(crate::TEMPORARY_FAILURE);
         }
         let alarm = until.is_some_and(|until| {
             !self.problems.is_empty() || self.certificates.iter().any(|c| !c.outlasts(until))
         });
-        ExitCode::from(u8::from(alarm || self.unreachable))
+        let is_weak = weak && self.certificates.iter().any(Checked::is_weak);
+        ExitCode::from(u8::from(alarm || is_weak || self.unreachable))
+    }
+
+    /// Finds the addresses that several certificates of one place carry: mail for such an address is encrypted to all of them,
+    /// and whoever has handed in one of them may not be its owner.
+    fn shared_addresses(&self, now: SystemTime) -> Vec<SharedAddress> {
+        let mut all: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
+        for certificate in self.certificates.iter().filter(|certificate| certificate.found.keys.is_ok()) {
+            let place = certificate.found.place.name().to_owned();
+            for address in certificate.addresses(now) {
+                let fingerprints = all.entry((place.clone(), address)).or_default();
+                fingerprints.insert(certificate.found.cert.fingerprint().to_hex());
+            }
+        }
+        let several = all.into_iter().filter(|(_, fingerprints)| fingerprints.len() > 1);
+        several
+            .map(|((place, address), fingerprints)| SharedAddress {
+                place,
+                address: printable(address),
+                fingerprints: fingerprints.into_iter().collect(),
+            })
+            .collect()
     }
 
     fn json(&self, now: SystemTime) -> String {
@@ -127,6 +175,8 @@ impl Report {
         let report = json!({
             "certificates": self.certificates.iter().map(|c| c.json(now)).collect::<Vec<_>>(),
             "problems": problems.collect::<Vec<_>>(),
+            "shared_addresses": self.shared_addresses(now).iter().map(SharedAddress::json).collect::<Vec<_>>(),
+            "crypto_library": sequoia_openpgp::crypto::backend(),
         });
         format!("{report:#}\n")
     }
@@ -138,6 +188,9 @@ impl Report {
         }
         for problem in &self.problems {
             line(&mut text, format_args!("problem: {}: {}", problem.about, problem.text));
+        }
+        for shared in self.shared_addresses(now) {
+            line(&mut text, format_args!("warning: {shared}"));
         }
         text
     }

@@ -57,6 +57,10 @@ fn check() -> Command {
         .arg(Arg::new("days").long("days").value_name("DAYS").value_parser(value_parser!(u16)).help(
             "For monitoring: end with 1 if a certificate cannot be used, or expires within so many days",
         ))
+        .arg(flag(
+            "weak",
+            "For monitoring: end with 1 also if a certificate counts only because self-signatures with SHA-1 are accepted",
+        ))
         .arg(flag("json", "Write JSON"))
         .arg(recipient())
 }

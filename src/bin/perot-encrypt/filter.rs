@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use clap::ArgMatches;
 
+use perot_encrypt::deadline::Deadline;
 use perot_encrypt::certs::finder::Owner;
 use perot_encrypt::encrypt::{encrypt, Job, Outcome};
 use perot_encrypt::error::{Error as CoreError, Unwritable};
@@ -66,6 +67,7 @@ fn filter(settings: &Settings, recipients: &[String], force: bool) -> Done {
         force,
         hide_subject: false,
         now: SystemTime::now(),
+        deadline: Deadline::NONE,
     };
     let mut message = standard_input()?;
     // A failure must leave standard output empty, so the result waits until it is complete.

@@ -3,8 +3,8 @@
 use std::error::Error;
 use std::time::SystemTime;
 
-use perot_encrypt::certs::choose;
 use perot_encrypt::certs::finder::{Finder, Owner};
+use perot_encrypt::deadline::Deadline;
 use perot_encrypt::error::{Error as CoreError, Setting, Words};
 use perot_encrypt::settings::{Loaded, OnError, RawSettings};
 
@@ -95,8 +95,8 @@ pub fn of(configuration: &Configuration, protocol: &str, user: &User) -> Result<
             return Ok(Keys { certificates: Vec::new(), failure: Some(failure) });
         }
     };
-    let usable = certificates.iter().any(|certificate| certificate.keys.is_ok());
-    let refused = certificates.iter().find_map(|certificate| certificate.keys.as_ref().err());
+    let usable = certificates.iter().any(|certificate| certificate.is_used);
+    let refused = certificates.iter().find_map(|certificate| certificate.found.keys.as_ref().err());
     let failure = refused.filter(|_| !usable).map(failure);
     Ok(Keys { certificates, failure })
 }
@@ -107,11 +107,12 @@ fn search(loaded: &Loaded, user: &User) -> Result<Vec<Checked>, Result<String, C
     let settings = loaded.settings.as_ref().map_err(|why| Err(why.clone()))?;
     let owner = Owner { user: &user.name, recipient: None, home: user.home.as_deref() };
     let now = SystemTime::now();
-    let finder = Finder { settings, owner, now, log: &() };
-    let found = finder.search_owner().map_err(|why| finder.left_without(why))?;
-    let checked = found.into_iter().map(|found| {
-        let keys = choose::choose(&found.cert, now);
-        Checked { recipient: None, found, keys }
-    });
-    Ok(checked.collect())
+    let finder = Finder { settings, owner, now, deadline: Deadline::NONE, log: &() };
+    let found = finder.look_up_owner().map_err(|why| finder.left_without(why))?;
+    if found.used.is_empty() && found.others.is_empty() {
+        return Err(finder.left_without(found.failure(&user.name, &settings.words)));
+    }
+    let used = found.used.into_iter().map(|found| Checked::new(None, found, true, now));
+    let others = found.others.into_iter().map(|found| Checked::new(None, found, false, now));
+    Ok(used.chain(others).collect())
 }

@@ -111,9 +111,9 @@ impl Person {
             delivery.write(text);
         }
         for certificate in &self.certificates {
-            let state = match (certificate.reason(), &certificate.keys) {
+            let state = match (certificate.reason(), &certificate.found.keys) {
                 (Some(why), _) => format!("NOT USABLE: {why}"),
-                (None, Ok(keys)) if keys.expired => "EXPIRED, and used all the same".to_owned(),
+                (None, Ok(keys)) if keys.expired.is_some() => "EXPIRED, and used all the same".to_owned(),
                 (None, _) => until(certificate.expires()),
             };
             let found = &certificate.found;

@@ -1,0 +1,240 @@
+//! Says why a certificate, a subkey or a User ID does not count, and what its owner can do.
+
+use sequoia_openpgp as openpgp;
+
+use openpgp::cert::amalgamation::key::{ErasedKeyAmalgamation, PrimaryKey};
+use openpgp::cert::amalgamation::{UserIDAmalgamation, ValidAmalgamation, ValidateAmalgamation};
+use openpgp::crypto::mpi;
+use openpgp::packet::{key, Key, Signature};
+use openpgp::policy::StandardPolicy;
+use openpgp::types::{Curve, HashAlgorithm, PublicKeyAlgorithm, RevocationStatus};
+use openpgp::Cert;
+
+use super::choose::{unusable, Rules, Sha1};
+use crate::error::Error;
+use crate::log::printable;
+
+/// The bit of the key flag for an additional decryption subkey (ADSK), which GnuPG 2.4 makes for a second reader.
+const ADSK: usize = 10;
+/// The object identifier of the curve secp256k1 (SEC 2, section A.2.1), without type and length.
+const SECP256K1: [u8; 5] = [0x2b, 0x81, 0x04, 0x00, 0x0a];
+
+/// The cause why a key or a signature does not count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Cause {
+    Unsupported(String),
+    TooWeak(String),
+    Revoked,
+    Expired,
+    NotYet,
+    Unsigned,
+    /// The self-signatures have this hash algorithm.
+    Hash(HashAlgorithm),
+    NoFlags,
+    Adsk,
+    Other(String),
+}
+
+impl Cause {
+    fn text(&self) -> String {
+        match self {
+            Self::Unsupported(what) => format!("is {what}, to which this build cannot encrypt"),
+            Self::TooWeak(what) => format!("is too weak ({what})"),
+            Self::Revoked => "is revoked".into(),
+            Self::Expired => "has expired".into(),
+            Self::NotYet => "is not valid yet".into(),
+            Self::Unsigned => "has no self-signature that can be verified".into(),
+            Self::Hash(HashAlgorithm::SHA1) => "has a self-signature with SHA-1, which does not count in a place where \
+                anybody may have put it"
+                .into(),
+            Self::Hash(hash) => format!("has a self-signature with {hash}, which anybody can forge"),
+            Self::NoFlags => "does not say what it is for (no key flags)".into(),
+            Self::Adsk => "is an additional decryption subkey (ADSK), which is not used".into(),
+            Self::Other(why) => format!("is not accepted: {why}"),
+        }
+    }
+
+    fn remedy(&self, cert: &Cert) -> String {
+        match self {
+            Self::Unsupported(_) | Self::Adsk | Self::Expired => {
+                "Add an encryption subkey of Curve25519 or RSA, and export the certificate anew".into()
+            }
+            Self::TooWeak(_) => "Make a new key, and export its certificate".into(),
+            Self::Revoked => "Add an encryption subkey, and export the certificate anew".into(),
+            Self::NotYet => "Is the clock of this server right?".into(),
+            Self::Unsigned | Self::Other(_) => "Export it anew from the program that holds the secret key".into(),
+            Self::Hash(_) => sha1_remedy(&cert.fingerprint().to_hex()),
+            Self::NoFlags => "Set its usage (gpg --edit-key, change-usage), and export the certificate anew".into(),
+        }
+    }
+}
+
+/// Says how self-signatures with SHA-1 are renewed.
+pub fn sha1_remedy(fingerprint: &str) -> String {
+    format!(
+        "Renew them with current software (gpg --quick-set-expire {fingerprint} 0 for the primary key, \
+         gpg --quick-set-expire {fingerprint} 0 '*' for the subkeys), and export it anew"
+    )
+}
+
+/// Returns true if a key is revoked. Revocations with SHA-1 count, too.
+pub fn is_revoked(key: &ErasedKeyAmalgamation<'_, key::PublicParts>, rules: &Rules) -> bool {
+    let valid = key.clone().with_policy(&rules.with_sha1, rules.now);
+    valid.is_ok_and(|valid| matches!(valid.revocation_status(), RevocationStatus::Revoked(_)))
+}
+
+fn policy(rules: &Rules, sha1: Sha1) -> &StandardPolicy<'static> {
+    match sha1 {
+        Sha1::Accepted => &rules.with_sha1,
+        Sha1::Refused => &rules.strict,
+    }
+}
+
+/// Says why no subkey of a certificate can be used.
+pub fn refusal(cert: &Cert, rules: &Rules, sha1: Sha1) -> Error {
+    let policy = policy(rules, sha1);
+    if let Err(why) = cert.with_policy(policy, rules.now) {
+        return not_accepted(cert, rules, policy, &why);
+    }
+    let mut causes: Vec<(Cause, Vec<String>)> = Vec::new();
+    for subkey in cert.keys().subkeys() {
+        let id = subkey.key().keyid().to_hex();
+        let Some(cause) = cause(&subkey.into(), rules, policy) else { continue };
+        match causes.iter_mut().find(|(known, _)| *known == cause) {
+            Some((_, ids)) => ids.push(id),
+            None => causes.push((cause, vec![id])),
+        }
+    }
+    let Some((first, _)) = causes.first() else {
+        return unusable(cert, "cannot be encrypted to: it has no encryption subkey")
+            .helps("Add one, and export the certificate anew");
+    };
+    let reasons = causes.iter().map(|(cause, ids)| format!("subkey {} {}", ids.join(", "), cause.text()));
+    let text = format!("cannot be encrypted to: {}", reasons.collect::<Vec<_>>().join("; "));
+    unusable(cert, &text).helps(first.remedy(cert))
+}
+
+/// Says why a certificate is not accepted as a whole.
+fn not_accepted(cert: &Cert, rules: &Rules, policy: &StandardPolicy<'static>, why: &openpgp::anyhow::Error) -> Error {
+    let primary = cert.primary_key();
+    let signatures: Vec<&Signature> =
+        primary.self_signatures().chain(cert.userids().flat_map(|u| u.self_signatures().collect::<Vec<_>>())).collect();
+    if signatures.is_empty() && cert.userids().count() == 0 {
+        let text = "has no User ID and no self-signature on its primary key, as keys.openpgp.org hands out a key whose \
+            address is not confirmed";
+        return unusable(cert, text).helps("Export it from the program that holds the secret key");
+    }
+    if primary.key().creation_time() > rules.now {
+        return unusable(cert, "is not valid yet").helps(Cause::NotYet.remedy(cert));
+    }
+    let cause = signature_cause(signatures.into_iter(), rules, policy).unwrap_or_else(|| weak_or_other(primary.key(), why));
+    match &cause {
+        Cause::NotYet => unusable(cert, "is not valid yet"),
+        Cause::TooWeak(what) => unusable(cert, &format!("has a primary key that is too weak ({what})")),
+        cause => unusable(cert, &format!("cannot be used: it {}", cause.text())),
+    }
+    .helps(cause.remedy(cert))
+}
+
+/// Says why a key was left out. Returns `None` if it is not meant for encryption, or could be used.
+pub fn key(key: &ErasedKeyAmalgamation<'_, key::PublicParts>, rules: &Rules, sha1: Sha1) -> Option<String> {
+    let cause = cause(key, rules, policy(rules, sha1))?;
+    Some(format!("it {}", cause.text()))
+}
+
+fn cause(
+    key: &ErasedKeyAmalgamation<'_, key::PublicParts>,
+    rules: &Rules,
+    policy: &StandardPolicy<'static>,
+) -> Option<Cause> {
+    if !key.key().pk_algo().for_encryption() {
+        return None;
+    }
+    if is_revoked(key, rules) {
+        return Some(Cause::Revoked);
+    }
+    if !key.key().pk_algo().is_supported() || !is_supported_curve(key.key()) {
+        return Some(Cause::Unsupported(algorithm(key.key())));
+    }
+    if key.key().creation_time() > rules.now {
+        return Some(Cause::NotYet);
+    }
+    let valid = match key.clone().with_policy(policy, rules.now) {
+        Ok(valid) => valid,
+        Err(why) => {
+            let cause = signature_cause(key.self_signatures(), rules, policy);
+            return Some(cause.unwrap_or_else(|| weak_or_other(key.key(), &why)));
+        }
+    };
+    match valid.key_flags() {
+        _ if valid.for_transport_encryption() || valid.for_storage_encryption() => {}
+        Some(flags) if flags.get(ADSK) => return Some(Cause::Adsk),
+        // A primary key does not say it either, and is not meant for encryption.
+        None if !key.primary() => return Some(Cause::NoFlags),
+        _ => return None,
+    }
+    valid.key_expiration_time().filter(|end| *end <= rules.now).map(|_| Cause::Expired)
+}
+
+/// Says why none of the self-signatures counts; `None` if the reason is another.
+fn signature_cause<'a>(
+    signatures: impl Iterator<Item = &'a Signature>,
+    rules: &Rules,
+    policy: &StandardPolicy<'static>,
+) -> Option<Cause> {
+    let all: Vec<&Signature> = signatures.collect();
+    let is_late = |signature: &&Signature| signature.signature_creation_time().is_some_and(|time| time > rules.now);
+    if all.is_empty() {
+        return Some(Cause::Unsigned);
+    }
+    if all.iter().all(is_late) {
+        return Some(Cause::NotYet);
+    }
+    let security = openpgp::policy::HashAlgoSecurity::SecondPreImageResistance;
+    let is_old = |hash| policy.hash_cutoff(hash, security).is_some_and(|end| end <= rules.now);
+    let hashes: Vec<HashAlgorithm> = all.iter().map(|signature| signature.hash_algo()).collect();
+    hashes.iter().all(|hash| is_old(*hash)).then(|| hashes.first().copied().map(Cause::Hash)).flatten()
+}
+
+fn weak_or_other<R: key::KeyRole>(key: &Key<key::PublicParts, R>, why: &openpgp::anyhow::Error) -> Cause {
+    let bits = match key.mpis() {
+        mpi::PublicKey::RSA { n, .. } => Some(n.bits()),
+        mpi::PublicKey::DSA { p, .. } | mpi::PublicKey::ElGamal { p, .. } => Some(p.bits()),
+        _ => None,
+    };
+    match bits {
+        Some(bits) if bits < 2048 => Cause::TooWeak(format!("{}, {bits} bits", key.pk_algo())),
+        _ => Cause::Other(printable(why.root_cause().to_string())),
+    }
+}
+
+fn is_supported_curve<R: key::KeyRole>(key: &Key<key::PublicParts, R>) -> bool {
+    match key.mpis() {
+        mpi::PublicKey::ECDH { curve, .. } => curve.is_supported(),
+        _ => true,
+    }
+}
+
+#[allow(deprecated)] // because of ElGamal
+fn algorithm<R: key::KeyRole>(key: &Key<key::PublicParts, R>) -> String {
+    match key.mpis() {
+        mpi::PublicKey::ECDH { curve: Curve::Unknown(oid), .. } if oid[..] == SECP256K1 => "on the curve secp256k1".into(),
+        mpi::PublicKey::ECDH { curve, .. } => format!("on the curve {}", printable(curve.to_string())),
+        _ => match key.pk_algo() {
+            PublicKeyAlgorithm::ElGamalEncrypt => "of the algorithm ElGamal".into(),
+            algorithm => format!("of the algorithm {algorithm}"),
+        },
+    }
+}
+
+/// Says why a User ID does not count, behind "its User ID"; `None` if it does.
+pub fn user_id(user_id: &UserIDAmalgamation<'_>, rules: &Rules, sha1: Sha1) -> Option<String> {
+    if matches!(user_id.revocation_status(&rules.with_sha1, rules.now), RevocationStatus::Revoked(_)) {
+        return Some("is revoked".into());
+    }
+    let policy = policy(rules, sha1);
+    let why = user_id.clone().with_policy(policy, rules.now).err()?;
+    let other = || Cause::Other(printable(why.root_cause().to_string()));
+    Some(signature_cause(user_id.self_signatures(), rules, policy).unwrap_or_else(other).text())
+}
+
