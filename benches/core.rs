@@ -17,8 +17,8 @@ use ossl::cipher::{AeadParams, AesSize, EncAlg, OsslCipher};
 use ossl::digest::{DigestAlg, OsslDigest};
 use ossl::{OsslContext, OsslSecret};
 
-use perot_encrypt::deadline::Deadline;
 use perot_encrypt::certs::finder::Owner;
+use perot_encrypt::deadline::Deadline;
 use perot_encrypt::encrypt::{encrypt, Job};
 use perot_testing::{armored, key_for, settings, version6};
 

@@ -8,7 +8,6 @@ use super::copies::{grouped, Copies};
 use super::file::Contents;
 use super::open::{self, Links, Opened};
 use super::raw;
-use super::source::Answer;
 use super::trouble::{Problem, Trouble};
 use crate::deadline::Deadline;
 use crate::log::printable;
@@ -47,16 +46,17 @@ pub fn is_one(path: &Path) -> bool {
     names(path, &[2]).is_ok_and(|names| !names.is_empty())
 }
 
-/// Adds all certificates to `answer`, and what cannot be read as problems.
+/// Lists all certificates, and what cannot be read.
 ///
 /// # Errors
 ///
-/// Fails if `path` itself cannot be read, or if the deadline has passed.
-pub fn list(path: &Path, answer: &mut Answer, deadline: &Deadline) -> Result<(), Trouble> {
+/// Fails if `path` itself cannot be read.
+pub fn list(path: &Path, deadline: &Deadline) -> Result<(Vec<Copies>, Vec<Problem>), Trouble> {
+    let (mut certs, mut problems) = (Vec::new(), Vec::new());
     for first in names(path, &[2])? {
         let folder = path.join(&first);
         let mut problem = |file: String, why: Trouble| {
-            answer.problems.push(Problem { file: Some(file), why: why.into_refusal(), claims: Vec::new() });
+            problems.push(Problem { file: Some(file), why: why.into_refusal(), claims: Vec::new() });
         };
         let rest = match open::open(&folder, Links::Refuse).and_then(|_| names(&folder, &[38, 62])) {
             Ok(rest) => rest,
@@ -68,13 +68,15 @@ pub fn list(path: &Path, answer: &mut Answer, deadline: &Deadline) -> Result<(),
         for rest in rest {
             let hex = format!("{first}{rest}").to_ascii_uppercase();
             match find(path, &hex, deadline) {
-                Ok(Some(copies)) => answer.certs.push(copies),
-                Ok(None) => problem(hex, Trouble::refused("the file holds no certificate with this fingerprint")),
+                Ok(Some(copies)) => certs.push(copies),
+                Ok(None) => {
+                    problem(hex, Trouble::refused("the file holds no certificate with this fingerprint"))
+                }
                 Err(why) => problem(hex, why),
             }
         }
     }
-    Ok(())
+    Ok((certs, problems))
 }
 
 /// Lists the names in a folder that are hex, and have one of these lengths.

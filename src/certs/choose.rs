@@ -4,14 +4,15 @@ use sequoia_openpgp as openpgp;
 
 use openpgp::cert::Preferences;
 use openpgp::packet::{key, Key};
-use openpgp::policy::{HashAlgoSecurity, StandardPolicy};
-use openpgp::types::{HashAlgorithm, RevocationStatus};
+use openpgp::policy::StandardPolicy;
+use openpgp::types::RevocationStatus;
 use openpgp::Cert;
 
 use std::time::{Duration, SystemTime};
 
+use super::rules::{unusable, Rules, Sha1};
 use super::{explain, user_id};
-use crate::error::{Error, Reason, Result};
+use crate::error::Result;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How far ahead it is looked for the end of an algorithm, in days: forty years.
@@ -50,36 +51,6 @@ pub enum Expired {
     Subkeys,
 }
 
-/// Whether self-signatures with SHA-1 count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sha1 {
-    /// They count, where nobody but the owner and the administrator can put a certificate.
-    Accepted,
-    /// They do not: anybody may have put it there.
-    Refused,
-}
-
-/// The rules at a point in time.
-pub struct Rules {
-    /// sequoia's standard policy.
-    pub strict: StandardPolicy<'static>,
-    /// The same, with SHA-1 in self-signatures and revocations. Long or odd User IDs, for which collisions matter, are not
-    /// accepted with it.
-    pub with_sha1: StandardPolicy<'static>,
-    /// The time at which certificates must be valid.
-    pub now: SystemTime,
-}
-
-impl Rules {
-    /// Returns the rules that hold at `now`.
-    pub fn at(now: SystemTime) -> Self {
-        let strict = StandardPolicy::at(now);
-        let mut with_sha1 = strict.clone();
-        with_sha1.accept_hash_property(HashAlgorithm::SHA1, HashAlgoSecurity::SecondPreImageResistance);
-        Self { strict, with_sha1, now }
-    }
-}
-
 /// Chooses every subkey that is meant for encryption in transport or storage, supported, accepted by
 /// sequoia's standard policy, not revoked, not created in the future and not expired. If all have expired,
 /// those that expired last are chosen. Self-signatures with SHA-1 count, if they are accepted, only where the certificate
@@ -102,11 +73,6 @@ pub fn choose(cert: &Cert, now: SystemTime, sha1: Sha1) -> Result<RecipientKeys>
     let lives = weak.as_ref().is_some_and(|keys| keys.expired.is_none());
     let chosen = if lives { weak } else { strict.or(weak) };
     chosen.ok_or_else(|| explain::refusal(cert, &rules, sha1))
-}
-
-/// The error for a certificate that cannot be used.
-pub fn unusable(cert: &Cert, why: &str) -> Error {
-    Error::new(Reason::UnusableCertificate, format!("certificate {} {why}", cert.fingerprint().to_hex()))
 }
 
 /// Chooses among the subkeys that one policy accepts.
@@ -181,6 +147,7 @@ pub fn carries(cert: &Cert, address: &str, now: SystemTime, sha1: Sha1) -> Resul
         }
     }
     let why = why.unwrap_or_else(|| "is not signed by it".to_owned());
-    let text = format!("does not count for {}: its User ID with this address {why}", crate::log::printable(address));
+    let text =
+        format!("does not count for {}: its User ID with this address {why}", crate::log::printable(address));
     Err(unusable(cert, &text))
 }

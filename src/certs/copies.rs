@@ -143,7 +143,9 @@ impl<'a> Filter<'a> {
     fn packet(&mut self, tag: u8, bytes: &'a [u8]) -> Result<(), Refusal> {
         match tag {
             // Another copy of the certificate begins.
-            tag::PUBLIC_KEY | tag::SECRET_KEY if self.primary.is_some() => self.component = Component::Primary,
+            tag::PUBLIC_KEY | tag::SECRET_KEY if self.primary.is_some() => {
+                self.component = Component::Primary
+            }
             tag::PUBLIC_KEY | tag::SECRET_KEY => {
                 let key = primary_key(bytes)?;
                 self.primary = Some(key.fingerprint().into());
@@ -221,7 +223,9 @@ impl<'a> Filter<'a> {
             issuers.is_empty() || self.primary.as_ref().is_some_and(|p| issuers.iter().any(|i| i.aliases(p)));
         if belongs && own {
             // Too many signatures are an error. Ignoring the rest could ignore the revocation.
-            self.count(bytes, MAX_SIGNATURES, "signatures of its own", |filter| (&mut filter.signatures, filter.cost))?;
+            self.count(bytes, MAX_SIGNATURES, "signatures of its own", |filter| {
+                (&mut filter.signatures, filter.cost)
+            })?;
             self.kept.push(signature.into());
         }
         Ok(())

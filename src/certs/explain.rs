@@ -10,7 +10,7 @@ use openpgp::policy::StandardPolicy;
 use openpgp::types::{Curve, HashAlgorithm, PublicKeyAlgorithm, RevocationStatus};
 use openpgp::Cert;
 
-use super::choose::{unusable, Rules, Sha1};
+use super::rules::{unusable, Rules, Sha1};
 use crate::error::Error;
 use crate::log::printable;
 
@@ -22,7 +22,7 @@ const SECP256K1: [u8; 5] = [0x2b, 0x81, 0x04, 0x00, 0x0a];
 /// The cause why a key or a signature does not count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Cause {
-    Unsupported(String),
+    Unsupported(Algorithm),
     TooWeak(String),
     Revoked,
     Expired,
@@ -38,15 +38,19 @@ enum Cause {
 impl Cause {
     fn text(&self) -> String {
         match self {
-            Self::Unsupported(what) => format!("is {what}, to which this build cannot encrypt"),
+            Self::Unsupported(algorithm) => {
+                format!("is {}, to which this build cannot encrypt", algorithm.text)
+            }
             Self::TooWeak(what) => format!("is too weak ({what})"),
             Self::Revoked => "is revoked".into(),
             Self::Expired => "has expired".into(),
             Self::NotYet => "is not valid yet".into(),
             Self::Unsigned => "has no self-signature that can be verified".into(),
-            Self::Hash(HashAlgorithm::SHA1) => "has a self-signature with SHA-1, which does not count in a place where \
+            Self::Hash(HashAlgorithm::SHA1) => {
+                "has a self-signature with SHA-1, which does not count in a place where \
                 anybody may have put it"
-                .into(),
+                    .into()
+            }
             Self::Hash(hash) => format!("has a self-signature with {hash}, which anybody can forge"),
             Self::NoFlags => "does not say what it is for (no key flags)".into(),
             Self::Adsk => "is an additional decryption subkey (ADSK), which is not used".into(),
@@ -56,17 +60,38 @@ impl Cause {
 
     fn remedy(&self, cert: &Cert) -> String {
         match self {
-            Self::Unsupported(_) | Self::Adsk | Self::Expired => {
-                "Add an encryption subkey of Curve25519 or RSA, and export the certificate anew".into()
-            }
+            Self::Unsupported(algorithm) if algorithm.is_post_quantum => post_quantum_remedy(),
+            Self::Unsupported(_) | Self::Adsk | Self::Expired => ADD_SUBKEY.into(),
             Self::TooWeak(_) => "Make a new key, and export its certificate".into(),
             Self::Revoked => "Add an encryption subkey, and export the certificate anew".into(),
             Self::NotYet => "Is the clock of this server right?".into(),
-            Self::Unsigned | Self::Other(_) => "Export it anew from the program that holds the secret key".into(),
+            Self::Unsigned | Self::Other(_) => {
+                "Export it anew from the program that holds the secret key".into()
+            }
             Self::Hash(_) => sha1_remedy(&cert.fingerprint().to_hex()),
-            Self::NoFlags => "Set its usage (gpg --edit-key, change-usage), and export the certificate anew".into(),
+            Self::NoFlags => {
+                "Set its usage (gpg --edit-key, change-usage), and export the certificate anew".into()
+            }
         }
     }
+}
+
+/// An algorithm that this build does not know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Algorithm {
+    /// Its name, behind a verb: "of the algorithm ElGamal".
+    text: String,
+    is_post_quantum: bool,
+}
+
+const ADD_SUBKEY: &str = "Add an encryption subkey of Curve25519 or RSA, and export the certificate anew";
+
+fn post_quantum_remedy() -> String {
+    let library = printable(openpgp::crypto::backend());
+    format!(
+        "Post-quantum algorithms need OpenSSL 3.5 or later on this server, and there is {library}. An encryption subkey of \
+         Curve25519 or RSA beside it would do, too"
+    )
 }
 
 /// Says how self-signatures with SHA-1 are renewed.
@@ -115,19 +140,36 @@ pub fn refusal(cert: &Cert, rules: &Rules, sha1: Sha1) -> Error {
 }
 
 /// Says why a certificate is not accepted as a whole.
-fn not_accepted(cert: &Cert, rules: &Rules, policy: &StandardPolicy<'static>, why: &openpgp::anyhow::Error) -> Error {
+fn not_accepted(
+    cert: &Cert,
+    rules: &Rules,
+    policy: &StandardPolicy<'static>,
+    why: &openpgp::anyhow::Error,
+) -> Error {
     let primary = cert.primary_key();
-    let signatures: Vec<&Signature> =
-        primary.self_signatures().chain(cert.userids().flat_map(|u| u.self_signatures().collect::<Vec<_>>())).collect();
+    let signatures: Vec<&Signature> = primary
+        .self_signatures()
+        .chain(cert.userids().flat_map(|u| u.self_signatures().collect::<Vec<_>>()))
+        .collect();
     if signatures.is_empty() && cert.userids().count() == 0 {
         let text = "has no User ID and no self-signature on its primary key, as keys.openpgp.org hands out a key whose \
             address is not confirmed";
         return unusable(cert, text).helps("Export it from the program that holds the secret key");
     }
+    if !is_supported(primary.key()) {
+        let algorithm = algorithm(primary.key());
+        let error =
+            unusable(cert, &format!("has a primary key {}, which this build cannot check", algorithm.text));
+        return match algorithm.is_post_quantum {
+            true => error.helps(post_quantum_remedy()),
+            false => error.helps("Make a new key, and export its certificate"),
+        };
+    }
     if primary.key().creation_time() > rules.now {
         return unusable(cert, "is not valid yet").helps(Cause::NotYet.remedy(cert));
     }
-    let cause = signature_cause(signatures.into_iter(), rules, policy).unwrap_or_else(|| weak_or_other(primary.key(), why));
+    let cause = signature_cause(signatures.into_iter(), rules, policy)
+        .unwrap_or_else(|| weak_or_other(primary.key(), why));
     match &cause {
         Cause::NotYet => unusable(cert, "is not valid yet"),
         Cause::TooWeak(what) => unusable(cert, &format!("has a primary key that is too weak ({what})")),
@@ -153,7 +195,7 @@ fn cause(
     if is_revoked(key, rules) {
         return Some(Cause::Revoked);
     }
-    if !key.key().pk_algo().is_supported() || !is_supported_curve(key.key()) {
+    if !is_supported(key.key()) {
         return Some(Cause::Unsupported(algorithm(key.key())));
     }
     if key.key().creation_time() > rules.now {
@@ -183,7 +225,8 @@ fn signature_cause<'a>(
     policy: &StandardPolicy<'static>,
 ) -> Option<Cause> {
     let all: Vec<&Signature> = signatures.collect();
-    let is_late = |signature: &&Signature| signature.signature_creation_time().is_some_and(|time| time > rules.now);
+    let is_late =
+        |signature: &&Signature| signature.signature_creation_time().is_some_and(|time| time > rules.now);
     if all.is_empty() {
         return Some(Cause::Unsigned);
     }
@@ -208,23 +251,39 @@ fn weak_or_other<R: key::KeyRole>(key: &Key<key::PublicParts, R>, why: &openpgp:
     }
 }
 
-fn is_supported_curve<R: key::KeyRole>(key: &Key<key::PublicParts, R>) -> bool {
+fn is_supported<R: key::KeyRole>(key: &Key<key::PublicParts, R>) -> bool {
+    key.pk_algo().is_supported() && curve(key).is_none_or(Curve::is_supported)
+}
+
+fn curve<R: key::KeyRole>(key: &Key<key::PublicParts, R>) -> Option<&Curve> {
     match key.mpis() {
-        mpi::PublicKey::ECDH { curve, .. } => curve.is_supported(),
-        _ => true,
+        mpi::PublicKey::ECDH { curve, .. }
+        | mpi::PublicKey::ECDSA { curve, .. }
+        | mpi::PublicKey::EdDSA { curve, .. } => Some(curve),
+        _ => None,
     }
 }
 
 #[allow(deprecated)] // because of ElGamal
-fn algorithm<R: key::KeyRole>(key: &Key<key::PublicParts, R>) -> String {
-    match key.mpis() {
-        mpi::PublicKey::ECDH { curve: Curve::Unknown(oid), .. } if oid[..] == SECP256K1 => "on the curve secp256k1".into(),
-        mpi::PublicKey::ECDH { curve, .. } => format!("on the curve {}", printable(curve.to_string())),
-        _ => match key.pk_algo() {
-            PublicKeyAlgorithm::ElGamalEncrypt => "of the algorithm ElGamal".into(),
-            algorithm => format!("of the algorithm {algorithm}"),
-        },
-    }
+fn algorithm<R: key::KeyRole>(key: &Key<key::PublicParts, R>) -> Algorithm {
+    use PublicKeyAlgorithm as A;
+    let is_post_quantum = matches!(
+        key.pk_algo(),
+        A::MLKEM768_X25519
+            | A::MLKEM1024_X448
+            | A::MLDSA65_Ed25519
+            | A::MLDSA87_Ed448
+            | A::SLHDSA128s
+            | A::SLHDSA128f
+            | A::SLHDSA256s
+    );
+    let text = match curve(key) {
+        Some(Curve::Unknown(oid)) if oid[..] == SECP256K1 => "on the curve secp256k1".into(),
+        Some(curve) => format!("on the curve {}", printable(curve.to_string())),
+        None if key.pk_algo() == A::ElGamalEncrypt => "of the algorithm ElGamal".into(),
+        None => format!("of the algorithm {}", key.pk_algo()),
+    };
+    Algorithm { text, is_post_quantum }
 }
 
 /// Says why a User ID does not count, behind "its User ID"; `None` if it does.
@@ -237,4 +296,3 @@ pub fn user_id(user_id: &UserIDAmalgamation<'_>, rules: &Rules, sha1: Sha1) -> O
     let other = || Cause::Other(printable(why.root_cause().to_string()));
     Some(signature_cause(user_id.self_signatures(), rules, policy).unwrap_or_else(other).text())
 }
-

@@ -42,11 +42,7 @@ pub type Take<'a> = dyn FnMut(Item, Extent) -> Result<(), Trouble> + 'a;
 /// # Errors
 ///
 /// Fails if the file cannot be read, if `take` fails, or if the deadline has passed.
-pub fn scan(
-    input: &mut (impl Read + Seek),
-    deadline: &Deadline,
-    take: &mut Take<'_>,
-) -> Result<(), Trouble> {
+pub fn scan(input: &mut (impl Read + Seek), deadline: &Deadline, take: &mut Take<'_>) -> Result<(), Trouble> {
     let mut nothing = None;
     for encoding in Encoding::candidates(input)? {
         let mut problems = Vec::new();

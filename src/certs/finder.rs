@@ -8,11 +8,12 @@ use std::time::SystemTime;
 
 use sequoia_openpgp::Cert;
 
-use super::choose::{self, Expired, RecipientKeys, Sha1};
+use super::choose::{self, Expired, RecipientKeys};
 use super::copies::{grouped, Copies};
 use super::explain;
 use super::file::Contents;
 use super::index::Query;
+use super::rules::Sha1;
 use super::source::{AtHome, Source, MAX_PROBLEMS};
 use super::trouble::{Refusal, Trouble};
 use super::user_id::normalise;
@@ -234,7 +235,8 @@ impl Finder<'_> {
     /// Reads certificates that are not in a file. All of them must be usable as they are written, since whoever wrote them
     /// there can write them anew.
     fn read(&self, text: &[u8]) -> std::result::Result<Vec<Copies>, Refusal> {
-        let contents = Contents::read(&mut Cursor::new(text), &self.deadline).map_err(Trouble::into_refusal)?;
+        let contents =
+            Contents::read(&mut Cursor::new(text), &self.deadline).map_err(Trouble::into_refusal)?;
         match contents.problems.into_iter().next() {
             Some(problem) => Err(problem.why),
             None => Ok(grouped(contents.certs, &contents.revocations)),
@@ -303,7 +305,12 @@ impl Finder<'_> {
     }
 
     /// Returns a source, with what it may hold.
-    pub(super) fn source<'s>(&'s self, path: &SourcePath, expanded: &'s std::path::Path, at_home: &'s AtHome) -> Source<'s> {
+    pub(super) fn source<'s>(
+        &'s self,
+        path: &SourcePath,
+        expanded: &'s std::path::Path,
+        at_home: &'s AtHome,
+    ) -> Source<'s> {
         let at_home = matches!(path, SourcePath::Home(_)).then_some(at_home);
         Source { path: expanded, at_home, deadline: &self.deadline }
     }

@@ -74,8 +74,7 @@ pub fn any_file(path: &Path) -> Result<Option<String>, Trouble> {
     if !path.is_dir() {
         return Ok(None);
     }
-    let mut names =
-        fs::read_dir(path).map_err(Trouble::reading)?.map(|entry| entry.map(|e| e.file_name()));
+    let mut names = fs::read_dir(path).map_err(Trouble::reading)?.map(|entry| entry.map(|e| e.file_name()));
     let name = names.find(|name| !matches!(name, Ok(name) if name.as_bytes().starts_with(b".")));
     Ok(name.transpose().map_err(Trouble::reading)?.map(|name| printable(name.as_bytes())))
 }

@@ -143,7 +143,9 @@ impl Index {
     /// Returns roughly how many bytes of memory the index takes.
     pub fn weight(&self) -> usize {
         let names = self.files.iter().map(|file| size_of::<FileNote>() + file.name.len()).sum::<usize>();
-        let problem = |problem: &Problem| 128 + problem.why.len() + problem.claims.iter().map(String::len).sum::<usize>();
+        let problem = |problem: &Problem| {
+            128 + problem.why.len() + problem.claims.iter().map(String::len).sum::<usize>()
+        };
         let problems = self.problems.iter().map(|(_, why)| problem(why)).sum::<usize>();
         1024 + names + self.keys.len() + self.entries.len() * size_of::<Entry>() + problems
     }
@@ -172,7 +174,8 @@ impl Index {
                 Err(changed) => return Ok(Err(changed)),
             },
             Query::All => {
-                let all = self.entries.iter().map(|entry| self.key(entry)).filter(|key| !key.contains(['@', ' ']));
+                let all =
+                    self.entries.iter().map(|entry| self.key(entry)).filter(|key| !key.contains(['@', ' ']));
                 all.collect::<BTreeSet<_>>().into_iter().map(str::to_owned).collect()
             }
         };
@@ -198,7 +201,9 @@ impl Index {
         let mut found = Vec::new();
         for entry in few(self.find(address))? {
             match self.item(entry, path)? {
-                Ok(Some(Item::Certificate(cert))) => found.extend(cert.summary().ok().map(|s| s.fingerprint.clone())),
+                Ok(Some(Item::Certificate(cert))) => {
+                    found.extend(cert.summary().ok().map(|s| s.fingerprint.clone()))
+                }
                 Ok(_) => {}
                 Err(changed) => return Ok(Err(changed)),
             }
@@ -327,8 +332,13 @@ impl<'a> Builder<'a> {
     /// # Errors
     ///
     /// Fails if the source holds too much.
-    pub fn keep(&mut self, before: &Index, now: &[(OsString, Identity)]) -> Result<HashSet<OsString>, Trouble> {
-        let now: HashMap<&OsString, Identity> = now.iter().map(|(name, identity)| (name, *identity)).collect();
+    pub fn keep(
+        &mut self,
+        before: &Index,
+        now: &[(OsString, Identity)],
+    ) -> Result<HashSet<OsString>, Trouble> {
+        let now: HashMap<&OsString, Identity> =
+            now.iter().map(|(name, identity)| (name, *identity)).collect();
         let mut numbers = vec![None; before.files.len()];
         let mut kept = HashSet::new();
         for (number, file) in numbers.iter_mut().zip(&before.files) {
@@ -359,7 +369,9 @@ impl<'a> Builder<'a> {
     pub fn finish(mut self) -> Index {
         let mut entries = std::mem::take(&mut self.index.entries);
         entries.sort_by(|a, b| self.index.key(a).cmp(self.index.key(b)));
-        entries.dedup_by(|a, b| a.file == b.file && a.extent == b.extent && self.index.key(a) == self.index.key(b));
+        entries.dedup_by(|a, b| {
+            a.file == b.file && a.extent == b.extent && self.index.key(a) == self.index.key(b)
+        });
         entries.shrink_to_fit();
         self.index.entries = entries;
         self.index
@@ -369,7 +381,9 @@ impl<'a> Builder<'a> {
 impl Index {
     fn add(&mut self, key: &str, file: u32, extent: Extent) -> Result<(), Trouble> {
         if self.entries.len() >= MAX_KEYS {
-            return Err(Trouble::Failed(format!("more than {MAX_KEYS} addresses: remove what is not needed")));
+            return Err(Trouble::Failed(format!(
+                "more than {MAX_KEYS} addresses: remove what is not needed"
+            )));
         }
         // Addresses and fingerprints are short: that many of them fit.
         let begins = self.keys.len() as u32;

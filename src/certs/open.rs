@@ -73,7 +73,9 @@ pub fn open(path: &Path, links: Links) -> Result<Option<Opened>, Trouble> {
             return Ok(None)
         }
         Err(e) if e.raw_os_error() == Some(libc::ELOOP) => {
-            return Err(Trouble::refused("it is a symbolic link, which is refused: put the file itself there"))
+            return Err(Trouble::refused(
+                "it is a symbolic link, which is refused: put the file itself there",
+            ))
         }
         // A socket.
         Err(e) if e.raw_os_error() == Some(libc::ENXIO) => return Err(not_a_file()),
@@ -97,7 +99,10 @@ impl Opened {
             return Err(not_a_file());
         }
         if self.metadata.len() > MAX_BYTES {
-            return Err(Trouble::Refused(format!("it is larger than {} MiB: split it into several", MAX_BYTES >> 20)));
+            return Err(Trouble::Refused(format!(
+                "it is larger than {} MiB: split it into several",
+                MAX_BYTES >> 20
+            )));
         }
         Ok(self)
     }

@@ -54,7 +54,8 @@ pub struct Revocation {
 impl RawCert {
     /// Takes the packets of a certificate.
     pub fn new(bytes: Vec<u8>) -> Self {
-        let summary = fingerprint(&bytes).map(|fingerprint| Summary { fingerprint, addresses: claims(&bytes) });
+        let summary =
+            fingerprint(&bytes).map(|fingerprint| Summary { fingerprint, addresses: claims(&bytes) });
         Self { bytes: bytes.into(), summary, file: None }
     }
 

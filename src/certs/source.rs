@@ -75,7 +75,9 @@ impl Source<'_> {
     /// Fails if the source cannot be read or must not be trusted.
     pub fn named_after(&self, address: &str) -> Result<Vec<Copies>, Trouble> {
         match open::open(self.path, Links::Follow)? {
-            Some(opened) if opened.metadata.is_dir() => folder::named_after(self.path, address, self.deadline),
+            Some(opened) if opened.metadata.is_dir() => {
+                folder::named_after(self.path, address, self.deadline)
+            }
             _ => Ok(Vec::new()),
         }
     }
@@ -98,7 +100,9 @@ impl Source<'_> {
         if let Some(known) = remembered.filter(|known| !is_folder || known.swept.elapsed() < SWEEP_EVERY) {
             self.charge(&known.index)?;
             match known.index.read(query, self.path)? {
-                Ok(certs) if !is_folder || !certs.is_empty() => return Ok(Some(self.answer(&known.index, certs))),
+                Ok(certs) if !is_folder || !certs.is_empty() => {
+                    return Ok(Some(self.answer(&known.index, certs)))
+                }
                 // A file may have been changed in place.
                 _ => {}
             }
@@ -120,7 +124,9 @@ impl Source<'_> {
     pub fn list(&self) -> Result<Option<Answer>, Trouble> {
         let Some(mut answer) = self.search(Query::All)? else { return Ok(None) };
         if self.path.is_dir() {
-            cert_d::list(self.path, &mut answer, self.deadline)?;
+            let (certs, problems) = cert_d::list(self.path, self.deadline)?;
+            answer.certs.extend(certs);
+            answer.problems.extend(problems);
         }
         Ok(Some(answer))
     }
@@ -137,7 +143,12 @@ impl Source<'_> {
         let most = if self.at_home.is_some() { MOST_AT_HOME } else { MOST };
         let index = if opened.metadata.is_dir() {
             let before = INDEXES.get(&key(self.path));
-            folder::sweep(self.path, before.as_ref().map_or(&Index::default(), |known| &known.index), most, self.deadline)?
+            folder::sweep(
+                self.path,
+                before.as_ref().map_or(&Index::default(), |known| &known.index),
+                most,
+                self.deadline,
+            )?
         } else {
             let mut builder = Builder::new(most, self.deadline);
             builder.read(OsStr::new(""), Ok(opened.regular()?))?;

@@ -153,7 +153,9 @@ impl<'a> Splitter<'a> {
         let Some(cert) = self.cert.take() else { return Ok(()) };
         let (begins, size, is_too_large) = (cert.begins, cert.size, cert.is_too_large());
         let raw = RawCert::new(cert.bytes);
-        let name = raw.summary().map_or_else(|_| "a certificate in it".into(), |s| format!("certificate {}", s.fingerprint));
+        let name = raw
+            .summary()
+            .map_or_else(|_| "a certificate in it".into(), |s| format!("certificate {}", s.fingerprint));
         let why = match raw.summary() {
             Ok(_) if is_too_large => {
                 let export = "export it anew with `gpg --export-options export-minimal`";
@@ -169,7 +171,11 @@ impl<'a> Splitter<'a> {
         self.is_lost = true;
         (self.pending, self.origins, self.skip) = Default::default();
         let cert = RawCert::new(self.cert.take().map(|cert| cert.bytes).unwrap_or_default());
-        (self.take)(unusable(why.to_owned(), &cert), Position::default(), 0)
+        let name = cert
+            .summary()
+            .map(|summary| format!("certificate {}: ", summary.fingerprint))
+            .unwrap_or_default();
+        (self.take)(unusable(format!("{name}{why}"), &cert), Position::default(), 0)
     }
 
     fn end(&mut self, wrong: Option<&str>) -> Result<(), Trouble> {
@@ -198,7 +204,8 @@ pub fn revocation(packet: &[u8]) -> Option<Revocation> {
         return None;
     }
     let Packet::Signature(signature) = Packet::from_bytes(packet).ok()? else { return None };
-    let revokes = signature.get_issuers().into_iter().map(|issuer| KeyID::from(issuer).to_hex()).collect::<Vec<_>>();
+    let revokes =
+        signature.get_issuers().into_iter().map(|issuer| KeyID::from(issuer).to_hex()).collect::<Vec<_>>();
     let is_one = signature.typ() == SignatureType::KeyRevocation && !revokes.is_empty();
     is_one.then(|| Revocation { revokes, bytes: packet.to_vec() })
 }

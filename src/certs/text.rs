@@ -129,7 +129,11 @@ impl Encoding {
             Part::Bytes(_, bytes) => {
                 data.extend_from_slice(bytes);
                 ended = data.len() >= skip + size;
-                if ended { Err(enough.clone()) } else { Ok(()) }
+                if ended {
+                    Err(enough.clone())
+                } else {
+                    Ok(())
+                }
             }
             Part::Checksum(_) => Ok(()),
             Part::End(_) => Err(enough.clone()),
@@ -141,13 +145,7 @@ impl Encoding {
         }
     }
 
-    fn read_from(
-        self,
-        input: impl Read,
-        state: State,
-        at: u64,
-        take: &mut Take<'_>,
-    ) -> Result<(), Trouble> {
+    fn read_from(self, input: impl Read, state: State, at: u64, take: &mut Take<'_>) -> Result<(), Trouble> {
         if self.form == Form::Binary {
             return read_binary(input, at, take);
         }
@@ -332,9 +330,7 @@ impl Blocks {
         match self.state {
             State::Outside | State::Foreign => Ok(()),
             State::Data | State::Tail if self.is_bare => self.end(None, take),
-            State::Headers | State::Data | State::Tail => {
-                self.end(Some(CUT_OFF), take)
-            }
+            State::Headers | State::Data | State::Tail => self.end(Some(CUT_OFF), take),
         }
     }
 }
@@ -372,5 +368,7 @@ fn unquoted(line: &[u8]) -> &[u8] {
 fn is_base64_line(line: &[u8]) -> bool {
     let line = unquoted(line);
     line.len() >= LEAST_BASE64_LINE
-        && line.iter().all(|byte| matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/' | b'='))
+        && line
+            .iter()
+            .all(|byte| matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/' | b'='))
 }

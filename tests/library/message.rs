@@ -254,8 +254,8 @@ fn several_recipients_each_read_it() {
 
 #[test]
 fn a_message_that_cannot_be_read_or_written_is_an_error() {
+    use perot_encrypt::certs::finder::Owner;
     use perot_encrypt::deadline::Deadline;
-use perot_encrypt::certs::finder::Owner;
     use perot_encrypt::encrypt::{encrypt, Job};
     use perot_encrypt::error::Reason;
     use std::io::{Read, Write};

@@ -13,6 +13,7 @@ use sequoia_openpgp::serialize::SerializeInto;
 use sequoia_openpgp::Cert;
 
 use perot_encrypt::certs::choose::choose;
+use perot_encrypt::certs::rules::Sha1;
 use perot_encrypt::envelope::{Envelope, Seal};
 use perot_encrypt::openpgp::armor::ArmorWriter;
 use perot_encrypt::openpgp::pgp_mime::PgpMime;
@@ -192,7 +193,7 @@ proptest! {
     #[test]
     fn containers_of_any_size(pieces in vec(prop_oneof![0..200_usize, 8000..9000_usize, 65_400..65_600_usize], 0..4), key in select(vec![0, 1])) {
         let key = &KEYS[key];
-        let recipient = choose(key, std::time::SystemTime::now()).unwrap();
+        let recipient = choose(key, std::time::SystemTime::now(), Sha1::Accepted).unwrap();
         let envelope = PgpMime::new(vec![recipient]).unwrap();
         let mut payload = envelope.open(Vec::new()).unwrap();
         pieces.iter().for_each(|&size| payload.write_all(&vec![b'x'; size]).unwrap());

@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 
 use mail_parser::{MessageParser, MimeHeaders};
-use perot_encrypt::deadline::Deadline;
 use perot_encrypt::certs::finder::Owner;
+use perot_encrypt::deadline::Deadline;
 use perot_encrypt::encrypt::{encrypt, Job, Outcome};
 use perot_encrypt::log::{Level, Log};
 use perot_testing::{armored, corpus, decrypt, encrypt_to, find, key_for, settings, with_crlf};

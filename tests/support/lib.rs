@@ -18,8 +18,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use perot_encrypt::deadline::Deadline;
 use perot_encrypt::certs::finder::Owner;
+use perot_encrypt::deadline::Deadline;
 use perot_encrypt::encrypt::{encrypt, Job, Outcome};
 use perot_encrypt::error::{Error, Words};
 use perot_encrypt::settings::{OnError, Settings, SourcePath};

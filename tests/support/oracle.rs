@@ -6,11 +6,15 @@ use std::io::{self, Cursor, Read, Write};
 use std::sync::LazyLock;
 use std::time::SystemTime;
 
-use perot_encrypt::deadline::Deadline;
 use perot_encrypt::certs::advice::{self, Finding};
 use perot_encrypt::certs::choose::{choose, RecipientKeys};
+use perot_encrypt::certs::copies::{grouped, Copies};
+use perot_encrypt::certs::file::Contents;
 use perot_encrypt::certs::finder::{display, Finder, Owner};
 use perot_encrypt::certs::raw::{self, RawCert};
+use perot_encrypt::certs::rules::Sha1;
+use perot_encrypt::certs::text::has_wrong_checksum;
+use perot_encrypt::deadline::Deadline;
 use perot_encrypt::encrypt::{encrypt, Job, Outcome};
 use perot_encrypt::envelope::{Addressee, Envelope, Seal};
 use perot_encrypt::error::{Error, Reason, Words};
@@ -237,28 +241,33 @@ pub fn inspection(message: &[u8], cut: u8) -> Inspection {
 
 /// Checks hostile certificate files: they are read or refused, and yield no more than they have.
 pub fn certificates(data: &[u8]) {
-    let certs = raw::read(data);
-    let _ = certs.as_ref().map_err(harmless);
-    for raw in certs.iter().flatten() {
-        certificate(raw);
+    let contents = contents(data);
+    contents.problems.iter().for_each(harmless);
+    assert!(!contents.certs.is_empty() || !contents.revocations.is_empty() || !contents.problems.is_empty());
+    for copies in grouped(contents.certs.clone(), &contents.revocations) {
+        certificate(&copies);
     }
     if data.first().is_some_and(|b| b & 0x80 != 0) && find(data, b"-----BEGIN PGP ").is_none() {
-        same_in_armor(data, certs.as_deref());
+        same_in_armor(data, &contents.certs);
     }
-    let certs = certs.unwrap_or_default();
+    let certs = contents.certs;
     by_setting_and_in_script(data, &certs);
     in_a_folder(data, &certs);
 }
 
-fn certificate(raw: &RawCert) {
-    assert!(raw.bytes().len() <= raw::MAX_BYTES);
-    let cert = match raw.certificate() {
+fn contents(data: &[u8]) -> Contents {
+    Contents::read(&mut Cursor::new(data), &Deadline::NONE).expect("memory can be read")
+}
+
+fn certificate(copies: &Copies) {
+    assert!(copies.certs.iter().all(|raw| raw.bytes().len() <= raw::MAX_BYTES));
+    let cert = match copies.certificate() {
         Ok(cert) => cert,
         Err(why) => return harmless(why),
     };
-    assert_eq!(cert.fingerprint().to_hex(), raw.summary().unwrap().fingerprint);
+    assert_eq!(cert.fingerprint().to_hex(), copies.fingerprint);
     assert!(!cert.is_tsk() && cert.keys().count() <= 129 && cert.userids().count() <= 256);
-    match choose(&cert, SystemTime::now()) {
+    match choose(&cert, SystemTime::now(), Sha1::Accepted) {
         Ok(keys) => usable(&[keys]),
         Err(why) => harmless(why),
     }
@@ -275,17 +284,13 @@ fn usable(recipients: &[RecipientKeys]) {
     let _ = written.map_err(harmless);
 }
 
-fn same_in_armor(data: &[u8], certs: Result<&[RawCert], &String>) {
+fn same_in_armor(data: &[u8], certs: &[RawCert]) {
     let mut armored = armor::Writer::new(Vec::new(), armor::Kind::PublicKey).unwrap();
     armored.write_all(data).unwrap();
     let armored = armored.finalize().unwrap();
     let bytes = |certs: &[RawCert]| certs.iter().map(|c| c.bytes().to_vec()).collect::<Vec<_>>();
-    match (raw::read(&armored), certs) {
-        (Ok(found), Ok(expected)) => assert!(bytes(&found) == bytes(expected)),
-        (Err(found), Err(expected)) => assert_eq!(found, *expected),
-        (found, _) => panic!("armored: {found:?}"),
-    }
-    assert!(!raw::has_wrong_checksum(&armored));
+    assert!(bytes(&contents(&armored).certs) == bytes(certs));
+    assert!(!has_wrong_checksum(&armored));
 }
 
 fn by_setting_and_in_script(data: &[u8], certs: &[RawCert]) {
@@ -406,7 +411,9 @@ pub fn configuration(data: &[u8]) {
         Finding::Warning(why) | Finding::Wrong(why) | Finding::NotFound(why) => harmless(why),
     }
     if let Ok(settings) = &loaded.settings {
-        let _ = Finder { settings, owner, now: SystemTime::now(), deadline: Deadline::NONE, log: &Harmless }.owner().map_err(harmless);
+        let _ = Finder { settings, owner, now: SystemTime::now(), deadline: Deadline::NONE, log: &Harmless }
+            .owner()
+            .map_err(harmless);
     }
     let raw = RawSettings { deliveries: next(), saved: next(), user_email: next(), ..RawSettings::default() };
     let loaded = Loaded::new(&raw, Words::default());

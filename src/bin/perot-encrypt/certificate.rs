@@ -9,8 +9,9 @@ use sequoia_openpgp::crypto::mpi;
 use sequoia_openpgp::packet::key;
 use serde_json::{json, Value};
 
-use perot_encrypt::certs::choose::{self, RecipientKeys, Rules, Sha1};
+use perot_encrypt::certs::choose::{self, RecipientKeys};
 use perot_encrypt::certs::finder::{warnings, Found};
+use perot_encrypt::certs::rules::{Rules, Sha1};
 use perot_encrypt::certs::{explain, user_id};
 use perot_encrypt::log::printable;
 
@@ -44,7 +45,8 @@ impl Checked {
 
     /// Returns true if the certificate can be used, and still can be at the time `until`.
     pub fn outlasts(&self, until: SystemTime) -> bool {
-        let lives = |keys: &RecipientKeys| keys.expired.is_none() && self.expires().is_none_or(|end| end > until);
+        let lives =
+            |keys: &RecipientKeys| keys.expired.is_none() && self.expires().is_none_or(|end| end > until);
         !self.found.has_secret && self.found.keys.as_ref().is_ok_and(lives)
     }
 
@@ -145,8 +147,12 @@ impl Checked {
             line(text, format_args!("  warning  {warning}"));
         }
         match &self.found.keys {
-            Ok(_) if !self.is_used => line(text, format_args!("  usable   yes, but not used: there is a better one")),
-            Ok(keys) if keys.expired.is_some() => line(text, format_args!("  usable   yes, though it has EXPIRED")),
+            Ok(_) if !self.is_used => {
+                line(text, format_args!("  usable   yes, but not used: there is a better one"))
+            }
+            Ok(keys) if keys.expired.is_some() => {
+                line(text, format_args!("  usable   yes, though it has EXPIRED"))
+            }
             Ok(_) => line(text, format_args!("  usable   yes, {}", until(self.expires()))),
             Err(why) => line(text, format_args!("  usable   NO: {}", why.in_words(&words()))),
         }
@@ -178,7 +184,11 @@ impl KeyNote {
             bits,
             curve,
             created: key.key().creation_time(),
-            expires: key.clone().with_policy(&rules.with_sha1, rules.now).ok().and_then(|key| key.key_expiration_time()),
+            expires: key
+                .clone()
+                .with_policy(&rules.with_sha1, rules.now)
+                .ok()
+                .and_then(|key| key.key_expiration_time()),
             used,
             reason: if used { None } else { explain::key(&key, rules, sha1) },
         }

@@ -89,25 +89,26 @@ pub fn run(matches: &mut ArgMatches) -> Done {
 impl Report {
     fn look_up(&mut self, finder: &Finder<'_>, recipient: &Recipient) {
         let name = recipient.name(&words().literal);
-        let searched = finder.look_up(recipient).map(|search| {
+        let searched = finder.look_up(recipient).and_then(|search| {
+            let is_told = !search.used.is_empty() || !search.others.is_empty();
             let why = search.failure(&name, &finder.settings.words);
-            for found in search.others {
-                self.certificates.push(Checked::new(Some(name.clone()), found, false, finder.now));
+            self.unreachable |= search.used.is_empty();
+            let others = search.others.into_iter().map(|found| (found, false));
+            for (found, is_used) in search.used.into_iter().map(|found| (found, true)).chain(others) {
+                self.certificates.push(Checked::new(Some(name.clone()), found, is_used, finder.now));
             }
-            let is_any = !search.used.is_empty();
-            for found in search.used {
-                self.certificates.push(Checked::new(Some(name.clone()), found, true, finder.now));
+            // What is listed says itself why it is not used.
+            if is_told {
+                Ok(())
+            } else {
+                Err(why)
             }
-            if is_any { Ok(()) } else { Err(why) }
         });
-        match searched.and_then(|reached| reached) {
-            Ok(()) => {}
-            Err(why) => {
-                let text = why.in_words(&words());
-                let fatal = !matches!(why.reason(), Reason::NoCertificate | Reason::UnusableCertificate);
-                self.unreachable = true;
-                self.problems.push(Problem { about: name, text, fatal });
-            }
+        if let Err(why) = searched {
+            let text = why.in_words(&words());
+            let fatal = !matches!(why.reason(), Reason::NoCertificate | Reason::UnusableCertificate);
+            self.unreachable = true;
+            self.problems.push(Problem { about: name, text, fatal });
         }
     }
 

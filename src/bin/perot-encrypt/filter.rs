@@ -8,8 +8,8 @@ use std::time::SystemTime;
 
 use clap::ArgMatches;
 
-use perot_encrypt::deadline::Deadline;
 use perot_encrypt::certs::finder::Owner;
+use perot_encrypt::deadline::Deadline;
 use perot_encrypt::encrypt::{encrypt, Job, Outcome};
 use perot_encrypt::error::{Error as CoreError, Unwritable};
 use perot_encrypt::message::original::MAX_BYTES;
