@@ -208,7 +208,8 @@ fn cause(
             return Some(cause.unwrap_or_else(|| weak_or_other(key.key(), &why)));
         }
     };
-    match valid.key_flags() {
+    // sequoia would go on with those of the primary key.
+    match valid.binding_signature().key_flags() {
         _ if valid.for_transport_encryption() || valid.for_storage_encryption() => {}
         Some(flags) if flags.get(ADSK) => return Some(Cause::Adsk),
         // A primary key does not say it either, and is not meant for encryption.

@@ -150,7 +150,8 @@ impl Encoding {
             return read_binary(input, at, take);
         }
         let mut pieces = Pieces { input: BufReader::new(Narrow { input, order: self.utf16 }), at };
-        let mut blocks = Blocks { state, is_bare: self.form == Form::Base64, digits: Vec::new(), at: 0 };
+        let is_bare = self.form == Form::Base64;
+        let mut blocks = Blocks { state, is_bare, only_foreign: None, digits: Vec::new(), at: 0 };
         let mut piece = Vec::with_capacity(PIECE);
         loop {
             let at = pieces.next(&mut piece).map_err(Trouble::reading)?;
@@ -232,6 +233,8 @@ enum State {
 struct Blocks {
     state: State,
     is_bare: bool,
+    /// Whether all blocks so far are of something else; `None` if there was none.
+    only_foreign: Option<bool>,
     /// Digits that have not been decoded, and the place of the first of them.
     digits: Vec<u8>,
     at: u64,
@@ -239,6 +242,9 @@ struct Blocks {
 
 impl Blocks {
     fn piece(&mut self, at: u64, piece: &[u8], take: &mut Take<'_>) -> Result<(), Trouble> {
+        if self.is_bare {
+            return if self.state == State::Data { self.digits(at, piece, take) } else { Ok(()) };
+        }
         // GnuPG disables the revocation certificates that it makes by a colon in front.
         let begins = memchr::memmem::find(piece, BEGIN).filter(|&n| !piece[..n].ends_with(b":"));
         if let Some(n) = begins {
@@ -270,6 +276,7 @@ impl Blocks {
             self.end(Some(CUT_OFF), take)?;
         }
         let holds_keys = kind.starts_with(b"PUBLIC KEY") || kind.starts_with(b"PRIVATE KEY");
+        self.only_foreign = Some(!holds_keys && self.only_foreign != Some(false));
         self.state = if holds_keys { State::Headers } else { State::Foreign };
         Ok(())
     }
@@ -328,6 +335,9 @@ impl Blocks {
 
     fn end_of_file(&mut self, take: &mut Take<'_>) -> Result<(), Trouble> {
         match self.state {
+            State::Outside | State::Foreign if self.only_foreign == Some(true) => {
+                take(Part::End(Some("it is armored, but not a certificate (PGP PUBLIC KEY BLOCK)")))
+            }
             State::Outside | State::Foreign => Ok(()),
             State::Data | State::Tail if self.is_bare => self.end(None, take),
             State::Headers | State::Data | State::Tail => self.end(Some(CUT_OFF), take),

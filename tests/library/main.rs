@@ -7,5 +7,6 @@ mod documents;
 mod inspection;
 mod message;
 mod properties;
+mod real_certificates;
 mod source;
 mod subject;
