@@ -7,7 +7,7 @@ use openpgp::cert::amalgamation::{UserIDAmalgamation, ValidAmalgamation, Validat
 use openpgp::crypto::mpi;
 use openpgp::packet::{key, Key, Signature};
 use openpgp::policy::StandardPolicy;
-use openpgp::types::{Curve, HashAlgorithm, PublicKeyAlgorithm, RevocationStatus};
+use openpgp::types::{Curve, HashAlgorithm, KeyFlags, PublicKeyAlgorithm, RevocationStatus};
 use openpgp::Cert;
 
 use super::rules::{unusable, Rules, Sha1};
@@ -192,6 +192,12 @@ fn cause(
     if !key.key().pk_algo().for_encryption() {
         return None;
     }
+    // What is meant for something else needs no reason, whatever else is wrong with it.
+    let mut flags = key.self_signatures().filter_map(|signature| signature.key_flags()).peekable();
+    let is_other = |flags: KeyFlags| !is_for_encryption(&flags) && !flags.get(ADSK);
+    if flags.peek().is_some() && flags.all(is_other) {
+        return None;
+    }
     if is_revoked(key, rules) {
         return Some(Cause::Revoked);
     }
@@ -217,6 +223,10 @@ fn cause(
         _ => return None,
     }
     valid.key_expiration_time().filter(|end| *end <= rules.now).map(|_| Cause::Expired)
+}
+
+fn is_for_encryption(flags: &KeyFlags) -> bool {
+    flags.for_transport_encryption() || flags.for_storage_encryption()
 }
 
 /// Says why none of the self-signatures counts; `None` if the reason is another.

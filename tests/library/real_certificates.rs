@@ -409,7 +409,7 @@ fn each_cause_has_its_own_sentence() {
     };
     let rsa = |bytes| mpi::PublicKey::RSA { e: mpi::MPI::new(&[1, 0, 1]), n: number(bytes) };
     let encryption = || Some(KeyFlags::empty().set_transport_encryption());
-    let signs = KeyFlags::empty().set_signing();
+    let authenticates = KeyFlags::empty().set_authentication();
     let no_user_id: Vec<Packet> = key_for(ME)
         .strip_secret_key_material()
         .into_packets()
@@ -446,7 +446,7 @@ fn each_cause_has_its_own_sentence() {
             "Add an encryption subkey of Curve25519 or RSA, and export the certificate anew",
         ),
         (
-            with_subkey(PublicKeyAlgorithm::RSAEncryptSign, rsa(256), Some(signs)),
+            with_subkey(PublicKeyAlgorithm::RSAEncryptSign, rsa(256), Some(authenticates)),
             "it has no encryption subkey",
             "Add one, and export the certificate anew",
         ),
