@@ -62,6 +62,7 @@ fn encrypt_message(certs: &Path, message: &[u8]) {
         hide_subject: false,
         now: SystemTime::now(),
         deadline: Deadline::NONE,
+        temp_dir: None,
     };
     encrypt(&job, &mut Cursor::new(message), &mut Sink, &()).unwrap();
 }

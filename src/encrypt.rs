@@ -2,6 +2,7 @@
 //! bottom.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::time::SystemTime;
 
 use crate::certs::choose::RecipientKeys;
@@ -38,6 +39,8 @@ pub struct Job<'a> {
     pub now: SystemTime,
     /// When the search for certificates has to end. Reading the message has a deadline of its own.
     pub deadline: Deadline,
+    /// Where the index of a large source may outlast the process, if it may.
+    pub temp_dir: Option<&'a Path>,
 }
 
 /// The outcome of an encryption that did not fail.
@@ -78,8 +81,8 @@ pub fn encrypt<W: Write + Send>(
         log.log(Level::Debug, "the message is encrypted already");
         return Ok((Outcome::AlreadyEncrypted, out));
     }
-    let Job { settings, owner, now, deadline, .. } = *job;
-    let finder = Finder { settings, owner, now, deadline, log };
+    let Job { settings, owner, now, deadline, temp_dir, .. } = *job;
+    let finder = Finder { settings, owner, now, deadline, temp_dir, log };
     let recipients = match find_recipients(job, &finder)? {
         Ok(recipients) => recipients,
         // Nothing is encrypted for further recipients alone: the owner could not read it.

@@ -72,7 +72,7 @@ pub fn recipient(loaded: &Loaded, owner: Owner<'_>, text: &[u8], now: SystemTime
         let why = damaged_literal("it is damaged: its checksum is wrong");
         return Finding::Wrong(why.in_words(words));
     }
-    let finder = Finder { settings, owner, now, deadline: Deadline::NONE, log };
+    let finder = Finder { settings, owner, now, deadline: Deadline::NONE, temp_dir: None, log };
     let why = match finder.find(&recipient) {
         Ok(keys) => return keys.iter().find_map(|k| ends(k, now)).map_or(Finding::Good, Finding::Warning),
         Err(why) => why,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -132,6 +132,8 @@ pub struct Finder<'a> {
     pub now: SystemTime,
     /// When the search has to end.
     pub deadline: Deadline,
+    /// Where the index of a large source may outlast the process, if it may.
+    pub temp_dir: Option<&'a Path>,
     /// The log for what an administrator should correct although the message can be encrypted.
     pub log: &'a dyn Log,
 }
@@ -210,7 +212,7 @@ impl Finder<'_> {
             return Ok(Listing { place: display(source), ..Listing::default() });
         };
         let name = printable(path.as_os_str().as_encoded_bytes());
-        let listed = Source { path: &path, at_home: None, deadline: &self.deadline }.list();
+        let listed = Source { path: &path, at_home: None, deadline: &self.deadline, temp_dir: None }.list();
         let Some(answer) = listed.map_err(|why| bad_source(&name, why))? else {
             return Ok(Listing { place: name, ..Listing::default() });
         };
@@ -308,11 +310,11 @@ impl Finder<'_> {
     pub(super) fn source<'s>(
         &'s self,
         path: &SourcePath,
-        expanded: &'s std::path::Path,
+        expanded: &'s Path,
         at_home: &'s AtHome,
     ) -> Source<'s> {
         let at_home = matches!(path, SourcePath::Home(_)).then_some(at_home);
-        Source { path: expanded, at_home, deadline: &self.deadline }
+        Source { path: expanded, at_home, deadline: &self.deadline, temp_dir: self.temp_dir }
     }
 
     /// Checks the certificates of one recipient, as [`Finder::checked`] does.

@@ -84,33 +84,40 @@ impl Query<'_> {
 }
 
 /// A file, and what it was when it was read.
-#[derive(Clone, Debug)]
-struct FileNote {
-    name: OsString,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileNote {
+    /// Where the name begins and ends in `Index::names`. It is empty for a source that is a file itself.
+    pub name: (u32, u32),
     /// `None` if the file could not be read. It is tried again for the next message, which may have another group.
-    identity: Option<Identity>,
-    amount: Amount,
+    pub identity: Option<Identity>,
+    /// What is in it.
+    pub amount: Amount,
 }
 
 /// Where something stands that is found by a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Entry {
+pub struct Entry {
     /// Where the key begins and ends in `Index::keys`.
-    key: (u32, u32),
-    file: u32,
-    extent: Extent,
+    pub key: (u32, u32),
+    /// The number of the file.
+    pub file: u32,
+    /// The place in it.
+    pub extent: Extent,
 }
 
 /// The index of a source.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Index {
-    files: Vec<FileNote>,
-    /// All addresses, fingerprints and revoked key IDs, one after the other.
-    keys: String,
+    /// The files.
+    pub files: Vec<FileNote>,
+    /// Their names, one after the other.
+    pub names: Vec<u8>,
     /// In the order of their keys.
-    entries: Vec<Entry>,
+    pub entries: Vec<Entry>,
+    /// All addresses, fingerprints and revoked key IDs, one after the other.
+    pub keys: String,
     /// What cannot be used, with the number of the file.
-    problems: Vec<(u32, Problem)>,
+    pub problems: Vec<(u32, Problem)>,
 }
 
 /// The file has changed since it was read.
@@ -130,7 +137,19 @@ impl Index {
 
     /// Returns the names of the files.
     pub fn names(&self) -> impl Iterator<Item = &OsStr> {
-        self.files.iter().map(|file| &*file.name)
+        self.files.iter().map(|file| self.name(file))
+    }
+
+    fn name(&self, file: &FileNote) -> &OsStr {
+        let name = self.names.get(file.name.0 as usize..file.name.1 as usize);
+        OsStr::from_bytes(name.unwrap_or_default())
+    }
+
+    fn add_file(&mut self, name: &OsStr, identity: Option<Identity>, amount: Amount) {
+        // A name has 255 bytes at most, and a folder not that many files that this could overflow.
+        let begins = self.names.len() as u32;
+        self.names.extend_from_slice(name.as_bytes());
+        self.files.push(FileNote { name: (begins, self.names.len() as u32), identity, amount });
     }
 
     /// Returns what cannot be used.
@@ -142,7 +161,7 @@ impl Index {
 
     /// Returns roughly how many bytes of memory the index takes.
     pub fn weight(&self) -> usize {
-        let names = self.files.iter().map(|file| size_of::<FileNote>() + file.name.len()).sum::<usize>();
+        let names = self.files.len() * size_of::<FileNote>() + self.names.len();
         let problem = |problem: &Problem| {
             128 + problem.why.len() + problem.claims.iter().map(String::len).sum::<usize>()
         };
@@ -217,9 +236,10 @@ impl Index {
     fn item(&self, entry: &Entry, path: &Path) -> Result<Result<Option<Item>, Changed>, Trouble> {
         let Some(note) = self.files.get(entry.file as usize) else { return Ok(Ok(None)) };
         // A keyring is followed to where a link leads, as the administrator wrote its path.
-        let (file, links) = match note.name.is_empty() {
+        let name = self.name(note);
+        let (file, links) = match name.is_empty() {
             true => (path.to_owned(), Links::Follow),
-            false => (path.join(&note.name), Links::Refuse),
+            false => (path.join(name), Links::Refuse),
         };
         let opened = match open::open(&file, links) {
             Ok(Some(opened)) => opened,
@@ -287,7 +307,7 @@ impl<'a> Builder<'a> {
             Err(Trouble::Refused(why)) => {
                 self.note(file, name, Problem { why, ..Problem::default() });
                 let amount = Amount { files: 1, ..Amount::NONE };
-                self.index.files.push(FileNote { name: name.to_owned(), identity: None, amount });
+                self.index.add_file(name, None, amount);
                 return Ok(());
             }
         };
@@ -316,7 +336,7 @@ impl<'a> Builder<'a> {
             Ok(())
         })?;
         let amount = Amount { certs, ..begin };
-        self.index.files.push(FileNote { name: name.to_owned(), identity, amount });
+        self.index.add_file(name, identity, amount);
         Ok(())
     }
 
@@ -337,16 +357,17 @@ impl<'a> Builder<'a> {
         before: &Index,
         now: &[(OsString, Identity)],
     ) -> Result<HashSet<OsString>, Trouble> {
-        let now: HashMap<&OsString, Identity> =
-            now.iter().map(|(name, identity)| (name, *identity)).collect();
+        let now: HashMap<&OsStr, Identity> =
+            now.iter().map(|(name, identity)| (&**name, *identity)).collect();
         let mut numbers = vec![None; before.files.len()];
         let mut kept = HashSet::new();
         for (number, file) in numbers.iter_mut().zip(&before.files) {
-            if file.identity.is_some() && now.get(&file.name).copied() == file.identity {
+            let name = before.name(file);
+            if file.identity.is_some() && now.get(name).copied() == file.identity {
                 *number = Some(self.index.files.len() as u32);
                 self.amount = self.amount.plus(file.amount, &self.most)?;
-                self.index.files.push(file.clone());
-                kept.insert(file.name.clone());
+                self.index.add_file(name, file.identity, file.amount);
+                kept.insert(name.to_owned());
             }
         }
         let number = |file: u32| numbers.get(file as usize).copied().flatten();

@@ -11,6 +11,7 @@ pub mod file;
 pub mod finder;
 mod folder;
 mod index;
+mod lasting;
 pub mod open;
 pub mod raw;
 pub mod rules;

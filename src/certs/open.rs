@@ -26,6 +26,19 @@ impl Identity {
         (self.device, self.inode)
     }
 
+    /// Returns it as numbers.
+    pub fn to_numbers(self) -> [i64; 7] {
+        let (modified, changed) = (self.modified, self.changed);
+        let [device, inode, size] = [self.device, self.inode, self.size].map(u64::cast_signed);
+        [device, inode, size, modified.0, modified.1, changed.0, changed.1]
+    }
+
+    /// Makes it of its numbers.
+    pub fn from_numbers([device, inode, size, m0, m1, c0, c1]: [i64; 7]) -> Self {
+        let [device, inode, size] = [device, inode, size].map(i64::cast_unsigned);
+        Self { device, inode, size, modified: (m0, m1), changed: (c0, c1) }
+    }
+
     /// Takes the identity from `metadata`.
     pub fn of(metadata: &Metadata) -> Self {
         Self {

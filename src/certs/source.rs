@@ -13,7 +13,7 @@ use super::copies::Copies;
 use super::index::{Amount, Builder, Index, Query};
 use super::open::{self, Identity, Links, Opened};
 use super::trouble::{Problem, Trouble};
-use super::{cert_d, folder};
+use super::{cert_d, folder, lasting};
 use crate::deadline::Deadline;
 
 /// The number of problems that the log tells of a source: enough to begin with, and lines stay readable.
@@ -64,6 +64,8 @@ pub struct Source<'a> {
     pub at_home: Option<&'a AtHome>,
     /// When the search has to end.
     pub deadline: &'a Deadline,
+    /// Where an index may outlast the process, if it may.
+    pub temp_dir: Option<&'a Path>,
 }
 
 impl Source<'_> {
@@ -96,7 +98,7 @@ impl Source<'_> {
             }
         }
         let identity = Identity::of(&opened.metadata);
-        let remembered = INDEXES.get(&key(self.path)).filter(|known| known.identity == identity);
+        let remembered = self.remembered().filter(|known| known.identity == identity);
         if let Some(known) = remembered.filter(|known| !is_folder || known.swept.elapsed() < SWEEP_EVERY) {
             self.charge(&known.index)?;
             match known.index.read(query, self.path)? {
@@ -142,7 +144,7 @@ impl Source<'_> {
         let identity = Identity::of(&opened.metadata);
         let most = if self.at_home.is_some() { MOST_AT_HOME } else { MOST };
         let index = if opened.metadata.is_dir() {
-            let before = INDEXES.get(&key(self.path));
+            let before = self.remembered();
             folder::sweep(
                 self.path,
                 before.as_ref().map_or(&Index::default(), |known| &known.index),
@@ -154,9 +156,33 @@ impl Source<'_> {
             builder.read(OsStr::new(""), Ok(opened.regular()?))?;
             builder.finish()
         };
-        let weight = index.weight();
-        let known = Remembered { index, identity, swept: Instant::now() };
-        Ok(INDEXES.put(key(self.path), known, weight))
+        if let Some(temp_dir) = self.temp_dir().filter(|_| lasting::is_worth_it(&index)) {
+            // Without it, the next process takes longer.
+            let _ = lasting::save(temp_dir, self.path, &index, identity);
+        }
+        Ok(self.remember(Remembered { index, identity, swept: Instant::now() }))
+    }
+
+    /// Returns the index of the source, if this process knows it or a process before it has left it.
+    fn remembered(&self) -> Option<Arc<Remembered>> {
+        let known = INDEXES.get(&key(self.path));
+        known.or_else(|| {
+            let lasting::Lasting { index, identity, age } = lasting::load(self.temp_dir()?, self.path)?;
+            let now = Instant::now();
+            // What is older than the machine is looked at anew.
+            let swept = now.checked_sub(age).or_else(|| now.checked_sub(SWEEP_EVERY))?;
+            Some(self.remember(Remembered { index, identity, swept }))
+        })
+    }
+
+    fn remember(&self, known: Remembered) -> Arc<Remembered> {
+        let weight = known.index.weight();
+        INDEXES.put(key(self.path), known, weight)
+    }
+
+    /// Returns the folder for indexes. What is below a home is small.
+    fn temp_dir(&self) -> Option<&Path> {
+        self.temp_dir.filter(|_| self.at_home.is_none())
     }
 
     /// Adds what the source holds to what all sources below the home hold.

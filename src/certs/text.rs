@@ -44,6 +44,22 @@ pub struct Encoding {
     utf16: Option<Order>,
 }
 
+/// The encodings that there are, in the order of their numbers in an index that lasts.
+pub const ENCODINGS: [Encoding; 7] = {
+    const fn of(form: Form, utf16: Option<Order>) -> Encoding {
+        Encoding { form, utf16 }
+    }
+    [
+        of(Form::Binary, None),
+        of(Form::Armored, None),
+        of(Form::Armored, Some(Order::Little)),
+        of(Form::Armored, Some(Order::Big)),
+        of(Form::Base64, None),
+        of(Form::Base64, Some(Order::Little)),
+        of(Form::Base64, Some(Order::Big)),
+    ]
+};
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Order {
     Little,

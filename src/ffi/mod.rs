@@ -276,12 +276,12 @@ unsafe fn run(
     log: &dyn Log,
 ) -> Result<(Outcome, Waiting)> {
     // SAFETY: as promised by the caller.
-    let (recipients, also, owner, mut message, spool) = unsafe {
+    let (recipients, also, owner, mut message, folder) = unsafe {
         let message = open(request, input)?;
-        let folder = request.temp_dir.text().unwrap_or("/tmp");
+        let folder = Path::new(request.temp_dir.text().unwrap_or("/tmp"));
         let recipients = recipients(request.recipients, request.recipient_count)?;
         let also = self::recipients(request.also, request.also_count)?;
-        (recipients, also, owner(&request.owner), message, Spool::new(Path::new(folder)))
+        (recipients, also, owner(&request.owner), message, folder)
     };
     if request.foreign && recipients.is_empty() {
         return Err(
@@ -300,8 +300,9 @@ unsafe fn run(
         hide_subject: request.hide_subject,
         now: SystemTime::now(),
         deadline: message.deadline,
+        temp_dir: Some(folder),
     };
-    let (outcome, spool) = encrypt(&job, &mut message, spool, log)?;
+    let (outcome, spool) = encrypt(&job, &mut message, Spool::new(folder), log)?;
     Ok((outcome, spool.finish().map_err(crate::error::Unwritable)?))
 }
 

@@ -447,8 +447,14 @@ fn a_file_with_a_key_of_another_kind_is_told() {
     fs::write(home.path().join("pgp-certs/both.pgp"), [binary(&good), other].concat()).unwrap();
     let settings = Settings { sources: vec![SourcePath::Home("pgp-certs".into())], ..settings(&[]) };
     let owner = Owner { user: "good", recipient: None, home: home.path().to_str() };
-    let finder =
-        Finder { settings: &settings, owner, now: SystemTime::now(), deadline: Deadline::NONE, log: &() };
+    let finder = Finder {
+        settings: &settings,
+        owner,
+        now: SystemTime::now(),
+        deadline: Deadline::NONE,
+        temp_dir: None,
+        log: &(),
+    };
     let problem =
         "both.pgp: a certificate in it cannot be used: its primary key is of a version or algorithm that is \
                    not supported";
@@ -514,10 +520,17 @@ fn what_is_said_when_it_is_not_known_who_the_owner_is() {
     let settings = Settings { sources, ..settings(&[]) };
     let said = |home: Option<&str>, recipient: Option<&str>| {
         let owner = Owner { user: "me", recipient, home };
-        Finder { settings: &settings, owner, now: SystemTime::now(), deadline: Deadline::NONE, log: &() }
-            .owner()
-            .unwrap_err()
-            .to_string()
+        Finder {
+            settings: &settings,
+            owner,
+            now: SystemTime::now(),
+            deadline: Deadline::NONE,
+            temp_dir: None,
+            log: &(),
+        }
+        .owner()
+        .unwrap_err()
+        .to_string()
     };
     let path = home.path().display();
     assert_eq!(
@@ -578,8 +591,14 @@ fn an_owner_without_a_certificate() {
         let mut settings = Settings { sources, on_no_certificate: OnError::Keep, ..settings(&[]) };
         let search = |settings: &Settings, user: &str| {
             let owner = Owner { user, recipient: None, home: home.to_str() };
-            let finder =
-                Finder { settings, owner, now: SystemTime::now(), deadline: Deadline::NONE, log: &() };
+            let finder = Finder {
+                settings,
+                owner,
+                now: SystemTime::now(),
+                deadline: Deadline::NONE,
+                temp_dir: None,
+                log: &(),
+            };
             let why = finder.owner().unwrap_err();
             finder.left_without(why).map_err(|why| why.to_string())
         };
@@ -604,6 +623,7 @@ fn an_owner_without_a_certificate() {
                 owner,
                 now: SystemTime::now(),
                 deadline: Deadline::NONE,
+                temp_dir: None,
                 log: &(),
             };
             finder.left_without(finder.owner().unwrap_err()).map_err(|why| why.to_string())
@@ -622,6 +642,7 @@ fn an_owner_without_a_certificate() {
                 owner,
                 now: SystemTime::now(),
                 deadline: Deadline::NONE,
+                temp_dir: None,
                 log: &(),
             };
             let why = finder.left_without(finder.owner().unwrap_err()).unwrap_err();

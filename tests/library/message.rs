@@ -300,6 +300,7 @@ fn a_message_that_cannot_be_read_or_written_is_an_error() {
         hide_subject: false,
         now: std::time::SystemTime::now(),
         deadline: Deadline::NONE,
+        temp_dir: None,
     };
     let error = encrypt(&job, &mut Broken(0), &mut Vec::new(), &()).unwrap_err();
     assert_eq!(error.reason(), Reason::UnreadableMessage);

@@ -47,7 +47,14 @@ fn search(
 ) -> Result<(Vec<String>, Vec<String>), String> {
     let log = Lines::default();
     let owner = Owner { user: "", recipient: None, home: home.and_then(Path::to_str) };
-    let finder = Finder { settings, owner, now: SystemTime::now(), deadline: Deadline::NONE, log: &log };
+    let finder = Finder {
+        settings,
+        owner,
+        now: SystemTime::now(),
+        deadline: Deadline::NONE,
+        temp_dir: None,
+        log: &log,
+    };
     let found =
         finder.find(&Recipient::parse(recipient.as_bytes()).unwrap()).map_err(|why| why.to_string())?;
     let fingerprints = found.into_iter().map(|keys| keys.fingerprint).collect();
@@ -522,8 +529,14 @@ fn a_search_ends_at_the_deadline() {
     fs::write(folder.path().join("x.asc"), armored(&key_for(ME))).unwrap();
     let settings = settings(&[folder.path()]);
     let deadline = Deadline::new(3, 0, || 100);
-    let finder =
-        Finder { settings: &settings, owner: Owner::default(), now: SystemTime::now(), deadline, log: &() };
+    let finder = Finder {
+        settings: &settings,
+        owner: Owner::default(),
+        now: SystemTime::now(),
+        deadline,
+        temp_dir: None,
+        log: &(),
+    };
     let why = finder.find(&Recipient::Address(ME.into())).unwrap_err().to_string();
     assert!(why.contains("it takes more CPU time to read than a message may take"), "{why}");
 }

@@ -184,6 +184,7 @@ fn what_must_be_outermost_keeps_its_subject_and_the_log_says_so() {
             hide_subject: true,
             now: std::time::SystemTime::now(),
             deadline: Deadline::NONE,
+            temp_dir: None,
         };
         let mut out = Vec::new();
         encrypt(&job, &mut std::io::Cursor::new(message.as_bytes()), &mut out, &log).unwrap();

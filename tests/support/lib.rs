@@ -133,6 +133,7 @@ pub fn encrypt_to(
         hide_subject: false,
         now: SystemTime::now(),
         deadline: Deadline::NONE,
+        temp_dir: None,
     };
     encrypt(&job, &mut std::io::Cursor::new(message), Vec::new(), &())
 }

@@ -328,7 +328,14 @@ fn by_setting_and_in_script(data: &[u8], certs: &[RawCert]) {
 
 fn finder(settings: &Settings) -> Finder<'_> {
     let owner = Owner { user: "good@t.org", ..Owner::default() };
-    Finder { settings, owner, now: SystemTime::now(), deadline: Deadline::NONE, log: &Harmless }
+    Finder {
+        settings,
+        owner,
+        now: SystemTime::now(),
+        deadline: Deadline::NONE,
+        temp_dir: None,
+        log: &Harmless,
+    }
 }
 
 /// Puts the data beside a good certificate, into a folder and into a keyring.
@@ -411,9 +418,16 @@ pub fn configuration(data: &[u8]) {
         Finding::Warning(why) | Finding::Wrong(why) | Finding::NotFound(why) => harmless(why),
     }
     if let Ok(settings) = &loaded.settings {
-        let _ = Finder { settings, owner, now: SystemTime::now(), deadline: Deadline::NONE, log: &Harmless }
-            .owner()
-            .map_err(harmless);
+        let _ = Finder {
+            settings,
+            owner,
+            now: SystemTime::now(),
+            deadline: Deadline::NONE,
+            temp_dir: None,
+            log: &Harmless,
+        }
+        .owner()
+        .map_err(harmless);
     }
     let raw = RawSettings { deliveries: next(), saved: next(), user_email: next(), ..RawSettings::default() };
     let loaded = Loaded::new(&raw, Words::default());
@@ -512,6 +526,7 @@ impl Options {
             hide_subject: self.hide_subject,
             now: SystemTime::now(),
             deadline: Deadline::NONE,
+            temp_dir: None,
         };
         let mut out = Vec::with_capacity(most_out(message.len()));
         let mut source = Delivered::new(message, self.cut);

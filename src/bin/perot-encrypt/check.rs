@@ -70,7 +70,14 @@ pub fn run(matches: &mut ArgMatches) -> Done {
     let settings = settings(matches)?;
     let (home, now) = (home(), SystemTime::now());
     let owner = Owner { user: "", recipient: None, home: home.as_deref() };
-    let finder = Finder { settings: &settings, owner, now, deadline: Deadline::NONE, log: &StandardError };
+    let finder = Finder {
+        settings: &settings,
+        owner,
+        now,
+        deadline: Deadline::NONE,
+        temp_dir: None,
+        log: &StandardError,
+    };
 
     let mut report = Report::default();
     for text in &recipients {

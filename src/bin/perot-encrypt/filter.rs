@@ -68,6 +68,7 @@ fn filter(settings: &Settings, recipients: &[String], force: bool) -> Done {
         hide_subject: false,
         now: SystemTime::now(),
         deadline: Deadline::NONE,
+        temp_dir: None,
     };
     let mut message = standard_input()?;
     // A failure must leave standard output empty, so the result waits until it is complete.

@@ -107,7 +107,7 @@ fn search(loaded: &Loaded, user: &User) -> Result<Vec<Checked>, Result<String, C
     let settings = loaded.settings.as_ref().map_err(|why| Err(why.clone()))?;
     let owner = Owner { user: &user.name, recipient: None, home: user.home.as_deref() };
     let now = SystemTime::now();
-    let finder = Finder { settings, owner, now, deadline: Deadline::NONE, log: &() };
+    let finder = Finder { settings, owner, now, deadline: Deadline::NONE, temp_dir: None, log: &() };
     let found = finder.look_up_owner().map_err(|why| finder.left_without(why))?;
     if found.used.is_empty() && found.others.is_empty() {
         return Err(finder.left_without(found.failure(&user.name, &settings.words)));
