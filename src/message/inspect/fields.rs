@@ -43,12 +43,11 @@ impl Fields {
 
     /// Reads the next piece of the header.
     pub fn piece(&mut self, field: Field, piece: &Piece<'_>) {
-        let (content, _) = piece.split_end();
-        let has = |byte: u8| memchr::memchr(byte, content).is_some();
+        let has_nul = memchr::memchr(0, piece.bytes).is_some();
         // For some programs, a bare CR ends a line and a NUL ends a text. In the header of the message itself
         // a NUL does no harm, and must be accepted: the outer header of a message that was encrypted here
         // keeps it.
-        self.odd |= has(b'\r') || self.in_part && has(0);
+        self.odd |= piece.bare_cr().is_some() || self.in_part && has_nul;
         match field {
             Field::Begins(name) => {
                 self.begun = true;
@@ -66,7 +65,7 @@ impl Fields {
                 self.odd |= !self.begun;
                 self.add(piece.bytes, false);
             }
-            Field::NotAField => {
+            Field::MboxLine | Field::NotAField => {
                 self.current = Current::Other;
                 self.odd = true;
             }
