@@ -22,7 +22,7 @@ pub struct Fields {
     pub odd: bool,
     begun: bool,
     /// True for the header of a part, where only fields about the content have a meaning (RFC 2045, section
-    /// 9).
+    /// 9), and programs add some of their own (`X-Attachment-Id`).
     in_part: bool,
 }
 
@@ -51,7 +51,9 @@ impl Fields {
         match field {
             Field::Begins(name) => {
                 self.begun = true;
-                self.odd |= self.in_part && !name.starts_with("content-") && name != "mime-version";
+                let is_of_a_part =
+                    name.starts_with("content-") || name.starts_with("x-") || name == "mime-version";
+                self.odd |= self.in_part && !is_of_a_part;
                 self.current = match name.as_str() {
                     "content-type" => Current::ContentType,
                     "content-transfer-encoding" => Current::TransferEncoding,

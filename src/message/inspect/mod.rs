@@ -9,6 +9,7 @@ mod armored;
 mod cms;
 mod content_type;
 mod fields;
+mod html;
 mod leaf;
 mod packets;
 mod plain;
