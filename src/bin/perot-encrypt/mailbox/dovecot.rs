@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use super::namespaces::Namespaces;
+use super::quota::Quota;
 use crate::dovecot::{spawn, Dovecot};
 
 /// A message in a mailbox.
@@ -50,6 +51,15 @@ impl Dovecot {
         let lines = self.doveadm(&arguments)?;
         let messages = lines.lines().skip(1).map(Message::parse);
         messages.collect::<Option<_>>().ok_or_else(|| "doveadm fetch says what is not understood".into())
+    }
+
+    /// Returns the limits of a user's quota, if the configuration has the plugin for it.
+    pub fn quotas(&self, user: &str) -> Result<Vec<Quota>, Box<dyn Error>> {
+        let plugins = self.doveconf(&["mail_plugins"])?;
+        if !plugins.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "quota") {
+            return Ok(Vec::new());
+        }
+        Ok(Quota::parse(&self.doveadm(&["quota", "get", "-u", user])?))
     }
 
     /// Removes expunged messages from mdbox files. The other formats remove them at once.
