@@ -90,12 +90,19 @@ fn contains_original(payload: &[u8], message: &[u8]) -> bool {
 fn python_reads_the_same() {
     let mut fixture = Fixture::new();
     let mut records = tempfile::tempfile().unwrap();
-    let mut count = 0;
+    let (mut count, mut same) = (0, 0);
     for sample in corpus::samples() {
-        for (form, message) in forms(&sample.message) {
-            for hide_subject in [false, true] {
-                fixture.settings.hide_subject = hide_subject;
+        for hide_subject in [false, true] {
+            fixture.settings.hide_subject = hide_subject;
+            let mut written = None;
+            for (form, message) in forms(&sample.message) {
                 let Some((stored, payload)) = fixture.encrypt(&message) else { continue };
+                // Where both forms become the same, Python would read the same twice.
+                let written_before = written.replace(without_chance(&stored, &payload));
+                if written_before.is_some() && written_before == written {
+                    same += 1;
+                    continue;
+                }
                 let hidden = find(&payload, b"multipart/mixed; protected-headers=\"v1\";").is_some();
                 let name = format!("{}, {form}, {}", sample.name, if hidden { "hidden" } else { "whole" });
                 for field in [name.as_bytes(), &original(&message), &stored, &payload] {
@@ -108,7 +115,21 @@ fn python_reads_the_same() {
     }
     records.rewind().unwrap();
     assert_eq!(parse(&project("tests/library/parse.py"), records), format!("{count} parsed\n"));
-    assert!(count > 2000, "{count} messages");
+    assert!(count + same > 3000, "{count} messages, and {same} that are the same with CRLF");
+}
+
+/// Returns what is written, without the parts that are different each time: boundaries and ciphertext.
+fn without_chance(stored: &[u8], payload: &[u8]) -> Vec<u8> {
+    let outer = &stored[..find(stored, b"Encrypted-On-Delivery: pgp-mime").unwrap()];
+    let begin: &[u8] = b"protected-headers=\"v1\";\r\n boundary=\"";
+    let mut payload = payload.to_vec();
+    if let Some(at) = find(&payload, begin) {
+        let boundary = payload[at + begin.len()..][..32].to_vec();
+        while let Some(at) = find(&payload, &boundary) {
+            payload[at..at + 32].fill(b'x');
+        }
+    }
+    [outer, &payload].concat()
 }
 
 /// Runs the parser, and returns what it says.
