@@ -589,6 +589,24 @@ fn what_is_said_of_the_quota_comes_true() {
     }
 }
 
+#[test]
+fn a_user_without_a_quota() {
+    let dovecot = Dovecot::start(&Config {
+        extra_23: "mail_plugins = quota\n".into(),
+        extra_24: "mail_plugins {\n  quota = yes\n}\n".into(),
+        ..Config::default()
+    });
+    give_key(&dovecot);
+    fill(&dovecot, "INBOX", 0..1);
+    for arguments in [&["--dry-run", "--user", ME][..], &["--user", ME]] {
+        let output = tool(&dovecot, arguments);
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+        assert!(!said.contains("quota"), "{said}");
+    }
+    assert_eq!(content_types(&dovecot, "INBOX"), (1, 0));
+}
+
 /// What sieve-filter stores in this virtual mailbox goes to the INBOX.
 #[test]
 fn a_virtual_mailbox_is_left_alone() {
