@@ -500,8 +500,10 @@ cmd_encrypt_prepare(const struct sieve_runtime_env *renv,
 		request->obstacle = PEROT_OBSTACLE_LOOP;
 		return;
 	}
-	request->draft = (mail_get_flags(mail) & MAIL_DRAFT) != 0;
-	if (request->draft)
+	request->exemption = ((mail_get_flags(mail) & MAIL_DRAFT) != 0 ?
+			      PEROT_EXEMPTION_DRAFT :
+			      perot_existing_exemption(renv->exec_env, mail));
+	if (request->exemption != PEROT_EXEMPTION_NONE)
 		return;
 	if (history->calls++ >= PEROT_MAX_CALLS) {
 		request->obstacle = PEROT_OBSTACLE_CALLS;

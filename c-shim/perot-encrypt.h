@@ -125,6 +125,17 @@ enum perot_form {
 	PEROT_FORM_STORE,
 };
 
+/* Why a message is left as it is, whatever else is asked for */
+enum perot_exemption {
+	PEROT_EXEMPTION_NONE = 0,
+	/* Its owner has not finished writing it. */
+	PEROT_EXEMPTION_DRAFT,
+	/* It lies in a mailbox for what is to be sent or to be written. */
+	PEROT_EXEMPTION_UNSENT,
+	/* A program keeps something there that is no mail. */
+	PEROT_EXEMPTION_NO_MAIL,
+};
+
 /* What keeps the host from going on */
 enum perot_obstacle {
 	PEROT_OBSTACLE_NONE = 0,
@@ -165,8 +176,8 @@ struct perot_request {
 	bool force;
 	/* Hide the subject, whatever the settings say. */
 	bool hide_subject;
-	/* Its owner has not finished writing it: then it is not read. */
-	bool draft;
+	/* The message is not read then. */
+	enum perot_exemption exemption;
 	/* Its mailbox is not the user's own: only named recipients are
 	   encrypted to, and without them it is not read either. */
 	bool foreign;

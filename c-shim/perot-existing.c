@@ -23,6 +23,53 @@ bool perot_is_existing(const struct sieve_execute_env *eenv)
 }
 
 /*
+ * What is left as it is
+ */
+
+/* Fields of notes, calendars, contacts and settings that programs keep in
+   mailboxes: Apple's, and those for Kolab's formats */
+static const char *const perot_no_mail_fields[] = {
+	"X-Uniform-Type-Identifier",
+	"X-Kolab-Type",
+	"X-Kolab-Mime-Version",
+	NULL
+};
+
+static bool perot_is_for_unsent(const struct mailbox *box)
+{
+	const char *uses = perot_special_use(box);
+	const char *name = strrchr(box->vname,
+				   mail_namespace_get_sep(box->list->ns));
+
+	name = (name == NULL ? box->vname : name + 1);
+	return strcasecmp(name, "Templates") == 0 ||
+		strcasecmp(name, "Outbox") == 0 ||
+		(uses != NULL &&
+		 str_array_icase_find(t_strsplit_spaces(uses, " "),
+				      "\\Drafts"));
+}
+
+enum perot_exemption
+perot_existing_exemption(const struct sieve_execute_env *eenv,
+			 struct mail *mail)
+{
+	struct mailbox *box = eenv->msgdata->mail->box;
+	const char *const *field, *value;
+
+	/* That of sieve-test is a file, for a delivery that is tried out. */
+	if (perot_is_delivery(eenv) || perot_is_saved(eenv) ||
+	    strcmp(box->storage->name, RAW_STORAGE_NAME) == 0)
+		return PEROT_EXEMPTION_NONE;
+	if (perot_is_for_unsent(box))
+		return PEROT_EXEMPTION_UNSENT;
+	for (field = perot_no_mail_fields; *field != NULL; field++) {
+		if (mail_get_first_header(mail, *field, &value) > 0)
+			return PEROT_EXEMPTION_NO_MAIL;
+	}
+	return PEROT_EXEMPTION_NONE;
+}
+
+/*
  * Lock
  *
  * Two that go through one mailbox at the same time would both store each
@@ -36,13 +83,19 @@ static bool perot_mailbox_locked_out = FALSE;
 int perot_existing_lock(const struct sieve_execute_env *eenv,
 			const char **error_r)
 {
+	struct mailbox *box = eenv->msgdata->mail->box;
 	int ret = 0;
 
 	/* The process goes through one mailbox only. */
 	if (perot_mailbox_lock != NULL || !perot_is_existing(eenv))
 		return 0;
+	if (strcmp(box->storage->name, "virtual") == 0) {
+		*error_r = "a virtual mailbox would have it stored elsewhere: "
+			"go through the mailbox that has the message";
+		return -1;
+	}
 	if (!perot_mailbox_locked_out) {
-		ret = mailbox_lock_file_create(eenv->msgdata->mail->box,
+		ret = mailbox_lock_file_create(box,
 					       "dovecot.perot-encrypt.lock", 1,
 					       &perot_mailbox_lock, error_r);
 	}

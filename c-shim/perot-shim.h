@@ -180,9 +180,14 @@ int perot_defer(const struct sieve_runtime_env *renv,
  * Existing mail (perot-existing.c)
  */
 
+/* Tells whether existing mail, which sieve-filter or IMAP's FILTER goes
+   through, is to be left as it is, and why. */
+enum perot_exemption
+perot_existing_exemption(const struct sieve_execute_env *eenv,
+			 struct mail *mail);
 /* Locks the mailbox that sieve-filter goes through, before a message of it is
    encrypted. Returns -1 with the reason if another sieve-filter has the lock,
-   or if that cannot be known. */
+   if that cannot be known, or if the mailbox is a virtual one. */
 int perot_existing_lock(const struct sieve_execute_env *eenv,
 			const char **error_r);
 void perot_existing_unlock(void);

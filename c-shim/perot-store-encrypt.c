@@ -49,7 +49,8 @@ void perot_store_request_init(struct perot_store_request *request_r,
 	/* A message that is delivered is nobody's draft, whatever flags a
 	   script sets, and it is the user's, wherever it is filed. */
 	if (sbox->place == PEROT_PLACE_MAILBOX) {
-		request->draft = (ctx->data.flags & MAIL_DRAFT) != 0;
+		if ((ctx->data.flags & MAIL_DRAFT) != 0)
+			request->exemption = PEROT_EXEMPTION_DRAFT;
 		request->foreign = (box->list->ns->type &
 				    MAIL_NAMESPACE_TYPE_PRIVATE) == 0;
 	}
@@ -88,7 +89,8 @@ bool perot_store_is_exempt(const struct mail_save_context *ctx)
 	bool exempt;
 
 	perot_store_request_init(&request, ctx);
-	exempt = request.request.draft || request.request.foreign;
+	exempt = request.request.exemption != PEROT_EXEMPTION_NONE ||
+		request.request.foreign;
 	if (!exempt) {
 		event_unref(&request.event);
 	} else {

@@ -108,7 +108,7 @@ fn write<W: Write + Send>(
     wrap::write_header(message, envelope, hide_subject, &mut out)?;
     let mut payload = envelope.open(out)?;
     let bytes_in = if hide_subject {
-        hide_subject::write_payload(message, &missing_fields, &random_hex()?, &mut payload)?
+        hide_subject::write_payload(message, inspection, &missing_fields, &random_hex()?, &mut payload)?
     } else {
         wrap::write_payload(message, &missing_fields, &mut payload)?
     };

@@ -77,20 +77,38 @@ const ALREADY_ENCRYPTED: &str = "message left as it is: it is encrypted already"
 /// Begins the line of a message whose owner has no certificate, and that the settings have left as it is; where the
 /// search went follows.
 const NO_CERTIFICATE: &str = "message left as it is: its owner has no certificate: ";
+/// The lines of messages that are exempt.
+const DRAFT: &str = "message left as it is: it is a draft";
+const UNSENT: &str = "message left as it is: its mailbox is for what is still to be written or sent";
+const NO_MAIL: &str =
+    "message left as it is: it is no mail, but a note or other data that a program keeps there";
 /// Begins the line of a message that could not be encrypted; the consequence follows.
 const NOT_ENCRYPTED: &str = "message not encrypted, ";
 
 /// The outcome that a line of the log tells. The tool reads it back, since sieve-filter has no other output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Said {
-    /// It has been encrypted.
-    Encrypted,
+    /// It has been encrypted, with the sizes before and after, in bytes.
+    Encrypted([u64; 2]),
     /// It was encrypted before.
     AlreadyEncrypted,
     /// Its owner has no certificate, and the settings have it left as it is.
     NoCertificate,
+    /// It is exempt.
+    Exempt(Exemption),
     /// It could not be encrypted.
     NotEncrypted,
+}
+
+/// Why a message is left as it is, whatever else is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exemption {
+    /// Its owner has not finished writing it.
+    Draft,
+    /// It lies in a mailbox for drafts, for templates, or for what is to be sent.
+    Unsent,
+    /// A program keeps something there that is no mail.
+    NoMail,
 }
 
 impl Said {
@@ -98,13 +116,23 @@ impl Said {
     pub fn by(line: &str) -> Option<Self> {
         let begins = |with| line.starts_with(with);
         match () {
-            () if begins(ENCRYPTED) => Some(Self::Encrypted),
+            () if begins(ENCRYPTED) => sizes(line).map(Self::Encrypted),
             () if begins(ALREADY_ENCRYPTED) => Some(Self::AlreadyEncrypted),
             () if begins(NO_CERTIFICATE) => Some(Self::NoCertificate),
+            () if begins(DRAFT) => Some(Self::Exempt(Exemption::Draft)),
+            () if begins(UNSENT) => Some(Self::Exempt(Exemption::Unsent)),
+            () if begins(NO_MAIL) => Some(Self::Exempt(Exemption::NoMail)),
             () if begins(NOT_ENCRYPTED) => Some(Self::NotEncrypted),
             () => None,
         }
     }
+}
+
+/// Reads the sizes in the line of a message that has been encrypted.
+fn sizes(line: &str) -> Option<[u64; 2]> {
+    let (before, rest) = line.strip_prefix(ENCRYPTED)?.split_once(" -> ")?;
+    let (after, _) = rest.split_once(" bytes, ")?;
+    Some([before.parse().ok()?, after.parse().ok()?])
 }
 
 impl Terms {
@@ -194,11 +222,15 @@ impl Verdict {
         }
     }
 
-    /// Leaves a draft alone: its owner has not finished writing it.
-    pub fn of_draft() -> Self {
-        let line = "message left as it is: it is a draft".to_owned();
+    /// Leaves a message alone that is exempt. For Dovecot's statistics, all of these are drafts.
+    pub fn of_exemption(exemption: Exemption) -> Self {
+        let line = match exemption {
+            Exemption::Draft => DRAFT,
+            Exemption::Unsent => UNSENT,
+            Exemption::NoMail => NO_MAIL,
+        };
         Self {
-            line: Some((Level::Info, line)),
+            line: Some((Level::Info, line.to_owned())),
             fields: fields("draft", "", false, [0, 0], String::new()),
             ..Self::nothing()
         }
@@ -342,7 +374,8 @@ mod tests {
             let verdict = judge(Ok(outcome.clone()), &terms);
             assert!(verdict.encrypted && verdict.replaces && !verdict.defer && verdict.answer.is_empty());
             let line = "message encrypted: 5 -> 99 bytes, 1234.005 ms, to AA,BB".to_owned();
-            assert_eq!(Said::by(&line), Some(Said::Encrypted));
+            assert_eq!(Said::by(&line), Some(Said::Encrypted([5, 99])));
+            assert_eq!(Said::by("message encrypted: x -> 99 bytes, to AA"), None);
             assert_eq!(verdict.line, Some((Level::Info, line)));
             assert_eq!(field(&verdict, c"outcome"), &Value::Text("encrypted".into()));
             assert_eq!(field(&verdict, c"bytes_out"), &Value::Number(99));
@@ -408,9 +441,11 @@ mod tests {
 
     #[test]
     fn what_is_left_alone_is_stored_as_it_is() {
-        for verdict in [Verdict::of_draft(), Verdict::of_foreign()] {
+        let exemptions = [Exemption::Draft, Exemption::Unsent, Exemption::NoMail]
+            .map(|exemption| (Verdict::of_exemption(exemption), Some(Said::Exempt(exemption))));
+        for (verdict, said) in exemptions.into_iter().chain([(Verdict::of_foreign(), None)]) {
             assert!(!verdict.defer && !verdict.encrypted && !verdict.replaces);
-            assert_eq!(Said::by(&verdict.line.unwrap().1), None);
+            assert_eq!(Said::by(&verdict.line.unwrap().1), said);
         }
         assert_eq!(Verdict::of_known(), Verdict { encrypted: true, ..Verdict::nothing() });
     }

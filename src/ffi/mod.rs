@@ -35,7 +35,7 @@ use crate::message::inspect::inspect;
 use crate::recipient::MAX_RECIPIENTS;
 use crate::settings::{Deliveries, Loaded, OnError, RawSettings};
 use crate::spool::{Spool, Waiting};
-use crate::verdict::{Form, Terms, Verdict, Whereabouts};
+use crate::verdict::{Exemption, Form, Terms, Verdict, Whereabouts};
 
 const _: () = assert!(MAX_RECIPIENTS == PEROT_MAX_RECIPIENTS as usize);
 
@@ -240,8 +240,14 @@ fn terms(request: &perot_request, on_error: OnError) -> Terms {
 /// Promise 1 for what the request points to, promise 2 for the input.
 unsafe fn settled(loaded: &Loaded, request: &perot_request, input: Option<&perot_input>) -> Option<Verdict> {
     let is_store = request.form == PEROT_FORM_STORE;
-    if request.draft && request.obstacle == PEROT_OBSTACLE_NONE {
-        return Some(Verdict::of_draft());
+    let exemption = match request.exemption {
+        PEROT_EXEMPTION_DRAFT => Some(Exemption::Draft),
+        PEROT_EXEMPTION_UNSENT => Some(Exemption::Unsent),
+        PEROT_EXEMPTION_NO_MAIL => Some(Exemption::NoMail),
+        _ => None,
+    };
+    if let Some(exemption) = exemption.filter(|_| request.obstacle == PEROT_OBSTACLE_NONE) {
+        return Some(Verdict::of_exemption(exemption));
     }
     if request.obstacle == PEROT_OBSTACLE_EXPUNGED {
         return Some(Verdict::of_expunged());

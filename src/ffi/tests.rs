@@ -209,7 +209,7 @@ fn request(recipients: &[perot_bytes]) -> perot_request {
         try_only: false,
         force: true,
         hide_subject: false,
-        draft: false,
+        exemption: PEROT_EXEMPTION_NONE,
         foreign: false,
         by_script: false,
         owner: OWNER,
@@ -315,8 +315,8 @@ fn what_is_stored_without_being_encrypted() {
     // Mail that is saved does not ask what is done with deliveries.
     let saved = || perot_request { place: PEROT_PLACE_MAILBOX, ..delivered() };
     assert_eq!(store("no", saved()), (true, said(PEROT_LEVEL_ERROR, "message not encrypted, not stored")));
-    let (draft, foreign) =
-        (perot_request { draft: true, ..saved() }, perot_request { foreign: true, ..saved() });
+    let draft = perot_request { exemption: PEROT_EXEMPTION_DRAFT, ..saved() };
+    let foreign = perot_request { foreign: true, ..saved() };
     assert_eq!(store("", draft), (false, said(PEROT_LEVEL_INFO, "message left as it is")));
     assert_eq!(store("", foreign), (false, said(PEROT_LEVEL_INFO, "message left as it is")));
 }
@@ -500,13 +500,19 @@ fn null_is_a_failure() {
 }
 
 #[test]
-fn a_draft_is_left_alone() {
+fn what_is_exempt_is_left_alone() {
     let host = Host::new("Subject: x\n\nplain\n");
     let instance = host.instance(lend("~/certs"), NOTHING);
-    let report = host.encrypt(instance.0, &perot_request { draft: true, ..request(&[]) });
-    assert!(!report.defer && !report.encrypted, "{report:?}");
-    assert!(report.said().contains("draft"), "{report:?}");
-    assert_eq!(report.fields[0], ("outcome".to_owned(), "draft".to_owned()));
+    for (exemption, said) in [
+        (PEROT_EXEMPTION_DRAFT, "it is a draft"),
+        (PEROT_EXEMPTION_UNSENT, "its mailbox is for what is still to be written or sent"),
+        (PEROT_EXEMPTION_NO_MAIL, "it is no mail"),
+    ] {
+        let report = host.encrypt(instance.0, &perot_request { exemption, ..request(&[]) });
+        assert!(!report.defer && !report.encrypted, "{report:?}");
+        assert!(report.said().contains(said), "{report:?}");
+        assert_eq!(report.fields[0], ("outcome".to_owned(), "draft".to_owned()));
+    }
 }
 
 fn encrypted(ciphertext: Waiting) -> *mut perot_result {

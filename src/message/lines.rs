@@ -40,6 +40,11 @@ impl<'a> Piece<'a> {
         self.bytes.split_at(length)
     }
 
+    /// Returns the position of the first CR that is not part of a line end. For some programs, it ends a line.
+    pub fn bare_cr(&self) -> Option<usize> {
+        memchr::memchr(b'\r', self.split_end().0)
+    }
+
     /// Returns true if this is an empty line, which ends a header.
     pub fn is_empty_line(&self) -> bool {
         self.begins && matches!(self.bytes, b"\n" | b"\r\n")
@@ -105,18 +110,8 @@ impl<R: Read> Lines<R> {
         Ok(Some(bytes).filter(|b| !b.is_empty()))
     }
 
-    /// Skips the rest of a line that was returned in part.
-    ///
-    /// # Errors
-    ///
-    /// The errors of [`Lines::next_piece`].
-    pub fn skip_line(&mut self) -> Result<(), Unreadable> {
-        while !self.at_line_start && self.next_piece()?.is_some() {}
-        Ok(())
-    }
-
-    /// Takes back the first piece, so that it is returned again. Only the first piece can be taken back, and
-    /// only if it is a whole line: the buffer must not have been filled again.
+    /// Takes back the first piece, so that it is returned again. No other piece can be taken back: the buffer must not
+    /// have been filled again.
     pub fn take_back(&mut self) {
         (self.start, self.at_line_start) = (0, true);
     }

@@ -1,7 +1,7 @@
 //! Supplies the fields about the body that a message lacks.
 
 use super::charset::{Charset, Detector};
-use super::header::Header;
+use super::header::{Field, Header};
 use super::inspect::Inspection;
 use super::original::Original;
 use crate::error::Unreadable;
@@ -16,7 +16,7 @@ pub fn missing_fields(message: &mut dyn Original, inspection: &Inspection) -> Re
     if inspection.has_content_type {
         return Ok(String::new());
     }
-    let charset = charset(message)?;
+    let charset = charset(message, inspection)?;
     let mut fields = format!("Content-Type: text/plain; charset={}\r\n", charset.name());
     if charset != Charset::Ascii && !inspection.has_transfer_encoding {
         fields.push_str("Content-Transfer-Encoding: 8bit\r\n");
@@ -24,11 +24,18 @@ pub fn missing_fields(message: &mut dyn Original, inspection: &Inspection) -> Re
     Ok(fields)
 }
 
-fn charset(message: &mut dyn Original) -> Result<Charset, Unreadable> {
+/// Tells the character set of the body, with what many programs take for its beginning.
+fn charset(message: &mut dyn Original, inspection: &Inspection) -> Result<Charset, Unreadable> {
     let mut header = Header::open(message)?;
-    header.skip()?;
-    let mut body = header.into_rest();
     let mut detector = Detector::default();
+    let mut in_fields = !inspection.has_cr_lines;
+    while let Some((field, piece)) = header.next_piece()? {
+        in_fields &= field != Field::NotAField;
+        if !in_fields {
+            detector.update(piece.bytes);
+        }
+    }
+    let mut body = header.into_rest();
     while let Some(chunk) = body.next_chunk()? {
         detector.update(chunk);
     }

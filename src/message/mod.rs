@@ -9,4 +9,5 @@ pub mod inspect;
 pub mod lines;
 pub mod missing_fields;
 pub mod original;
+mod outer;
 pub mod wrap;

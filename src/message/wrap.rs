@@ -1,29 +1,17 @@
-//! Writes the outer header, made from the original's, and the payload, which is the whole original.
+//! Writes the outer header, and the payload, which is the whole original.
 
 use std::io::Write;
 
 use super::crlf::CrlfWriter;
-use super::header::{self, Field, Header};
-use super::hide_subject;
+use super::header::Header;
 use super::original::Original;
+use super::outer::copy_fields;
 use crate::envelope::{Addressee, Envelope};
 use crate::error::Result;
 use crate::sink::Sink;
 
 /// The field that marks a message as encrypted at delivery.
 pub const MARKER: &str = "Encrypted-On-Delivery";
-
-/// Fields that are not copied to the outer header, because they describe or sign the original body.
-/// [`header::describes_the_body`] has more of them. The payload keeps all fields.
-const LEFT_OUT: [&str; 7] = [
-    "lines",
-    "dkim-signature",
-    "domainkey-signature",
-    "arc-seal",
-    "arc-message-signature",
-    "arc-authentication-results",
-    "encrypted-on-delivery",
-];
 
 /// Writes the outer header with the empty line that ends it. If `hide_subject` is set, fields that tell the
 /// subject are left out or replaced.
@@ -41,46 +29,6 @@ pub fn write_header(
     out.put(marker(envelope.format(), &envelope.addressees()).as_bytes())?;
     out.put(envelope.content_fields().as_bytes())?;
     Ok(out.put(b"\r\n")?)
-}
-
-fn copy_fields(message: &mut dyn Original, hide_subject: bool, out: &mut dyn Write) -> Result<()> {
-    let mut header = Header::open(message)?;
-    let mut out = CrlfWriter::new(out);
-    let mut keep = false;
-    let mut complete = true;
-    let mut replacement = Some(hide_subject::REPLACEMENT);
-    while let Some((field, piece)) = header.next_piece()? {
-        match field {
-            Field::Begins(name) if hide_subject && hide_subject::tells_the_subject(&name) => {
-                keep = false;
-                let replacement = replacement.take_if(|_| name == "subject").unwrap_or_default();
-                out.put(replacement.as_bytes())?;
-            }
-            Field::Begins(name) => keep = !is_left_out(&name),
-            Field::Continues => {}
-            // This line may belong to the body of a message that has no empty line before its body.
-            Field::NotAField => keep = false,
-        }
-        if keep {
-            let (content, line_end) = piece.split_end();
-            // Some programs end a line at a bare CR. The rest may be the body of a message that has no other
-            // line ends.
-            let bare_cr = memchr::memchr(b'\r', content);
-            keep = bare_cr.is_none();
-            let line_end = if keep { line_end } else { b"\n" };
-            complete = !line_end.is_empty();
-            out.put(&content[..bare_cr.unwrap_or(content.len())])?;
-            out.put(line_end)?;
-        }
-    }
-    if !complete {
-        out.put(b"\n")?;
-    }
-    Ok(out.finish()?)
-}
-
-fn is_left_out(name: &str) -> bool {
-    header::describes_the_body(name) || LEFT_OUT.contains(&name)
 }
 
 /// The name and the version, in one piece: `perot-encrypt doctor` looks for it in the plugin.

@@ -471,6 +471,172 @@ fn mail_of_an_owner_without_a_certificate_is_counted() {
     }
 }
 
+/// Stores a message that begins with these fields.
+fn save(dovecot: &Dovecot, mailbox: &str, fields: &str) {
+    let file = dovecot.path("saved");
+    fs::write(&file, [fields.as_bytes(), &message("saved")].concat()).unwrap();
+    dovecot.own(&file);
+    dovecot.doveadm(&["save", "-u", ME, "-m", mailbox, file.to_str().unwrap()]);
+}
+
+#[test]
+fn what_is_no_mail_or_not_sent_yet_is_left() {
+    let namespace = "namespace inbox {\n  inbox = yes\n  separator = /\n  mailbox Unfertig {\n    special_use = \\Drafts\n  \
+                     }\n}\n";
+    let dovecot = Dovecot::start(&Config {
+        extra_23: namespace.into(),
+        extra_24: namespace.into(),
+        ..Config::default()
+    });
+    give_key(&dovecot);
+    for (i, mailbox) in
+        ["Unfertig", "My/Templates", "OUTBOX", "Templates of mine", "Out/Boxes"].iter().enumerate()
+    {
+        fill(&dovecot, mailbox, i..i + 1);
+    }
+    for (i, field) in
+        ["X-Uniform-Type-Identifier: com.apple.mail-note", "x-kolab-TYPE: x", "X-Kolab-Mime-Version: 3.0"]
+            .into_iter()
+            .enumerate()
+    {
+        dovecot.doveadm(&["mailbox", "create", "-u", ME, &format!("Notes{i}")]);
+        save(&dovecot, &format!("Notes{i}"), &format!("{field}\r\n"));
+    }
+    save(&dovecot, "Notes0", "X-Kolab: x\r\n");
+    let expected = |now, already| {
+        format!(
+            "users: 1 done, 0 failed; messages: 9; {now}, encrypted already: {already}, left: drafts 3, marked as deleted 0, \
+             no mail 3; failed: 0"
+        )
+    };
+    let dry = tool_summary(&dovecot, &["--dry-run", "--user", ME]);
+    assert_eq!(dry, expected("would be encrypted now: 3", 0));
+    assert_eq!(tool_summary(&dovecot, &["--user", ME]), expected("encrypted now: 3", 0));
+    assert_eq!(tool_summary(&dovecot, &["--user", ME]), expected("encrypted now: 0", 3));
+    for (mailbox, encrypted, clear) in [("Unfertig", 0, 1), ("Templates of mine", 1, 0), ("Notes0", 1, 1)] {
+        assert_eq!(content_types(&dovecot, mailbox), (encrypted, clear), "{mailbox}");
+    }
+    // What is delivered is encrypted, whatever fields it has.
+    dovecot.script(ME, &script("", "encrypt;"));
+    let delivered = [b"X-Kolab-Type: x\r\n", message("delivered").as_slice()].concat();
+    assert!(dovecot.deliver(ME, &delivered).starts_with("250 "));
+    assert_eq!(content_types(&dovecot, "INBOX"), (1, 0));
+}
+
+#[test]
+fn mailboxes_can_be_left_out() {
+    let dovecot = start(Format::Maildir);
+    give_key(&dovecot);
+    for (i, mailbox) in ["Robot", "a b", "INBOX"].into_iter().enumerate() {
+        fill(&dovecot, mailbox, i..i + 1);
+    }
+    let output = tool(&dovecot, &["--user", ME, "--except", "Robots"]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(errors.contains("there is no mailbox Robots to be left out"), "{errors}");
+    let summary = tool_summary(&dovecot, &["--user", ME, "--except", "Robot", "--except", "a b"]);
+    assert!(summary.contains("messages: 1; encrypted now: 1,"), "{summary}");
+    assert_eq!(content_types(&dovecot, "Robot"), (0, 1));
+}
+
+fn with_quota(kilobytes: usize) -> Config {
+    let limit = format!("storage={kilobytes}K");
+    Config {
+        extra_23: "mail_plugins = quota\n".into(),
+        plugin_23: format!("quota = count:User\nquota_vsizes = yes\nquota_rule = *:{limit}\n"),
+        extra_24: format!(
+            "mail_plugins {{\n  quota = yes\n}}\nquota User {{\n  driver = count\n  storage_size = {kilobytes}K\n}}\n"
+        ),
+        ..Config::default()
+    }
+}
+
+#[test]
+fn what_would_not_fit_is_not_begun() {
+    let dovecot = Dovecot::start(&with_quota(20));
+    give_key(&dovecot);
+    fill(&dovecot, "INBOX", 0..4);
+    for dry_run in [true, false] {
+        let output =
+            tool(&dovecot, &[if dry_run { &["--dry-run"][..] } else { &[] }, &["--user", ME]].concat());
+        let (said, errors) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(1), "{said}{errors}");
+        assert!(errors.contains("raise the quota first, else the mailboxes are full"), "{errors}");
+        let told = "me@domain.com: quota User: 14 kB of 20 kB are used, 2";
+        assert!(if dry_run { &said } else { &errors }.contains(told), "{said}{errors}");
+        assert_eq!(content_types(&dovecot, "INBOX"), (0, 4), "{said}{errors}");
+    }
+}
+
+#[test]
+fn what_is_said_of_the_quota_comes_true() {
+    // With the smaller quota, there is room for what it is, and not for what it could be.
+    for limit in [30, 1000] {
+        let dovecot = Dovecot::start(&with_quota(limit));
+        give_key(&dovecot);
+        fill(&dovecot, "INBOX", 0..4);
+        let said = String::from_utf8(tool(&dovecot, &["--dry-run", "--user", ME]).stdout).unwrap();
+        let told = said.lines().find_map(|line| line.split_once(" are used, ")).unwrap().1;
+        let output = tool(&dovecot, &["--user", ME]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(content_types(&dovecot, "INBOX"), (4, 0));
+        let quota = dovecot.doveadm(&["-f", "tab", "quota", "get", "-u", ME]);
+        let row = quota.lines().find(|line| line.contains("STORAGE")).unwrap();
+        let used: u64 = row.split('\t').nth(2).unwrap().parse().unwrap();
+        let expected: u64 = told.strip_suffix(" kB afterwards").unwrap().parse().unwrap();
+        assert!(used.abs_diff(expected) <= 1, "{said}{quota}");
+    }
+}
+
+#[test]
+fn a_user_without_a_quota() {
+    let dovecot = Dovecot::start(&Config {
+        extra_23: "mail_plugins = quota\n".into(),
+        extra_24: "mail_plugins {\n  quota = yes\n}\n".into(),
+        ..Config::default()
+    });
+    give_key(&dovecot);
+    fill(&dovecot, "INBOX", 0..1);
+    for arguments in [&["--dry-run", "--user", ME][..], &["--user", ME]] {
+        let output = tool(&dovecot, arguments);
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+        assert!(!said.contains("quota"), "{said}");
+    }
+    assert_eq!(content_types(&dovecot, "INBOX"), (1, 0));
+}
+
+/// What sieve-filter stores in this virtual mailbox goes to the INBOX.
+#[test]
+fn a_virtual_mailbox_is_left_alone() {
+    let namespace =
+        "namespace inbox {\n  inbox = yes\n  separator = /\n}\nnamespace virtual {\n  prefix = virtual/\n  \
+                     separator = /\n";
+    let dovecot = Dovecot::start(&Config {
+        extra_23: format!("mail_plugins = virtual\n{namespace}  location = virtual:{{dir}}/virtual\n}}\n"),
+        extra_24: format!(
+            "mail_plugins {{\n  virtual = yes\n}}\n{namespace}  mail_driver = virtual\n  mail_path = {{dir}}/virtual\n}}\n"
+        ),
+        ..Config::default()
+    });
+    give_key(&dovecot);
+    fill(&dovecot, "Work", 0..2);
+    let folder = dovecot.path("virtual/all");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("dovecot-virtual"), "!INBOX\nWork\n  all\n").unwrap();
+    for path in [dovecot.path("virtual"), folder.clone(), folder.join("dovecot-virtual")] {
+        dovecot.own(&path);
+    }
+    let said = filter(&dovecot, "virtual/all");
+    assert_eq!(said.matches("a virtual mailbox would have it stored elsewhere").count(), 2, "{said}");
+    assert_eq!(
+        (content_types(&dovecot, "Work"), content_types(&dovecot, "INBOX")),
+        ((0, 2), (0, 0)),
+        "{said}"
+    );
+}
+
 #[test]
 fn names_of_mailboxes_are_names() {
     let dovecot = start(Format::Maildir);

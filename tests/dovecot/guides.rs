@@ -13,7 +13,7 @@ use crate::filter;
 use crate::isolation::prepare;
 use crate::users::{of_era, shell, PASSDB};
 use crate::{assert_nothing_stored, message, script, SECRET};
-use perot_testing::dovecot::{Config, Dovecot, Era, Format, Lmtp};
+use perot_testing::dovecot::{files, Config, Dovecot, Era, Format, Lmtp};
 use perot_testing::pages::{self, all_blocks, project, read, rows};
 use perot_testing::{armored, decrypt, find, key_for, keyring};
 
@@ -24,7 +24,7 @@ const MESSAGES: &str = "doc/admin/messages.md";
 const ME: &str = "me@domain.com";
 
 /// Replaces what a private Dovecot does not have. All else runs as it is shown.
-const REPLACED: [(&str, &str); 5] = [
+const REPLACED: [(&str, &str); 6] = [
     // A private Dovecot writes to a file, not to the journal.
     ("journalctl -u dovecot --since -1day", "cat {dir}/log"),
     // The tool is not installed.
@@ -32,6 +32,7 @@ const REPLACED: [(&str, &str); 5] = [
     ("perot-encrypt doctor", concat!(env!("CARGO_BIN_EXE_perot-encrypt"), " doctor -c {dir}/dovecot.conf")),
     ("/etc/dovecot/", "{dir}/etc/"),
     ("/var/vmail", "{dir}/home"),
+    ("/var/backups/me", "{dir}/home/me"),
 ];
 
 /// Returns the blocks of a section, which must be `N`.
@@ -135,7 +136,7 @@ fn watched() {
     dovecot.script(wants, &script("", "encrypt;"));
     dovecot.script(waits, &script("", "encrypt;"));
     dovecot.script(broken, "this does not compile");
-    let [log, stored, certificates] = shown(ADMINISTRATORS, "Watch it");
+    let [log, stored, in_clear, certificates] = shown(ADMINISTRATORS, "Watch it");
     for user in [wants, waits, broken] {
         dovecot.deliver(user, &message("watched"));
     }
@@ -156,6 +157,16 @@ fn watched() {
     let found = shell(&dovecot, &stored);
     assert_eq!(found.lines().count(), 1, "{found}");
     assert!(found.starts_with(broken), "{found}");
+    // A copy that a mail program has decrypted
+    let copy = dovecot.path("copy");
+    fs::write(&copy, [b"Encrypted-On-Delivery: pgp-mime\r\n", message("copy").as_slice()].concat()).unwrap();
+    dovecot.own(&copy);
+    dovecot.doveadm(&["save", "-u", wants, copy.to_str().unwrap()]);
+    assert_eq!(shell(&dovecot, &stored), found);
+    let found: String = shell(&dovecot, &in_clear);
+    let mut users: Vec<&str> = found.lines().filter_map(|line| line.split(' ').next()).collect();
+    users.sort_unstable();
+    assert_eq!(users, [broken, wants], "{found}");
 
     fs::create_dir_all(dovecot.path("etc/pgp-certs")).unwrap();
     fs::write(dovecot.path("etc/pgp-certs/me.asc"), armored(&key)).unwrap();
@@ -283,7 +294,13 @@ fn between_two_versions() {
 /// The users of the plugin are found, and their mail is decrypted without it.
 #[test]
 fn moving_away() {
-    let dovecot = Dovecot::start(&Config { format: Format::Mdbox, ..Config::default() });
+    let namespace = || "namespace inbox {\n  inbox = yes\n}\n".to_owned();
+    let dovecot = Dovecot::start(&Config {
+        format: Format::Mdbox,
+        extra_23: namespace(),
+        extra_24: namespace(),
+        ..Config::default()
+    });
     let key = key_for(ME);
     dovecot.give(ME, "me.asc", &armored(&key));
     dovecot.script(ME, &script("", "encrypt;"));
@@ -303,20 +320,31 @@ fn moving_away() {
     }
     dovecot.script(ME, "keep;");
     assert!(dovecot.deliver(ME, &message("in-clear")).starts_with("250 "), "{}", dovecot.log());
-    let [fetch, open] = shown(ADMINISTRATORS, "Decrypt a whole mailbox");
-    shell(&dovecot, &format!("cd {{dir}}; {fetch}"));
+    dovecot.doveadm(&["mailbox", "create", "-u", ME, "a b"]);
+    dovecot.doveadm(&["move", "-u", ME, "a b", "mailbox", "INBOX", "header", "subject", "two"]);
+    dovecot.doveadm(&["flags", "add", "-u", ME, "\\Flagged own", "mailbox", "a b", "all"]);
+    let [backup, open, import] = shown(ADMINISTRATORS, "Decrypt a whole mailbox");
+    shell(&dovecot, &backup);
 
     // This is done on the owner's machine.
     let machine = tempfile::tempdir().unwrap();
     keyring(machine.path(), &key);
-    fs::rename(dovecot.path("encrypted"), machine.path().join("encrypted")).unwrap();
+    fs::rename(dovecot.path("home/me"), machine.path().join("me")).unwrap();
     filter::shell(&format!("cd; {open}"), machine.path(), &[]);
-    let files = fs::read_dir(machine.path().join("decrypted")).unwrap();
-    let opened: Vec<Vec<u8>> = files.map(|file| fs::read(file.unwrap().path()).unwrap()).collect();
-    assert_eq!(opened.len(), 2);
-    for subject in ["one", "two"] {
-        assert!(opened.iter().any(|opened| opened.ends_with(&message(subject))), "{subject} is not there");
+    fs::rename(machine.path().join("me"), dovecot.path("home/me")).unwrap();
+    files(&dovecot.path("home/me")).iter().for_each(|file| dovecot.own(file));
+    shell(&dovecot, &import);
+    let fetch = |mailbox: &str, fields: &str| {
+        dovecot.doveadm(&["-f", "tab", "fetch", "-u", ME, fields, "mailbox", mailbox, "all"])
+    };
+    for (mailbox, messages) in [("INBOX", 2), ("a b", 1)] {
+        let copy = format!("Decrypted/{mailbox}");
+        let state = "hdr.subject flags date.received";
+        assert_eq!(fetch(&copy, state), fetch(mailbox, state));
+        assert_eq!(fetch(&copy, "text").matches(SECRET).count(), messages);
     }
+    let flags = fetch("Decrypted/a b", "flags");
+    assert!(flags.contains("\\Flagged") && flags.contains("own"), "{flags}");
 }
 
 /// A script that `sievec` warns of.

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::{message, script, start};
 use perot_testing::dovecot::run;
-use perot_testing::pages::{project, read};
+use perot_testing::pages::{project, read, shown};
 use perot_testing::{
     armored, armored_secret, builder, ciphertext, decrypt, encrypt_to, find, key_for, settings, version6,
     with_crlf,
@@ -42,6 +42,24 @@ fn folder_with(files: &[(&str, &[u8])]) -> TempDir {
         fs::write(folder.path().join(name), content).unwrap();
     }
     folder
+}
+
+/// The page says how to read what Thunderbird shows as an empty page.
+#[test]
+fn smime_p7m() {
+    let text = with_crlf(&message("opaque"));
+    let folder = folder_with(&[("message", &text)]);
+    let shell = |commands: &str| {
+        let output = run(Command::new("sh").args(["-euc", commands]).current_dir(folder.path()));
+        assert!(output.status.success(), "{commands}: {}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    };
+    shell(
+        "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=sender -keyout key -out certificate
+        openssl cms -sign -nodetach -binary -outform DER -signer certificate -inkey key -in message -out smime.p7m",
+    );
+    let [open] = shown(PAGE, "Mail that its sender signed with S/MIME");
+    assert!(shell(&open) == text);
 }
 
 fn keys() -> Vec<(&'static str, Cert)> {

@@ -94,7 +94,7 @@ fn header_and_payload() {
                  Encrypted-On-Delivery: forged\r\n{typed}X-Last : y\r\n\r\nbody"
             )
             .into_bytes(),
-            "Received: a\r\n\tb\r\nSUBJECT: =?utf-8?q?x?=\r\nX-Last : y\r\n",
+            "Received: a\r\n\tb\r\nSUBJECT: =?utf-8?q?x?=\r\nX-Last: y\r\n",
             vec![],
         ),
         // No byte of the body changes, apart from bare line feeds.
@@ -103,8 +103,12 @@ fn header_and_payload() {
         (b"Content-Type: a/b\r\ncontent-type: c\r\n\r\nx".to_vec(), "", vec![]),
         // A `From ` line of mbox goes.
         (b"From x@y Mon Jan  1 00:00:00 2024\nA: b\nContent-Type: x\n\nFrom z\n".to_vec(), "A: b\r\n", b"A: b\r\nContent-Type: x\r\n\r\nFrom z\r\n".to_vec()),
-        // White space before the colon is allowed (RFC 5322, section 4.5).
-        (b"From : x@y\r\nContent-Type: x\r\n\r\n".to_vec(), "From : x@y\r\n", vec![]),
+        // Behind fields, it is left out of the outer header only.
+        (b"R: a\nFrom x@y Mon Jan  1 00:00:00 2024\nA: b\nContent-Type: x\n\n".to_vec(), "R: a\r\nA: b\r\n", b"R: a\r\nFrom x@y Mon Jan  1 00:00:00 2024\r\nA: b\r\nContent-Type: x\r\n\r\n".to_vec()),
+        // With a bare CR, it may be the whole message.
+        (b"From x@y Mon Jan  1 00:00:00 2024\rA: b\r\rtext\r\n".to_vec(), "", b"Content-Type: text/plain; charset=us-ascii\r\nFrom x@y Mon Jan  1 00:00:00 2024\rA: b\r\rtext\r\n\r\n".to_vec()),
+        // White space before the colon is allowed (RFC 5322, section 4.5), and some programs do not know it.
+        (b"From : x@y\r\nA \t :b\r\n : c\r\nContent-Type: x\r\n\r\n".to_vec(), "From: x@y\r\nA:b\r\n : c\r\n", vec![]),
         // Without a Content-Type.
         (b"A: b\r\n\r\nplain\r\n".to_vec(), "A: b\r\n", b"Content-Type: text/plain; charset=us-ascii\r\nA: b\r\n\r\nplain\r\n".to_vec()),
         (
@@ -122,15 +126,24 @@ fn header_and_payload() {
         (b"Content-Type: x\r\nA: b".to_vec(), "A: b\r\n", b"Content-Type: x\r\nA: b\r\n\r\n".to_vec()),
         (b"".to_vec(), "", b"Content-Type: text/plain; charset=us-ascii\r\n\r\n".to_vec()),
         (b"\r\nbody".to_vec(), "", b"Content-Type: text/plain; charset=us-ascii\r\n\r\nbody".to_vec()),
-        // A line that is not a field is left out of the outer header, since it may belong to the body.
+        // The outer header ends at a line that is not a field: for many programs, the body begins there.
         (
             b"A: b\r\nDear Alice,\r\n the secret is out\r\nC: d\r\nContent-Type: x\r\n\r\n".to_vec(),
-            "A: b\r\nC: d\r\n",
+            "A: b\r\n",
             vec![],
+        ),
+        (b"A: b\r\n>From x@y Mon Jan  1 00:00:00 2024\r\nC: d\r\nContent-Type: x\r\n\r\n".to_vec(), "A: b\r\n", vec![]),
+        (b"A: b\r\nFrom here on it is secret\r\nC: d\r\nContent-Type: x\r\n\r\n".to_vec(), "A: b\r\n", vec![]),
+        (b"A: b\r\n: c\r\nC: d\r\nContent-Type: x\r\n\r\n".to_vec(), "A: b\r\n", vec![]),
+        (b" folded\r\nC: d\r\nContent-Type: x\r\n\r\n".to_vec(), "", vec![]),
+        (
+            "A: b\r\ngrüße\r\n\r\nx".into(),
+            "A: b\r\n",
+            "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\nA: b\r\ngrüße\r\n\r\nx".into(),
         ),
         // The rest after a bare CR is left out, too.
         (b"A: b\r\rsecret\rC: d\r\n e\r\nContent-Type: x\r\n\r\n".to_vec(), "A: b\r\n", vec![]),
-        (b"A: b\r\nsecret\r: x\r\nC: d\r\nContent-Type: x\r\n\r\n".to_vec(), "A: b\r\nC: d\r\n", vec![]),
+        (b"A: b\r\nsecret\r: x\r\nC: d\r\nContent-Type: x\r\n\r\n".to_vec(), "A: b\r\n", vec![]),
         // Nothing can be added to the fields of the product.
         (b"Content-Type: x\r\n boundary=y\r\nMIME-Version: 1.0\r\n\r\n".to_vec(), "", vec![]),
     ];

@@ -40,7 +40,9 @@ fn field_name() -> impl Strategy<Value = String> {
     let known = select(vec![
         "Subject",
         "SUBJECT ",
-        "X-Original-Subject",
+        "X-ASG-Orig-Subj",
+        "In-Reply-To",
+        "References ",
         "Thread-Topic",
         "From",
         "Content-Type",
@@ -69,6 +71,8 @@ fn field_value() -> impl Strategy<Value = Vec<u8>> {
         "base64",
         "quoted-printable",
         "8bit",
+        "<a@b> <c@d>",
+        "about <a@b> that",
     ]);
     prop_oneof![known.prop_map(|v| v.as_bytes().to_vec()), bytes()]
 }

@@ -59,6 +59,7 @@ fn is_ciphertext(message: &Message<'_>, part: &MessagePart<'_>) -> Result<bool, 
         PartType::Multipart(_) => return Ok(false),
         PartType::Text(text) => text.as_bytes(),
         PartType::Binary(data) | PartType::InlineBinary(data) => data,
+        PartType::Html(text) if shows_nothing(text) => return Ok(false),
         PartType::Html(text) => return Err(format!("HTML: {text}")),
         PartType::Message(_) => return Err("a message".into()),
     };
@@ -66,11 +67,11 @@ fn is_ciphertext(message: &Message<'_>, part: &MessagePart<'_>) -> Result<bool, 
     let is_control = part
         .content_type()
         .is_some_and(|t| t.subtype().is_some_and(|s| s.eq_ignore_ascii_case("pgp-encrypted")));
-    let silent = |text: &[u8]| text.trim_ascii().is_empty() || is_control && text.len() <= 256;
+    let silent = |text: &[u8]| without_space(text).is_empty() || is_control && text.len() <= 256;
     if silent(decoded) || silent(as_it_stands) {
         return Ok(false);
     }
-    if !decoded.trim_ascii_start().starts_with(b"-") && opens_as_something_else(part) {
+    if !without_space(decoded).starts_with(b"-") && opens_as_something_else(part) {
         return Err("binary data that a program opens as something else".into());
     }
     let encrypted = is_encrypted_data(decoded) || is_encrypted_data(as_it_stands);
@@ -86,9 +87,34 @@ fn opens_as_something_else(part: &MessagePart<'_>) -> bool {
     !is_of_ciphertext || ![".asc", ".pgp", ".gpg", ".p7m"].iter().any(|ending| name.ends_with(ending))
 }
 
+/// Removes white space at both ends, with byte order marks and no-break spaces, in UTF-8 or as a single byte.
+fn without_space(data: &[u8]) -> &[u8] {
+    let mut data = data.trim_ascii();
+    for space in ["\u{feff}".as_bytes(), "\u{a0}".as_bytes(), b"\xa0"].iter().cycle().take(3 * data.len()) {
+        data = data.strip_prefix(*space).unwrap_or(data);
+        data = data.strip_suffix(*space).unwrap_or(data).trim_ascii();
+    }
+    data
+}
+
+/// Returns true for HTML of less than 2 KiB that has nothing but tags without attributes, apart from a `meta`.
+fn shows_nothing(html: &str) -> bool {
+    let pieces = html
+        .split('<')
+        .flat_map(|piece| piece.split_once('>').map_or([piece, ""], |(tag, text)| [tag, text]));
+    let is_silent = |piece: &str| {
+        let piece = piece.replace("&nbsp;", " ").to_lowercase();
+        let is_tag = piece.trim_matches('/').chars().all(char::is_alphanumeric) && piece.len() < 8;
+        is_tag
+            || piece.starts_with("meta ") && piece.contains("charset=") && piece.len() < 100
+            || without_space(piece.as_bytes()).is_empty()
+    };
+    html.len() <= 2 << 10 && pieces.into_iter().all(is_silent)
+}
+
 fn is_encrypted_data(data: &[u8]) -> bool {
     match data.trim_ascii_start() {
-        [0x80..=0xff, ..] => is_encrypted_message(data.trim_ascii_start()),
+        [0x80..=0xff, ..] if is_encrypted_message(data.trim_ascii_start()) => true,
         // These two content types are encrypted. Others under an S/MIME label can be read.
         [0x30, ..] => [
             b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x03".as_slice(),
@@ -96,7 +122,7 @@ fn is_encrypted_data(data: &[u8]) -> bool {
         ]
         .iter()
         .any(|oid| find(&data[..data.len().min(32)], oid).is_some()),
-        text => is_encrypted_armor(text.trim_ascii()),
+        text => is_encrypted_armor(without_space(text)),
     }
 }
 

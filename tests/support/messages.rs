@@ -146,6 +146,57 @@ pub fn encrypted() -> Vec<(&'static str, Vec<u8>)> {
         ("SKESK and OCB", with_data(format!("{octets}\n{}", armor(&ocb)))),
         ("inline", text(&good())),
         ("inline with white space", text(&format!("\n \n{}\n\n", good()))),
+        ("inline behind a byte order mark", text(&format!("\u{feff}{}\u{a0}\n", good()))),
+        (
+            "inline with no-break spaces",
+            text(&format!("\u{a0}\n \u{a0} \n\u{a0}{}", good()).replace("-----\n=", "-----\u{a0}\n=")),
+        ),
+        (
+            "no-break spaces in quoted-printable",
+            [
+                b"Content-Transfer-Encoding: quoted-printable\n".to_vec(),
+                text(&format!("=C2=A0\n{}=C2=A0\n", good().replace('=', "=3D"))),
+            ]
+            .concat(),
+        ),
+        (
+            "no-break spaces of windows-1252",
+            [b"Content-Type: text/plain; charset=windows-1252\n\n\xa0\n", good().as_bytes(), b"\xa0\n"].concat(),
+        ),
+        (
+            "a file behind a byte order mark",
+            with_data(format!(
+                "Content-Type: application/octet-stream; name=x.asc\nContent-Transfer-Encoding: base64\n\n{}\n",
+                STANDARD.encode(format!("\u{feff}{}", good()))
+            )),
+        ),
+        (
+            "fields of Gmail in a part",
+            with_data(format!("{octets}Content-ID: <f_1>\nX-Attachment-Id: f_1\n\n{}", good())),
+        ),
+        (
+            "Exchange with HTML",
+            mixed(&[
+                part(
+                    "Content-Type: text/html; charset=\"us-ascii\"",
+                    "<html><head>\n<meta http-equiv=\"Content-Type\" content=\"text/html; charset=us-ascii\">\n</head>\n\
+                     <body>\n<p>&nbsp;</p><br/>\n</body>\n</html>",
+                ),
+                part("Content-Type: application/pgp-encrypted; name=\"v.asc\"", "Version: 1"),
+                part("Content-Type: application/octet-stream", &good()),
+            ]),
+        ),
+        (
+            "Exchange with two empty texts",
+            mixed(&[
+                part(
+                    "Content-Type: multipart/alternative; boundary=c",
+                    "--c\nContent-Type: text/plain; charset=utf-8\n\n\u{a0}\n--c\nContent-Type: text/html\n\n\n--c--",
+                ),
+                part("Content-Type: application/pgp-encrypted; name=\"v.asc\"", "Version: 1"),
+                part("Content-Type: application/octet-stream", &good()),
+            ]),
+        ),
         (
             "inline with armor headers",
             text(&good().replace("MESSAGE-----\n\n", "MESSAGE-----\nVersion: x\nComment: y\n\n")),
@@ -311,7 +362,22 @@ pub fn not_encrypted() -> Vec<(&'static str, Vec<u8>)> {
         ("large headers of parts", mixed(&vec![part(&part_header, &good()); 20])),
         ("two checksums", text(&good().replace("=AAAA\n", "=AAAA\n=text\n"))),
         ("a long header of a part", mixed(&[part(&long_part_header, &good())])),
-        ("a field of another kind in a part", mixed(&[part("Content-Type: text/plain\nX-Text: secret", &good())])),
+        ("a field of another kind in a part", mixed(&[part("Content-Type: text/plain\nSubject: secret", &good())])),
+        ("long fields of programs in a part", mixed(&[part(&format!("Content-Type: text/plain\nX-Text: {}", "secret ".repeat(1200)), &good())])),
+        ("HTML beside an encrypted part", mixed(&[part("Content-Type: text/html", "<p>secret</p>"), part("Content-Type: text/plain", &good())])),
+        ("a text in a tag", mixed(&[part("Content-Type: text/html", "<p title=\"secret\"></p>"), part("Content-Type: text/plain", &good())])),
+        ("a picture", mixed(&[part("Content-Type: text/html", "<img src=\"http://example.org/secret\">"), part("Content-Type: text/plain", &good())])),
+        ("a comment in HTML", mixed(&[part("Content-Type: text/html", "<!-- secret -->"), part("Content-Type: text/plain", &good())])),
+        ("a text in the type of HTML", mixed(&[part("Content-Type: text/html", "<meta http-equiv=\"Content-Type\" content=\"text/html; charset=the-secret-is-out-now\">"), part("Content-Type: text/plain", &good())])),
+        ("a tag without end", mixed(&[part("Content-Type: text/html", "<p"), part("Content-Type: text/plain", &good())])),
+        ("empty HTML in UTF-7", mixed(&[part("Content-Type: text/html; charset=utf-7", "<p></p>"), part("Content-Type: text/plain", &good())])),
+        ("much empty HTML", mixed(&[part("Content-Type: text/html", &"<p></p>\n".repeat(300)), part("Content-Type: text/plain", &good())])),
+        ("nothing but empty HTML", mixed(&[part("Content-Type: text/html", "<p></p>")])),
+        ("an empty HTML for the second part", with_data("Content-Type: text/html\n\n<p></p>".into())),
+        ("words between no-break spaces", text(&format!("\u{a0}secret\u{a0}\n{}", good()))),
+        ("a letter that ends like one", text(&format!("\u{e0}\n{}", good()))),
+        ("endless no-break spaces", text(&format!("{}\n{}", "\u{a0}".repeat(2000), good()).repeat(2))),
+        ("no-break spaces in the armor", text(&good().replace("\n=AAAA", "\n\u{a0}\n=AAAA"))),
         ("endless white space", text(&format!("{}{}", "\n".repeat(100_000), good()))),
         ("endless parts", mixed(&vec![part("Content-Type: text/plain", &good()); 300])),
         ("signed", PgpMime { content_type: "multipart/signed; boundary=b", ..PgpMime::default() }.build()),

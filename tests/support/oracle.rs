@@ -140,6 +140,7 @@ pub fn header(message: &[u8], cut: u8) {
     let inspection = inspect(&mut Cursor::new(message)).unwrap();
     assert_eq!(inspection.has_content_type, reference.has("content-type"));
     assert_eq!(inspection.has_transfer_encoding, reference.has("content-transfer-encoding"));
+    assert_eq!(inspection.has_cr_lines, reference.has_cr_lines());
     for hide_subject in [false, true] {
         let mut source = Delivered::new(message, cut);
         let mut outer = Vec::new();
@@ -154,7 +155,8 @@ pub fn header(message: &[u8], cut: u8) {
     let size = wrap::write_payload(&mut source, &missing, &mut payload).unwrap();
     assert!((size, &payload) == (message.len() as u64, &reference.payload()));
     payload.clear();
-    let size = hide_subject::write_payload(&mut source, &missing, "BOUNDARY", &mut payload).unwrap();
+    let size =
+        hide_subject::write_payload(&mut source, &inspection, &missing, "BOUNDARY", &mut payload).unwrap();
     assert!((size, &payload) == (message.len() as u64, &reference.payload_with_subject("BOUNDARY")));
 }
 

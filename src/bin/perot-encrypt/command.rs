@@ -28,8 +28,10 @@ const MORE_ON_DOCTOR: &str = "Tells whether mail that is delivered would be encr
 const ABOUT_MAILBOX: &str = "Encrypts the mail that is in mailboxes already";
 
 const MORE_ON_MAILBOX: &str = "Encrypts the mail that is in mailboxes already, with sieve-filter.\n\n\
-    Without MAILBOX these are all of a user's own mailboxes. Drafts and messages that are marked as deleted are left \
-    as they are. It goes on after a failure; then the exit status is 1.";
+    Without MAILBOX these are all of a user's own mailboxes. Left as they are: drafts, what is in mailboxes for drafts, \
+    templates and the outbox, notes and other data that is no mail, and messages that are marked as deleted. An encrypted \
+    message has a new, higher UID. Nothing is done for a user whose mailboxes would take more than the quota. It goes on \
+    after a failure; then the exit status is 1.";
 
 /// The command line of `perot-encrypt`.
 pub fn command() -> Command {
@@ -152,5 +154,13 @@ fn mailbox() -> Command {
                 .value_name("MAILBOX")
                 .action(ArgAction::Append)
                 .help("The mailboxes, if not all"),
+        )
+        .arg(
+            Arg::new("except")
+                .long("except")
+                .value_name("MAILBOX")
+                .action(ArgAction::Append)
+                .conflicts_with("mailbox")
+                .help("A mailbox that is left out. May be given several times"),
         )
 }

@@ -3,6 +3,7 @@
 mod counts;
 mod dovecot;
 mod namespaces;
+mod quota;
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -20,12 +21,16 @@ use perot_encrypt::log::{printable, printable_line};
 use crate::dovecot::{is_pattern, Dovecot};
 use counts::{Counts, Line, Seen};
 use namespaces::Namespaces;
+use quota::Quota;
 
 /// The script that is used unless the administrator names another.
 const SCRIPT: &str = "require \"vnd.perot.encrypt\";\nencrypt;\n";
 
 /// Most different errors that are shown for a mailbox. If a disk is full, every message causes some.
 const ERRORS: usize = 20;
+
+/// What is said where the mailboxes would not fit.
+const MORE_THAN_THE_QUOTA: &str = "raise the quota first, else the mailboxes are full and take no more mail";
 
 /// The number of messages between two lines that show the progress, so that one can see that it goes on.
 const PROGRESS: u64 = 1000;
@@ -38,7 +43,7 @@ const PROGRESS: u64 = 1000;
 /// is closed. A failure with one user or mailbox is shown, and makes the exit status 1.
 pub fn run(matches: &mut ArgMatches) -> Result<ExitCode, Box<dyn Error>> {
     let mut all = |name: &str| matches.remove_many::<String>(name).into_iter().flatten().collect::<Vec<_>>();
-    let (users, mailboxes) = (all("user"), all("mailbox"));
+    let (users, mailboxes, except) = (all("user"), all("mailbox"), all("except"));
     let dovecot = Dovecot { config: matches.remove_one("config") };
     let folder = tempfile::tempdir()?;
     let chosen = matches.remove_one::<String>("script").map(PathBuf::from);
@@ -51,9 +56,11 @@ pub fn run(matches: &mut ArgMatches) -> Result<ExitCode, Box<dyn Error>> {
         dry_run: matches.get_flag("dry-run"),
         namespaces: dovecot.namespaces()?,
         mailboxes,
+        except,
+        all: matches.get_flag("all"),
         dovecot,
     };
-    let users = if matches.get_flag("all") { run.dovecot.users()? } else { users };
+    let users = if run.all { run.dovecot.users()? } else { users };
     Ok(run.everybody(&users)?)
 }
 
@@ -91,6 +98,10 @@ struct Run {
     dry_run: bool,
     namespaces: Namespaces,
     mailboxes: Vec<String>,
+    /// Mailboxes that are left out.
+    except: Vec<String>,
+    /// True if the run is for all users, of whom some may not have such a mailbox.
+    all: bool,
 }
 
 impl Run {
@@ -114,19 +125,54 @@ impl Run {
             Ok(mailboxes) => mailboxes,
             Err(why) => return Ok(broken(user, "", &why)),
         };
+        if let Err(why) = self.check_quota(user, &mailboxes) {
+            return Ok(broken(user, "", &why));
+        }
         for mailbox in &mailboxes {
             let counts = self.mailbox(user, mailbox).unwrap_or_else(|why| broken(user, mailbox, &why));
             writeln!(io::stdout(), "{}: {}", label(user, mailbox), counts.summary(self.dry_run))?;
             total += counts;
         }
-        // mdbox keeps expunged messages until it is purged. An earlier run that was interrupted may have left
-        // some, too.
-        if !self.dry_run {
-            if let Err(why) = self.dovecot.purge(user) {
-                total += broken(user, "", &why);
+        if self.dry_run {
+            total += self.tell_quota(user, total.growth())?;
+        } else if let Err(why) = self.dovecot.purge(user) {
+            // mdbox keeps expunged messages until it is purged. An earlier run that was interrupted may have left some, too.
+            total += broken(user, "", &why);
+        }
+        Ok(total)
+    }
+
+    /// Tells how much of the quota is used with `growth` more bytes. Fails only if standard output is closed.
+    fn tell_quota(&self, user: &str, growth: u64) -> io::Result<Counts> {
+        let quotas = match self.dovecot.quotas(user) {
+            Ok(quotas) => quotas,
+            Err(why) => return Ok(broken(user, "", &why)),
+        };
+        let mut total = Counts::default();
+        for quota in &quotas {
+            writeln!(io::stdout(), "{}: {}", label(user, ""), quota.describe(growth))?;
+            if !quota.has_room(growth) {
+                total += broken(user, "", &MORE_THAN_THE_QUOTA);
             }
         }
         Ok(total)
+    }
+
+    /// Fails if this is no dry run, and the mailboxes would take more than the user's quota. Unless there is plenty of room, it encrypts the messages
+    /// to see how large they are then, and throws them away.
+    fn check_quota(&self, user: &str, mailboxes: &[String]) -> Result<(), Box<dyn Error>> {
+        let quotas = if self.dry_run { Vec::new() } else { self.dovecot.quotas(user)? };
+        if quotas.iter().all(Quota::has_room_for_all) {
+            return Ok(());
+        }
+        let mut seen = Seen::default();
+        for mailbox in mailboxes.iter().filter(|mailbox| self.namespaces.is_own(mailbox)) {
+            self.dovecot.filter(user, &self.script, mailbox, true, |line| seen.add(&Line::parse(line)))?;
+        }
+        match quotas.iter().find(|quota| !quota.has_room(seen.growth)) {
+            Some(quota) => Err(format!("{}: {MORE_THAN_THE_QUOTA}", quota.describe(seen.growth)).into()),
+            None => Ok(()),
+        }
     }
 
     fn mailboxes_of(&self, user: &str) -> Result<Vec<String>, Box<dyn Error>> {
@@ -137,7 +183,11 @@ impl Run {
             return Ok(self.mailboxes.clone());
         }
         let mut mailboxes = self.dovecot.mailboxes(user)?;
-        mailboxes.retain(|mailbox| self.namespaces.is_own(mailbox));
+        let unknown = self.except.iter().find(|except| !self.all && !mailboxes.contains(except));
+        if let Some(unknown) = unknown {
+            return Err(format!("there is no mailbox {unknown} to be left out").into());
+        }
+        mailboxes.retain(|mailbox| self.namespaces.is_own(mailbox) && !self.except.contains(mailbox));
         Ok(mailboxes)
     }
 

@@ -1,7 +1,7 @@
 //! Recognises one armored OpenPGP message (RFC 9580, section 6) with nothing but white space around it.
 
 use super::packets::Packets;
-use super::plain::{is_space, trim, Plain};
+use super::plain::{is_space, trim, trim_wide, Plain};
 use super::transfer::{is_digit, Base64};
 
 const BEGIN: &[u8] = b"-----BEGIN PGP MESSAGE-----";
@@ -59,7 +59,7 @@ impl Armored {
 
     /// Returns true if nothing but white space has been read.
     pub fn is_blank(&self) -> bool {
-        self.state == State::Before && trim(&self.line).is_empty()
+        self.state == State::Before && trim_wide(&self.line).is_empty()
     }
 
     /// Returns the size of the armor headers, in bytes.
@@ -92,7 +92,9 @@ impl Armored {
                 _ => State::Data,
             };
         }
-        if is_space(byte) && self.state != State::Data {
+        // The lines around the armor have no more than its BEGIN and END besides.
+        let around = matches!(self.state, State::Before | State::After);
+        if around || is_space(byte) && self.state != State::Data {
             self.space += 1;
         }
         match self.state {
@@ -113,7 +115,8 @@ impl Armored {
     }
 
     fn end_of_line(&mut self) -> Result<(), Plain> {
-        let line = trim(&self.line);
+        let around = matches!(self.state, State::Before | State::End | State::Checked | State::After);
+        let line = if around { trim_wide(&self.line) } else { trim(&self.line) };
         self.state = match self.state {
             State::Before if line.is_empty() => State::Before,
             State::Before if line == BEGIN => State::Headers,

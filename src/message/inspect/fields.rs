@@ -22,7 +22,7 @@ pub struct Fields {
     pub odd: bool,
     begun: bool,
     /// True for the header of a part, where only fields about the content have a meaning (RFC 2045, section
-    /// 9).
+    /// 9), and programs add some of their own (`X-Attachment-Id`).
     in_part: bool,
 }
 
@@ -43,16 +43,17 @@ impl Fields {
 
     /// Reads the next piece of the header.
     pub fn piece(&mut self, field: Field, piece: &Piece<'_>) {
-        let (content, _) = piece.split_end();
-        let has = |byte: u8| memchr::memchr(byte, content).is_some();
+        let has_nul = memchr::memchr(0, piece.bytes).is_some();
         // For some programs, a bare CR ends a line and a NUL ends a text. In the header of the message itself
         // a NUL does no harm, and must be accepted: the outer header of a message that was encrypted here
         // keeps it.
-        self.odd |= has(b'\r') || self.in_part && has(0);
+        self.odd |= piece.bare_cr().is_some() || self.in_part && has_nul;
         match field {
             Field::Begins(name) => {
                 self.begun = true;
-                self.odd |= self.in_part && !name.starts_with("content-") && name != "mime-version";
+                let is_of_a_part =
+                    name.starts_with("content-") || name.starts_with("x-") || name == "mime-version";
+                self.odd |= self.in_part && !is_of_a_part;
                 self.current = match name.as_str() {
                     "content-type" => Current::ContentType,
                     "content-transfer-encoding" => Current::TransferEncoding,
@@ -66,7 +67,7 @@ impl Fields {
                 self.odd |= !self.begun;
                 self.add(piece.bytes, false);
             }
-            Field::NotAField => {
+            Field::MboxLine | Field::NotAField => {
                 self.current = Current::Other;
                 self.odd = true;
             }

@@ -3,14 +3,15 @@
 use super::armored::Armored;
 use super::cms::Cms;
 use super::content_type::ContentType;
+use super::html;
 use super::packets::Packets;
-use super::plain::{is_space, Plain};
+use super::plain::{begins_wide_space, is_space, Plain};
 use super::transfer::Transfer;
 
 /// The content of a leaf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// Nothing but white space.
+    /// Nothing but white space, or HTML that shows nothing.
     Blank,
     /// The control part of RFC 3156, section 4: `Version: 1`.
     Control,
@@ -34,6 +35,8 @@ pub struct Leaf {
 enum Kind {
     /// `text/plain`, which must be an armored message.
     Text(Armored),
+    /// `text/html`, which must be empty.
+    Html(Vec<u8>),
     /// `application/pkcs7-mime`.
     Cms(Cms),
     /// A part for ciphertext, of which only white space has been read. `control` allows it to be a control
@@ -61,6 +64,7 @@ impl Leaf {
         let binary = may_be_binary && transfer == Some(b"base64");
         let kind = match content_type.name.as_str() {
             "text/plain" if is_like_ascii(content_type.charset.as_deref()) => Kind::Text(Armored::default()),
+            "text/html" if is_like_ascii(content_type.charset.as_deref()) => Kind::Html(Vec::new()),
             "application/pkcs7-mime" | "application/x-pkcs7-mime" if binary => Kind::Cms(Cms::default()),
             "application/pgp-encrypted" => Kind::Application { control: true, binary },
             "application/octet-stream" | "application/pgp" => Kind::Application { control: false, binary },
@@ -104,11 +108,12 @@ impl Leaf {
         self.kind.feed(&self.decoded)?;
         match self.kind {
             Kind::Text(armor) if armor.is_blank() => Ok(Content::Blank),
+            Kind::Html(text) if html::is_empty(&text) => Ok(Content::Blank),
             Kind::Text(armor) | Kind::Armored(armor) => armor.finish().map(|()| Content::Encrypted),
             Kind::Cms(cms) => cms.finish().map(|()| Content::Encrypted),
             Kind::Binary(message) => message.finish().map(|()| Content::Encrypted),
             Kind::Control(text) if is_control(&text) => Ok(Content::Control),
-            Kind::Control(_) | Kind::Application { .. } | Kind::Failed => Err(Plain),
+            Kind::Control(_) | Kind::Html(_) | Kind::Application { .. } | Kind::Failed => Err(Plain),
         }
     }
 }
@@ -119,7 +124,9 @@ impl Kind {
             match bytes.iter().copied().find(|&b| !is_space(b)) {
                 None => return Ok(()),
                 Some(b'V' | b'v') if control => *self = Self::Control(Vec::new()),
-                Some(0x80..) if binary => *self = Self::Binary(Packets::default()),
+                Some(byte @ 0x80..) if binary && !begins_wide_space(byte) => {
+                    *self = Self::Binary(Packets::default())
+                }
                 Some(_) => *self = Self::Armored(Armored::default()),
             }
         }
@@ -127,16 +134,19 @@ impl Kind {
             Self::Text(armor) | Self::Armored(armor) => armor.feed(bytes),
             Self::Cms(cms) => cms.feed(bytes),
             Self::Binary(message) => message.feed(bytes),
-            Self::Control(text) => {
-                text.extend_from_slice(bytes);
-                if text.len() > MAX_CONTROL {
-                    return Err(Plain);
-                }
-                Ok(())
-            }
+            Self::Control(text) => collect(text, bytes, MAX_CONTROL),
+            Self::Html(text) => collect(text, bytes, html::MAX_BYTES),
             Self::Application { .. } | Self::Failed => Ok(()),
         }
     }
+}
+
+fn collect(text: &mut Vec<u8>, bytes: &[u8], most: usize) -> Result<(), Plain> {
+    text.extend_from_slice(bytes);
+    if text.len() > most {
+        return Err(Plain);
+    }
+    Ok(())
 }
 
 /// Returns true if ASCII letters and digits mean themselves in this charset. In UTF-7, base64 digits can

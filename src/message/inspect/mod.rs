@@ -9,6 +9,7 @@ mod armored;
 mod cms;
 mod content_type;
 mod fields;
+mod html;
 mod leaf;
 mod packets;
 mod plain;
@@ -35,6 +36,9 @@ pub struct Inspection {
     /// True if the message is signed or encrypted as a whole. Mail programs verify or decrypt that only where
     /// no other part is around it.
     pub must_be_outermost: bool,
+    /// True if the header has bare CRs and does not end: all lines of the message end in CR, as on old Macs. Programs that
+    /// know line ends by their LF see one header field.
+    pub has_cr_lines: bool,
 }
 
 /// Inspects a message from its first byte, and reads no further than it has to.
@@ -45,15 +49,19 @@ pub struct Inspection {
 pub fn inspect(message: &mut dyn Original) -> Result<Inspection, Unreadable> {
     let mut header = Header::open(message)?;
     let mut fields = Fields::default();
+    let mut has_bare_cr = false;
     while let Some((field, piece)) = header.next_piece()? {
+        has_bare_cr |= piece.bare_cr().is_some();
         fields.piece(field, &piece);
     }
+    let has_cr_lines = has_bare_cr && !header.ends_with_empty_line();
     let encrypted = header.ends_with_empty_line() && is_encrypted(header, &fields)?;
     Ok(Inspection {
         encrypted,
         has_content_type: fields.content_type.is_some(),
         has_transfer_encoding: fields.transfer_encoding.is_some(),
         must_be_outermost: fields.content_type.as_deref().is_some_and(is_cryptographic),
+        has_cr_lines,
     })
 }
 

@@ -3,19 +3,23 @@
 use std::collections::HashSet;
 use std::ops::AddAssign;
 
-use perot_encrypt::verdict::Said;
+use perot_encrypt::verdict::{Exemption, Said};
 
 use super::dovecot::Message;
 
 /// A line of sieve-filter's log.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Line<'a> {
-    /// `encrypt` has encrypted a message. It has not been stored yet.
-    Encrypted,
+    /// `encrypt` has encrypted a message. It has not been stored yet. It is so many bytes larger than it was.
+    Encrypted(u64),
     /// `encrypt` has found that a message is encrypted already.
     AlreadyEncrypted,
     /// The owner of a message has no certificate, and the settings have it left as it is.
     NoCertificate,
+    /// The message lies in a mailbox for what is still to be written or sent.
+    Unsent,
+    /// The message is data of a program, and no mail.
+    NoMail,
     /// `encrypt` could not encrypt a message.
     NotEncrypted(&'a str),
     /// Any other error.
@@ -39,9 +43,11 @@ impl<'a> Line<'a> {
             return if line.trim().is_empty() { Self::Other } else { Self::Trouble(line) };
         };
         match (level, text.strip_prefix("sieve: encrypt: ").and_then(Said::by)) {
-            ("Info", Some(Said::Encrypted)) => Self::Encrypted,
+            ("Info", Some(Said::Encrypted([before, after]))) => Self::Encrypted(after.saturating_sub(before)),
             ("Info", Some(Said::AlreadyEncrypted)) => Self::AlreadyEncrypted,
             ("Info", Some(Said::NoCertificate)) => Self::NoCertificate,
+            ("Info", Some(Said::Exempt(Exemption::Unsent))) => Self::Unsent,
+            ("Info", Some(Said::Exempt(Exemption::NoMail))) => Self::NoMail,
             ("Error", Some(Said::NotEncrypted)) => Self::NotEncrypted(text),
             ("Error" | "Fatal" | "Panic", _) => Self::Error(text),
             ("Info" | "Debug", _) => Self::Other,
@@ -49,9 +55,9 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// Returns true for the lines of which every message has exactly one.
+    /// Returns true for the lines of which every message has exactly one, apart from those with a flag that exempts them.
     pub fn is_outcome(&self) -> bool {
-        matches!(self, Self::Encrypted | Self::AlreadyEncrypted | Self::NoCertificate | Self::NotEncrypted(_))
+        !matches!(self, Self::Error(_) | Self::Trouble(_) | Self::Other)
     }
 }
 
@@ -59,8 +65,12 @@ impl<'a> Line<'a> {
 #[derive(Debug, Default)]
 pub struct Seen {
     pub encrypted: u64,
+    /// How many bytes larger the encrypted messages are than they were.
+    pub growth: u64,
     pub already: u64,
     pub without: u64,
+    pub unsent: u64,
+    pub no_mail: u64,
     pub failed: u64,
     /// True if sieve-filter failed, or logged an error that does not belong to a message.
     pub broken: bool,
@@ -70,9 +80,14 @@ impl Seen {
     /// Counts a line.
     pub fn add(&mut self, line: &Line) {
         match line {
-            Line::Encrypted => self.encrypted += 1,
+            Line::Encrypted(growth) => {
+                self.encrypted += 1;
+                self.growth += growth;
+            }
             Line::AlreadyEncrypted => self.already += 1,
             Line::NoCertificate => self.without += 1,
+            Line::Unsent => self.unsent += 1,
+            Line::NoMail => self.no_mail += 1,
             Line::NotEncrypted(_) => self.failed += 1,
             Line::Error(_) => self.broken = true,
             Line::Trouble(_) | Line::Other => {}
@@ -81,7 +96,12 @@ impl Seen {
 
     /// Returns the number of messages that the lines are about.
     pub fn outcomes(&self) -> u64 {
-        self.encrypted + self.already + self.without + self.failed
+        self.encrypted + self.left() + self.failed
+    }
+
+    /// Returns the number of messages that were left as they are, with a line for each.
+    fn left(&self) -> u64 {
+        self.already + self.without + self.unsent + self.no_mail
     }
 }
 
@@ -93,9 +113,13 @@ pub struct Counts {
     already: u64,
     /// Left as they are, because their owner has no certificate.
     without: u64,
+    /// Drafts, and what lies in the mailboxes for what is still to be written or sent.
     drafts: u64,
+    no_mail: u64,
     deleted: u64,
     failed: u64,
+    /// How many bytes larger the encrypted messages are than they were.
+    growth: u64,
     /// True if something failed for a whole mailbox or user.
     broken: bool,
 }
@@ -124,19 +148,19 @@ impl Counts {
             (true, _) => seen.failed + (seen.encrypted - encrypted),
             // Mail that arrived encrypted during the run is counted in `already`. It must not make up for a
             // failure.
-            (false, Some(_)) => (to_do - gone).saturating_sub(seen.already + seen.without).max(seen.failed),
-            (false, None) => {
-                to_do.saturating_sub(seen.encrypted + seen.already + seen.without).max(seen.failed)
-            }
+            (false, Some(_)) => (to_do - gone).saturating_sub(seen.left()).max(seen.failed),
+            (false, None) => to_do.saturating_sub(seen.encrypted + seen.left()).max(seen.failed),
         };
         Self {
             messages: messages.len() as u64,
             encrypted,
             already: seen.already,
             without: seen.without,
-            drafts,
+            drafts: drafts + seen.unsent,
+            no_mail: seen.no_mail,
             deleted,
             failed,
+            growth: seen.growth,
             broken: seen.broken,
         }
     }
@@ -146,18 +170,26 @@ impl Counts {
         self.failed > 0 || self.broken
     }
 
+    /// Returns how many bytes larger the encrypted messages are than they were.
+    pub fn growth(&self) -> u64 {
+        self.growth
+    }
+
     /// Returns the line that is shown.
     pub fn summary(&self, dry_run: bool) -> String {
         let would_be = if dry_run { "would be " } else { "" };
+        let unless_none =
+            |name: &str, count| if count > 0 { format!(", {name} {count}") } else { String::new() };
         format!(
-            "messages: {}; {would_be}encrypted now: {}, encrypted already: {}, left: drafts {}, marked as deleted {}{}; \
+            "messages: {}; {would_be}encrypted now: {}, encrypted already: {}, left: drafts {}, marked as deleted {}{}{}; \
              failed: {}{}",
             self.messages,
             self.encrypted,
             self.already,
             self.drafts,
             self.deleted,
-            if self.without > 0 { format!(", without certificate {}", self.without) } else { String::new() },
+            unless_none("no mail", self.no_mail),
+            unless_none("without certificate", self.without),
             self.failed,
             if self.broken { "; incomplete" } else { "" }
         )
@@ -171,6 +203,8 @@ impl AddAssign for Counts {
         self.already += other.already;
         self.without += other.without;
         self.drafts += other.drafts;
+        self.no_mail += other.no_mail;
+        self.growth += other.growth;
         self.deleted += other.deleted;
         self.failed += other.failed;
         self.broken |= other.broken;
@@ -186,7 +220,7 @@ mod tests {
         for (line, expected) in [
             (
                 "sieve-filter: Info: sieve: encrypt: message encrypted: 93 -> 1611 bytes, 6.348 ms, to 72",
-                Line::Encrypted,
+                Line::Encrypted(1518),
             ),
             (
                 "sieve-filter: Info: sieve: encrypt: message left as it is: it is encrypted already",
@@ -196,6 +230,16 @@ mod tests {
                 "sieve-filter: Info: sieve: encrypt: message left as it is: its owner has no certificate: none",
                 Line::NoCertificate,
             ),
+            (
+                "sieve-filter: Info: sieve: encrypt: message left as it is: its mailbox is for what is still to be written or sent",
+                Line::Unsent,
+            ),
+            (
+                "sieve-filter: Info: sieve: encrypt: message left as it is: it is no mail, but a note or other data that a \
+                 program keeps there",
+                Line::NoMail,
+            ),
+            ("sieve-filter: Info: sieve: encrypt: message left as it is: it is a draft", Line::Other),
             (
                 "sieve-filter: Error: sieve: encrypt: message not encrypted, deferred: no certificate",
                 Line::NotEncrypted("sieve: encrypt: message not encrypted, deferred: no certificate"),
@@ -239,17 +283,20 @@ mod tests {
                 messages: 5,
                 encrypted: 1,
                 already: 1,
-                without: 0,
                 drafts: 1,
                 deleted: 1,
                 failed: 1,
-                broken: false
+                ..Counts::default()
             }
         );
         assert!(counts.is_failure());
         let without = Seen { encrypted: 1, already: 1, without: 1, ..Seen::default() };
         let counts = Counts::new(&messages, Some(&after), &without, false);
         assert!(!counts.is_failure() && counts.summary(false).contains(", without certificate 1; failed: 0"));
+        let exempt = Seen { unsent: 1, no_mail: 2, growth: 9, ..Seen::default() };
+        let counts = Counts::new(&messages, Some(&messages), &exempt, false);
+        assert_eq!((counts.failed, counts.growth()), (0, 9));
+        assert!(counts.summary(false).ends_with("left: drafts 2, marked as deleted 1, no mail 2; failed: 0"));
         let dry = Counts::new(&messages, None, &seen, false);
         assert_eq!((dry.encrypted, dry.already, dry.failed), (2, 1, 0));
         assert!(!dry.is_failure());

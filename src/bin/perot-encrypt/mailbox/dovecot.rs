@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use super::namespaces::Namespaces;
+use super::quota::Quota;
 use crate::dovecot::{spawn, Dovecot};
 
 /// A message in a mailbox.
@@ -50,6 +51,19 @@ impl Dovecot {
         let lines = self.doveadm(&arguments)?;
         let messages = lines.lines().skip(1).map(Message::parse);
         messages.collect::<Option<_>>().ok_or_else(|| "doveadm fetch says what is not understood".into())
+    }
+
+    /// Returns the limits of a user's quota. There are none if the configuration does not have the plugin for it, or the user
+    /// has no quota.
+    pub fn quotas(&self, user: &str) -> Result<Vec<Quota>, Box<dyn Error>> {
+        let plugins = self.doveconf(&["mail_plugins"])?;
+        if !plugins.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "quota") {
+            return Ok(Vec::new());
+        }
+        match self.doveadm(&["quota", "get", "-u", user]) {
+            Err(why) if why.to_string().contains("Quota not enabled") => Ok(Vec::new()),
+            told => told.map(|told| Quota::parse(&told)),
+        }
     }
 
     /// Removes expunged messages from mdbox files. The other formats remove them at once.
