@@ -5,14 +5,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use base64::Engine;
 use sequoia_openpgp::cert::CipherSuite;
 use sequoia_openpgp::parse::Parse;
 use sequoia_openpgp::{Cert, Message, Packet, PacketPile};
 
 use crate::measure::{deliver, empty};
 use perot_testing::dovecot::{run, Config, Dovecot, Lmtp};
-use perot_testing::{armored, builder, ciphertext, find, key_for, keyring};
+use perot_testing::{armored, base64_lines, builder, ciphertext, find, key_for, keyring};
 
 /// The users, named after their scripts.
 pub const KEEP: &str = "keep@bench.test";
@@ -55,10 +54,7 @@ pub fn message(size: usize) -> Vec<u8> {
         .to_vec();
     let mut random = vec![0; size.saturating_sub(message.len()) / 78 * 57];
     sequoia_openpgp::crypto::random(&mut random).unwrap();
-    for line in random.chunks(57) {
-        message.extend_from_slice(base64::engine::general_purpose::STANDARD.encode(line).as_bytes());
-        message.extend_from_slice(b"\r\n");
-    }
+    message.extend(base64_lines(&random));
     message
 }
 
