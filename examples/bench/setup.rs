@@ -68,6 +68,8 @@ pub struct Servers {
     pub stores_warm: Dovecot,
     /// It is like the cold one, and loads the mail plugin as well.
     pub stores_cold: Dovecot,
+    /// It is like the last one, and compresses.
+    pub compresses: Dovecot,
     /// It is like the cold one, but does not load the plugin.
     pub without: Dovecot,
     /// The name of the program that runs as gpgit.
@@ -88,6 +90,7 @@ impl Servers {
             cold: start(config(true, true), &keys),
             stores_warm: start(with_mail_plugin(config(false, true)), &keys),
             stores_cold: start(with_mail_plugin(config(true, true)), &keys),
+            compresses: start(compressing(with_mail_plugin(config(true, true))), &keys),
             without: start(config(true, false), &keys),
             old: if gpgit().is_some() { "gpgit" } else { "`gpg --encrypt`" },
         };
@@ -95,7 +98,7 @@ impl Servers {
             check(dovecot, ENCRYPT, &keys[0].1);
             check(dovecot, GPGIT, &keys[0].1);
         }
-        for dovecot in [&servers.stores_warm, &servers.stores_cold] {
+        for dovecot in [&servers.stores_warm, &servers.stores_cold, &servers.compresses] {
             check(dovecot, STORED, &keys[1].1);
         }
         servers
@@ -156,6 +159,10 @@ fn config(one_connection: bool, plugin: bool) -> Config {
 
 fn with_mail_plugin(config: Config) -> Config {
     Config { delivery_plugins: Some("sieve perot_encrypt"), ..config }
+}
+
+fn compressing(config: Config) -> Config {
+    Config { plugin: vec![("compress", "yes".into())], ..config }
 }
 
 /// Installs the program for `filter "gpgit"`, and a keyring for `vmail`, who owns all mailboxes.
