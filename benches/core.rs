@@ -3,6 +3,9 @@
 //!
 //! `cargo bench` prints the ratio at the end: 1.00 is the limit. A small message takes longer, because most
 //! of its time goes to the public-key operation, which is not part of the limit.
+//!
+//! The second table is about compression: beside the whole, it has the time of its parts, which are compression alone, and
+//! encryption of what comes out of it.
 
 use std::hint::black_box;
 use std::io::{Cursor, Write};
@@ -17,10 +20,16 @@ use ossl::cipher::{AeadParams, AesSize, EncAlg, OsslCipher};
 use ossl::digest::{DigestAlg, OsslDigest};
 use ossl::{OsslContext, OsslSecret};
 
+use flate2::write::ZlibEncoder;
+use flate2::Compression;
+
+use perot_encrypt::certs::choose::{choose, RecipientKeys};
 use perot_encrypt::certs::finder::Owner;
 use perot_encrypt::deadline::Deadline;
 use perot_encrypt::encrypt::{encrypt, Job};
-use perot_testing::{armored, key_for, settings, version6};
+use perot_encrypt::openpgp::encryptor::{Container, Encryptor};
+use perot_encrypt::settings::Settings;
+use perot_testing::{armored, base64_lines, key_for, settings, version6};
 
 const ME: &str = "me@example.org";
 const SIZES: [(&str, usize); 4] =
@@ -34,6 +43,17 @@ fn message(size: usize) -> Vec<u8> {
             b"The nightingale sings all night long, and nobody who hears it goes to sleep.\r\n",
         );
     }
+    message
+}
+
+/// Makes a message with an attachment that is compressed already, as most are.
+fn attachment(size: usize) -> Vec<u8> {
+    let mut message = b"From: a@example.org\r\nSubject: x\r\nContent-Type: image/jpeg\r\n\
+                        Content-Transfer-Encoding: base64\r\n\r\n"
+        .to_vec();
+    let mut data = vec![0; size / 78 * 57];
+    sequoia_openpgp::crypto::random(&mut data).unwrap();
+    message.extend(base64_lines(&data));
     message
 }
 
@@ -51,8 +71,8 @@ impl Write for Sink {
     }
 }
 
-fn encrypt_message(certs: &Path, message: &[u8]) {
-    let settings = settings(&[certs]);
+fn encrypt_message(certs: &Path, message: &[u8], compress: bool) {
+    let settings = Settings { compress, ..settings(&[certs]) };
     let job = Job {
         settings: &settings,
         owner: Owner::default(),
@@ -65,6 +85,20 @@ fn encrypt_message(certs: &Path, message: &[u8]) {
         temp_dir: None,
     };
     encrypt(&job, &mut Cursor::new(message), &mut Sink, &()).unwrap();
+}
+
+fn compressed(data: &[u8]) -> Vec<u8> {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::new(1));
+    encoder.write_all(data).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// Compresses a message, and encrypts what comes out of it.
+fn one_after_the_other(keys: &[RecipientKeys], message: &[u8]) {
+    let container = Container::that_all_read(keys).unwrap();
+    let mut encryptor = Encryptor::new(keys, container, false, Sink).unwrap();
+    encryptor.write_all(&compressed(message)).unwrap();
+    encryptor.finish().unwrap();
 }
 
 /// Does only what every byte of a message has to go through. For version 6, one authenticating cipher
@@ -113,7 +147,7 @@ fn measure(group: &mut BenchmarkGroup<'_, WallTime>, id: BenchmarkId, mut run: i
 fn main() {
     let folder = tempfile::tempdir().unwrap();
     let mut criterion = Criterion::default().sample_size(20).configure_from_args();
-    let mut table = Vec::new();
+    let (mut limits, mut parts) = (Vec::new(), Vec::new());
     for (version, key) in [("version 4", key_for(ME)), ("version 6", version6(ME))] {
         let certs = folder.path().join(version);
         std::fs::create_dir(&certs).unwrap();
@@ -126,16 +160,34 @@ fn main() {
             let limit = measure(&mut group, BenchmarkId::new("limit", name), || {
                 limit(version == "version 6", &message, &mut out)
             });
-            let ours =
-                measure(&mut group, BenchmarkId::new("encrypt", name), || encrypt_message(&certs, &message));
-            table.push((version, name, limit, ours));
+            let ours = measure(&mut group, BenchmarkId::new("encrypt", name), || {
+                encrypt_message(&certs, &message, false)
+            });
+            limits.push((version, name, limit, ours));
+        }
+        let keys = [choose(&key, SystemTime::now()).unwrap()];
+        for (name, size) in SIZES {
+            let message = attachment(size);
+            group.throughput(Throughput::Bytes(message.len() as u64));
+            let apart = measure(&mut group, BenchmarkId::new("compression, then encryption", name), || {
+                one_after_the_other(&keys, &message)
+            });
+            let whole = measure(&mut group, BenchmarkId::new("encrypt, compressed", name), || {
+                encrypt_message(&certs, &message, true)
+            });
+            parts.push((version, name, apart, whole));
         }
         group.finish();
     }
     criterion.final_summary();
     println!("\n{:12} {:>6} {:>12} {:>12} {:>6}", "certificate", "size", "limit", "encrypt", "ratio");
-    for (version, name, limit, ours) in table {
+    for (version, name, limit, ours) in limits {
         let ratio = limit.as_secs_f64() / ours.as_secs_f64();
         println!("{version:12} {name:>6} {limit:>12.1?} {ours:>12.1?} {ratio:>6.2}");
+    }
+    println!("\n{:12} {:>6} {:>12} {:>12} {:>6}", "compressed", "size", "parts", "encrypt", "ratio");
+    for (version, name, parts, whole) in parts {
+        let ratio = whole.as_secs_f64() / parts.as_secs_f64();
+        println!("{version:12} {name:>6} {parts:>12.1?} {whole:>12.1?} {ratio:>6.2}");
     }
 }

@@ -18,6 +18,7 @@ struct perot_encrypt_settings {
 	const char *on_error;
 	const char *on_no_certificate;
 	const char *hide_subject;
+	const char *compress;
 	const char *deliveries;
 	const char *saved;
 
@@ -49,6 +50,7 @@ static const struct setting_define perot_encrypt_setting_defines[] = {
 	DEF("sieve_perot_encrypt_", on_error),
 	DEF("sieve_perot_encrypt_", on_no_certificate),
 	DEF("sieve_perot_encrypt_", hide_subject),
+	DEF("sieve_perot_encrypt_", compress),
 	DEF("perot_encrypt_", deliveries),
 	DEF("perot_encrypt_", saved),
 
@@ -71,6 +73,7 @@ static const struct perot_encrypt_settings perot_encrypt_default_settings = {
 	.on_error = "tempfail",
 	.on_no_certificate = "tempfail",
 	.hide_subject = "no",
+	.compress = "no",
 	.deliveries = "encrypt",
 	.saved = "",
 
@@ -154,6 +157,7 @@ perot_settings_get(const struct perot_setting_source *source,
 		source, "sieve_perot_encrypt_on_no_certificate");
 	set->hide_subject =
 		perot_setting(source, "sieve_perot_encrypt_hide_subject");
+	set->compress = perot_setting(source, "sieve_perot_encrypt_compress");
 	set->deliveries = perot_setting(source, "perot_encrypt_deliveries");
 	set->saved = perot_setting(source, "perot_encrypt_saved");
 	set->user_email = perot_setting(source, "sieve_user_email");
@@ -226,6 +230,7 @@ perot_settings_open(const struct perot_setting_source *source)
 	settings.on_error = perot_bytes(set->on_error);
 	settings.on_no_certificate = perot_bytes(set->on_no_certificate);
 	settings.hide_subject = perot_bytes(set->hide_subject);
+	settings.compress = perot_bytes(set->compress);
 	settings.user_email = perot_bytes(perot_setting_field(set->user_email));
 #ifndef PEROT_SIEVE
 	settings.deliveries = perot_bytes(set->deliveries);

@@ -90,7 +90,7 @@ pub fn encrypt<W: Write + Send>(
     };
     let hide_subject = hides_subject(job, &inspection, log);
     let fingerprints = recipients.iter().map(|r| r.fingerprint.clone()).collect();
-    let envelope = PgpMime::new(recipients)?;
+    let envelope = PgpMime::new(recipients, job.settings.compress)?;
     let out = Counter { inner: out, bytes: 0 };
     let (bytes_in, out) = write(message, &inspection, &envelope, hide_subject, out)?;
     Ok((Outcome::Encrypted { recipients: fingerprints, bytes_in, bytes_out: out.bytes }, out.inner))

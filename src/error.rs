@@ -70,6 +70,8 @@ pub enum Setting {
     OnNoCertificate,
     /// The default for hiding subjects.
     HideSubject,
+    /// Compression.
+    Compress,
     /// The treatment of deliveries.
     Deliveries,
     /// Where saved mail is encrypted.
@@ -87,6 +89,7 @@ impl Setting {
             Self::OnError => "on_error",
             Self::OnNoCertificate => "on_no_certificate",
             Self::HideSubject => "hide_subject",
+            Self::Compress => "compress",
             Self::Deliveries => "deliveries",
             Self::Saved => "saved",
             Self::UserEmail => "user_email",

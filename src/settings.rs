@@ -21,6 +21,8 @@ pub struct RawSettings<'a> {
     pub on_no_certificate: Option<&'a [u8]>,
     /// `sieve_perot_encrypt_hide_subject`
     pub hide_subject: Option<&'a [u8]>,
+    /// `sieve_perot_encrypt_compress`
+    pub compress: Option<&'a [u8]>,
     /// `perot_encrypt_deliveries`
     pub deliveries: Option<&'a [u8]>,
     /// `perot_encrypt_saved`
@@ -64,6 +66,8 @@ pub struct Settings {
     pub on_no_certificate: OnError,
     /// Subjects are hidden where the script does not say so, too.
     pub hide_subject: bool,
+    /// OpenPGP messages are compressed.
+    pub compress: bool,
     /// The front end's names for things.
     pub words: Words,
 }
@@ -148,12 +152,15 @@ fn on_error(setting: Setting, value: Option<&[u8]>) -> Result<OnError> {
     }
 }
 
+fn yes(setting: Setting, value: Option<&[u8]>) -> Result<bool> {
+    match word(value).as_deref() {
+        None | Some("" | "no") => Ok(false),
+        Some("yes") => Ok(true),
+        Some(other) => Err(unknown(setting, other, "write `yes` or `no`")),
+    }
+}
+
 fn settings(raw: &RawSettings<'_>, words: &Words) -> Result<Settings> {
-    let hide_subject = match word(raw.hide_subject).as_deref() {
-        None | Some("" | "no") => false,
-        Some("yes") => true,
-        Some(other) => return Err(unknown(Setting::HideSubject, other, "write `yes` or `no`")),
-    };
     let certs = match raw.certs {
         None => DEFAULT_CERTS,
         Some(bytes) => std::str::from_utf8(bytes)
@@ -164,7 +171,8 @@ fn settings(raw: &RawSettings<'_>, words: &Words) -> Result<Settings> {
         on_no_certificate: on_error(Setting::OnNoCertificate, raw.on_no_certificate)?,
         owner_address: user_email(raw.user_email)?,
         owner_cert: raw.cert.filter(|cert| !cert.trim_ascii().is_empty()).map(<[u8]>::to_vec),
-        hide_subject,
+        hide_subject: yes(Setting::HideSubject, raw.hide_subject)?,
+        compress: yes(Setting::Compress, raw.compress)?,
         words: words.clone(),
     })
 }
@@ -217,13 +225,13 @@ mod tests {
             [SourcePath::Home("pgp-certs".into()), SourcePath::Absolute("/etc/dovecot/pgp-certs".into())]
         );
         assert!(settings.owner_cert.is_none());
-        assert!(!settings.hide_subject);
+        assert!(!settings.hide_subject && !settings.compress);
         assert_eq!(settings.on_no_certificate, OnError::TempFail);
     }
 
     #[test]
     fn wrong_values_are_told_with_what_is_expected() {
-        let rows: [(RawSettings<'_>, &str); 6] = [
+        let rows: [(RawSettings<'_>, &str); 7] = [
             (
                 RawSettings { on_error: Some(b"bounce"), ..Default::default() },
                 "on_error = bounce: not understood: write `tempfail` or `keep`",
@@ -235,6 +243,10 @@ mod tests {
             (
                 RawSettings { hide_subject: Some(b"true"), ..Default::default() },
                 "hide_subject = true: not understood: write `yes` or `no`",
+            ),
+            (
+                RawSettings { compress: Some(b"zlib"), ..Default::default() },
+                "compress = zlib: not understood: write `yes` or `no`",
             ),
             (
                 RawSettings { certs: Some(b"/etc/certs keys"), ..Default::default() },

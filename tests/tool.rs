@@ -14,12 +14,14 @@ use std::time::Duration;
 
 use sequoia_openpgp::cert::CertBuilder;
 use sequoia_openpgp::serialize::SerializeInto;
+use sequoia_openpgp::types::CompressionAlgorithm;
 use sequoia_openpgp::{Cert, Profile};
 use serde_json::Value;
 
 use perot_testing::pages::blocks;
 use perot_testing::{
-    armored, armored_secret, builder, decrypt, expired, find, key_for, revoked, signing_only, version6,
+    armored, armored_secret, builder, decrypt, decrypt_content, expired, find, key_for, revoked,
+    signing_only, version6,
 };
 
 const ME: &str = "me@domain.com";
@@ -120,6 +122,22 @@ fn a_message_is_encrypted_and_what_is_encrypted_is_left_alone() {
     assert_eq!(pipe(setting.tool(&[ME]), &output.stdout).stdout, output.stdout);
     let twice = pipe(setting.tool(&["--force", ME]), &output.stdout);
     assert!(twice.status.success() && decrypt(&twice.stdout, &key).ends_with(&output.stdout));
+}
+
+#[test]
+fn compressed_if_asked() {
+    let key = key_for(ME);
+    let setting = Setting::with(&key);
+    for (command, compression) in [
+        (setting.tool(&[ME]), None),
+        (setting.tool(&["--compress", ME]), Some(CompressionAlgorithm::Zlib)),
+        (setting.gpgit(&[ME]), None),
+        (setting.gpgit(&["--compress", "--encrypt-mode", "pgpmime", ME]), Some(CompressionAlgorithm::Zlib)),
+    ] {
+        let output = pipe(command, MESSAGE);
+        assert!(output.status.success() && output.stderr.is_empty(), "{}", said(&output));
+        assert_eq!(decrypt_content(&output.stdout, &key), (compression, MESSAGE.to_vec()));
+    }
 }
 
 #[test]
@@ -555,7 +573,17 @@ fn the_man_pages_have_every_option() {
     };
     let (main, check) = (read("perot-encrypt.1"), read("perot-encrypt-check.1"));
     for (page, options) in [
-        (&main, vec!["--certs", "--force", "PEROT_ENCRYPT_CERTS", "EXIT STATUS", "perot-encrypt-check(1)"]),
+        (
+            &main,
+            vec![
+                "--certs",
+                "--force",
+                "--compress",
+                "PEROT_ENCRYPT_CERTS",
+                "EXIT STATUS",
+                "perot-encrypt-check(1)",
+            ],
+        ),
         (&main, vec!["--encrypt-mode", "prefer-inline", "--inline-flatten", "--skip-smime", "--skip-ms-bug"]),
         (&check, vec!["--days", "--json", "--certs"]),
     ] {

@@ -21,7 +21,7 @@ pub fn memory(servers: &Servers, page: &mut Page) {
              in clear.",
         );
     }
-    let (mut stored, mut encrypt) = (Vec::new(), Vec::new());
+    let (mut stored, mut compressed, mut encrypt) = (Vec::new(), Vec::new(), Vec::new());
     let mut rows = Vec::new();
     for (name, size) in SIZES {
         eprintln!("memory: {name}");
@@ -29,17 +29,20 @@ pub fn memory(servers: &Servers, page: &mut Page) {
         let ways = [
             (&servers.cold, KEEP),
             (&servers.stores_cold, STORED),
+            (&servers.compresses, STORED),
             (&servers.cold, ENCRYPT),
             (&servers.cold, GPGIT),
         ];
-        let [keep, at_store, ours, gpgit] =
+        let [keep, at_store, compress, ours, gpgit] =
             ways.map(|(dovecot, user)| Way { dovecot, user, rounds: 1 }.peaks(&message));
         stored.push(at_store.0);
+        compressed.push(compress.0);
         encrypt.push(ours.0);
         rows.push([
             name.into(),
             mebibytes(keep.0),
             mebibytes(at_store.0),
+            mebibytes(compress.0),
             mebibytes(ours.0),
             mebibytes(gpgit.0),
             mebibytes(gpgit.1),
@@ -47,10 +50,15 @@ pub fn memory(servers: &Servers, page: &mut Page) {
     }
     let old = servers.old;
     let program = format!("{old}: the largest program that is started");
-    page.table(["size", "`keep`", "mail plugin", "`encrypt`", old, &program], &rows);
-    for (what, peaks) in [("mail plugin", stored), ("`encrypt`", encrypt)] {
+    let columns = ["size", "`keep`", "mail plugin", "mail plugin, compressed", "`encrypt`", old, &program];
+    page.table(columns, &rows);
+    for (what, limit, peaks) in [
+        ("mail plugin", 1.0, stored),
+        ("mail plugin, compressed", 2.0, compressed),
+        ("`encrypt`", 1.0, encrypt),
+    ] {
         let grown = peaks[SIZES.len() - 1] - peaks[0];
-        page.at_most(&format!("{what}: memory for 100 MB, more than for 4 kB"), 1.0, Some(grown), " MiB");
+        page.at_most(&format!("{what}: memory for 100 MB, more than for 4 kB"), limit, Some(grown), " MiB");
     }
 }
 

@@ -8,16 +8,19 @@
 //! to use; without it, a stand-in runs `gpg --encrypt` on the whole message. `ROUNDS=n` sets how often each
 //! small message is delivered (200).
 //!
-//! `setup` makes the servers, `measure` takes times and memory, `page` and `plot` write the results. Each of
-//! the other modules has the sections of one topic.
+//! `setup` makes the servers, `kinds` mail of several kinds, `measure` takes times and memory, `page` and `plot` write the
+//! results. Each of the other modules has the sections of one topic.
 
 mod certificates;
 mod deliveries;
 mod footprint;
+mod kinds;
 mod measure;
 mod page;
 mod plot;
 mod setup;
+mod sizes;
+
 use std::fs;
 use std::path::Path;
 
@@ -36,6 +39,7 @@ fn main() {
     deliveries::throughput(&servers, &mut page);
     deliveries::existing(&mut page);
     certificates::certificates(&servers, &mut page);
+    sizes::sizes(&servers, &mut page);
     footprint::memory(&servers, &mut page);
     footprint::footprint(&servers, &mut page);
     fs::write(project("doc/dev/benchmark.md"), page.finish()).unwrap();

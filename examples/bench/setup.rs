@@ -5,14 +5,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use base64::Engine;
 use sequoia_openpgp::cert::CipherSuite;
 use sequoia_openpgp::parse::Parse;
 use sequoia_openpgp::{Cert, Message, Packet, PacketPile};
 
 use crate::measure::{deliver, empty};
 use perot_testing::dovecot::{run, Config, Dovecot, Lmtp};
-use perot_testing::{armored, builder, ciphertext, find, key_for, keyring};
+use perot_testing::{armored, base64_lines, builder, ciphertext, find, key_for, keyring};
 
 /// The users, named after their scripts.
 pub const KEEP: &str = "keep@bench.test";
@@ -55,10 +54,7 @@ pub fn message(size: usize) -> Vec<u8> {
         .to_vec();
     let mut random = vec![0; size.saturating_sub(message.len()) / 78 * 57];
     sequoia_openpgp::crypto::random(&mut random).unwrap();
-    for line in random.chunks(57) {
-        message.extend_from_slice(base64::engine::general_purpose::STANDARD.encode(line).as_bytes());
-        message.extend_from_slice(b"\r\n");
-    }
+    message.extend(base64_lines(&random));
     message
 }
 
@@ -72,6 +68,8 @@ pub struct Servers {
     pub stores_warm: Dovecot,
     /// It is like the cold one, and loads the mail plugin as well.
     pub stores_cold: Dovecot,
+    /// It is like the last one, and compresses.
+    pub compresses: Dovecot,
     /// It is like the cold one, but does not load the plugin.
     pub without: Dovecot,
     /// The name of the program that runs as gpgit.
@@ -92,6 +90,7 @@ impl Servers {
             cold: start(config(true, true), &keys),
             stores_warm: start(with_mail_plugin(config(false, true)), &keys),
             stores_cold: start(with_mail_plugin(config(true, true)), &keys),
+            compresses: start(compressing(with_mail_plugin(config(true, true))), &keys),
             without: start(config(true, false), &keys),
             old: if gpgit().is_some() { "gpgit" } else { "`gpg --encrypt`" },
         };
@@ -99,7 +98,7 @@ impl Servers {
             check(dovecot, ENCRYPT, &keys[0].1);
             check(dovecot, GPGIT, &keys[0].1);
         }
-        for dovecot in [&servers.stores_warm, &servers.stores_cold] {
+        for dovecot in [&servers.stores_warm, &servers.stores_cold, &servers.compresses] {
             check(dovecot, STORED, &keys[1].1);
         }
         servers
@@ -160,6 +159,10 @@ fn config(one_connection: bool, plugin: bool) -> Config {
 
 fn with_mail_plugin(config: Config) -> Config {
     Config { delivery_plugins: Some("sieve perot_encrypt"), ..config }
+}
+
+fn compressing(config: Config) -> Config {
+    Config { plugin: vec![("compress", "yes".into())], ..config }
 }
 
 /// Installs the program for `filter "gpgit"`, and a keyring for `vmail`, who owns all mailboxes.

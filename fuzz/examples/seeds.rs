@@ -60,13 +60,13 @@ fn certificates() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// The values of sieve_perot_encrypt_certs, _cert, _on_error and _hide_subject, then recipient, user and
-/// envelope recipient.
+/// The values of sieve_perot_encrypt_certs, _cert, _on_error, _hide_subject and _compress, then recipient,
+/// user and envelope recipient.
 const SETTINGS: [&str; 6] = [
-    "~/pgp-certs /etc/certs\0-\0tempfail\0no\0me+x@t.org\0user\0me@t.org",
-    "-\0yes\0keep\0yes\0D2A1 5B36 4F3E 1B0C 0000  1111 2222 3333 4444 5555\0me@t.org\0-",
-    "relative\0xsBNBF\0bounce\0true\00xDEADBEEF\0\"a@b\"@t.org\0-",
-    "/a\0a\x01r\x01nb\x01t\0keep\0no\0-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nxsBN\n-----END PGP PUBLIC KEY BLOCK-----\0-",
-    "-\0-----BEGIN PGP PUBLIC KEY BLOCK-----\0-\0-\0Me <me@t.org>\0b\u{fc}cher@b\u{fc}cher.example\0a@b, c@d",
+    "~/pgp-certs /etc/certs\0-\0tempfail\0no\0yes\0me+x@t.org\0user\0me@t.org",
+    "-\0yes\0keep\0yes\0no\0D2A1 5B36 4F3E 1B0C 0000  1111 2222 3333 4444 5555\0me@t.org\0-",
+    "relative\0xsBNBF\0bounce\0true\0-\00xDEADBEEF\0\"a@b\"@t.org\0-",
+    "/a\0a\x01r\x01nb\x01t\0keep\0no\0zlib\0-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nxsBN\n-----END PGP PUBLIC KEY BLOCK-----\0-",
+    "-\0-----BEGIN PGP PUBLIC KEY BLOCK-----\0-\0-\0-\0Me <me@t.org>\0b\u{fc}cher@b\u{fc}cher.example\0a@b, c@d",
     "",
 ];

@@ -118,6 +118,7 @@ unsafe fn load(settings: &perot_settings) -> Loaded {
             on_error: settings.on_error.get(),
             on_no_certificate: settings.on_no_certificate.get(),
             hide_subject: settings.hide_subject.get(),
+            compress: settings.compress.get(),
             deliveries: settings.deliveries.get(),
             saved: settings.saved.get(),
             user_email: settings.user_email.get(),

@@ -192,6 +192,7 @@ const NO_SETTINGS: perot_settings = perot_settings {
     on_error: NOTHING,
     on_no_certificate: NOTHING,
     hide_subject: NOTHING,
+    compress: NOTHING,
     deliveries: NOTHING,
     saved: NOTHING,
     user_email: NOTHING,

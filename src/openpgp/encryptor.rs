@@ -2,17 +2,18 @@
 
 use sequoia_openpgp as openpgp;
 
-use openpgp::serialize::stream::{self, LiteralWriter, Message, Recipient};
+use openpgp::serialize::stream::{self, Message, Recipient};
 use openpgp::types::{AEADAlgorithm, Features, SymmetricAlgorithm};
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::armor::ArmorWriter;
+use super::content::Content;
 use super::crypto::failed;
 use super::seipd1::Seipd1;
 use crate::certs::choose::RecipientKeys;
-use crate::error::{Error, Reason, Result};
+use crate::error::{Error, Reason, Result, Unwritable};
 
 /// The format of the encrypted container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,15 +49,8 @@ impl Container {
 }
 
 /// Encrypts and armors the bytes that are written to it. The cipher is AES-256, the data one binary literal
-/// without name and date (RFC 9580, section 5.9), neither compressed nor signed.
-pub struct Encryptor<'w, W: Write + Send + 'w>(Inner<'w, W>);
-
-enum Inner<'w, W: Write + Send + 'w> {
-    /// Composed here, which is three times as fast as in sequoia.
-    Seipd1(Box<Seipd1<ArmorWriter<W>>>),
-    /// Composed by sequoia, which is fast with this container, and has few buffers, though large ones.
-    Seipd2 { literal: Message<'w>, armor: Shared<ArmorWriter<W>> },
-}
+/// without name and date (RFC 9580, section 5.9), compressed or not, and not signed.
+pub struct Encryptor<'w, W: Write + Send + 'w>(Content<Body<'w, W>>);
 
 impl<'w, W: Write + Send + 'w> Encryptor<'w, W> {
     /// Begins a message to `recipients`.
@@ -64,15 +58,21 @@ impl<'w, W: Write + Send + 'w> Encryptor<'w, W> {
     /// # Errors
     ///
     /// Fails if the crypto library does, or if `out` cannot be written.
-    pub fn new(recipients: &'w [RecipientKeys], container: Container, out: W) -> Result<Self> {
+    pub fn new(
+        recipients: &'w [RecipientKeys],
+        container: Container,
+        compress: bool,
+        out: W,
+    ) -> Result<Self> {
         let armor = ArmorWriter::new(out);
-        Ok(Self(match container {
-            Container::Seipd1 => Inner::Seipd1(Box::new(Seipd1::new(recipients, armor)?)),
+        let body = match container {
+            Container::Seipd1 => Body::Seipd1(Box::new(Seipd1::new(recipients, armor).map_err(failed)?)),
             Container::Seipd2 => {
                 let armor = Shared(Arc::new(Mutex::new(armor)));
-                Inner::Seipd2 { literal: seipd2(recipients, armor.clone())?, armor }
+                Body::Seipd2 { message: seipd2(recipients, armor.clone())?, armor }
             }
-        }))
+        };
+        Ok(Self(Content::new(compress, body).map_err(Unwritable)?))
     }
 
     /// Ends the message. Returns `out`.
@@ -81,10 +81,10 @@ impl<'w, W: Write + Send + 'w> Encryptor<'w, W> {
     ///
     /// The errors of [`Encryptor::new`].
     pub fn finish(self) -> Result<W> {
-        let armor = match self.0 {
-            Inner::Seipd1(message) => message.finish()?,
-            Inner::Seipd2 { literal, armor } => {
-                literal.finalize().map_err(failed)?;
+        let armor = match self.0.finish().map_err(Unwritable)? {
+            Body::Seipd1(container) => container.finish().map_err(failed)?,
+            Body::Seipd2 { message, armor } => {
+                message.finalize().map_err(failed)?;
                 armor.into_inner()?
             }
         };
@@ -94,9 +94,27 @@ impl<'w, W: Write + Send + 'w> Encryptor<'w, W> {
 
 impl<W: Write + Send> Write for Encryptor<'_, W> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        match &mut self.0 {
-            Inner::Seipd1(message) => message.write(data),
-            Inner::Seipd2 { literal, .. } => literal.write(data),
+        self.0.write(data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A container that is open: the bytes that are written to it are encrypted.
+enum Body<'w, W: Write + Send + 'w> {
+    /// Composed here, which is three times as fast as in sequoia.
+    Seipd1(Box<Seipd1<ArmorWriter<W>>>),
+    /// Composed by sequoia, which is fast with this container.
+    Seipd2 { message: Message<'w>, armor: Shared<ArmorWriter<W>> },
+}
+
+impl<W: Write + Send> Write for Body<'_, W> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Seipd1(container) => container.write(data),
+            Self::Seipd2 { message, .. } => message.write(data),
         }
     }
 
@@ -112,7 +130,7 @@ fn seipd2<'w>(recipients: &'w [RecipientKeys], out: impl Write + Send + Sync + '
     let encryptor = stream::Encryptor::for_recipients(Message::new(out), keys)
         .symmetric_algo(SymmetricAlgorithm::AES256)
         .aead_algo(AEADAlgorithm::OCB);
-    encryptor.build().and_then(|message| LiteralWriter::new(message).build()).map_err(failed)
+    encryptor.build().map_err(failed)
 }
 
 /// Shares a writer with sequoia, which does not return the one it is given. The mutex is there because

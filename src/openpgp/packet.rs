@@ -12,6 +12,7 @@ pub mod tag {
     pub const SECRET_KEY: u8 = 5;
     pub const PUBLIC_KEY: u8 = 6;
     pub const SECRET_SUBKEY: u8 = 7;
+    pub const COMPRESSED: u8 = 8;
     pub const SED: u8 = 9;
     pub const MARKER: u8 = 10;
     pub const LITERAL: u8 = 11;

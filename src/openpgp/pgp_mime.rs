@@ -13,19 +13,20 @@ use crate::sink::Sink;
 pub struct PgpMime {
     recipients: Vec<RecipientKeys>,
     container: Container,
+    compress: bool,
     boundary: String,
 }
 
 impl PgpMime {
-    /// Prepares a message for `recipients`.
+    /// Prepares a message for `recipients`, compressed or not.
     ///
     /// # Errors
     ///
     /// Fails if the recipients have no container in common, or if the random number generator of the system
     /// does.
-    pub fn new(recipients: Vec<RecipientKeys>) -> Result<Self> {
+    pub fn new(recipients: Vec<RecipientKeys>, compress: bool) -> Result<Self> {
         let container = Container::that_all_read(&recipients)?;
-        Ok(Self { recipients, container, boundary: random_hex()? })
+        Ok(Self { recipients, container, compress, boundary: random_hex()? })
     }
 }
 
@@ -66,7 +67,7 @@ impl Envelope for PgpMime {
              \r\n"
         );
         out.put(begin.as_bytes())?;
-        let message = Encryptor::new(&self.recipients, self.container, out)?;
+        let message = Encryptor::new(&self.recipients, self.container, self.compress, out)?;
         Ok(Body { message, end: format!("\r\n--{boundary}--\r\n") })
     }
 }

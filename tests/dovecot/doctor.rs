@@ -229,6 +229,16 @@ fn no_certificate() {
         .expect(1, &["lmtp  DEFERRED", "The message is not left as it is, because"]);
 }
 
+#[test]
+fn a_value_that_is_not_understood() {
+    for name in ["hide_subject", "compress"] {
+        let dovecot = start(Config { plugin: vec![(name, "true".into())], ..Config::default() });
+        let why = format!("{name} = true: not understood: write `yes` or `no`");
+        doctor(&dovecot, &["--user", ME]).expect(1, &["lmtp  DEFERRED", &why]);
+        assert_eq!(delivered(&dovecot), "deferred");
+    }
+}
+
 /// This needs root.
 #[test]
 fn a_certificate_that_a_user_of_the_system_cannot_read() {

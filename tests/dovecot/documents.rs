@@ -265,6 +265,7 @@ fn every_setting_is_documented_with_its_default() {
         ("on_error", "tempfail"),
         ("on_no_certificate", "tempfail"),
         ("hide_subject", "no"),
+        ("compress", "no"),
     ] {
         let set = format!("sieve_perot_encrypt_{name} = {default}");
         for place in &places {

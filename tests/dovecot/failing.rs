@@ -188,6 +188,7 @@ fn a_wrong_setting_defers_every_message() {
             "yes",
             "sieve_perot_encrypt_on_no_certificate = yes: not understood: write `tempfail` or `keep`",
         ),
+        ("compress", "zlib", "sieve_perot_encrypt_compress = zlib: not understood: write `yes` or `no`"),
         (
             "certs",
             "certs/x",

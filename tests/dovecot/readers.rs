@@ -13,6 +13,7 @@ use sequoia_openpgp::Cert;
 use tempfile::TempDir;
 
 use crate::{message, script, start};
+use perot_encrypt::settings::Settings;
 use perot_testing::dovecot::run;
 use perot_testing::pages::{project, read, shown};
 use perot_testing::{
@@ -28,11 +29,12 @@ type Decrypt = fn(&Cert, &[u8]) -> Output;
 /// Verifies with a program: takes the sender's certificate, the signed bytes and the signature.
 type Verify = fn(&Cert, &[u8], &[u8]) -> Output;
 
-/// Makes a message encrypted to `key`. Returns it with its payload.
-fn encrypted(key: &Cert) -> (Vec<u8>, Vec<u8>) {
+/// Makes a message encrypted to `key`, compressed or not. Returns it with its payload.
+fn encrypted(key: &Cert, compress: bool) -> (Vec<u8>, Vec<u8>) {
     let certs = folder_with(&[("me.asc", &armored(key))]);
     let message = [message("read"), "grüße\r\n".repeat(10_000).into_bytes()].concat();
-    let (_, encrypted) = encrypt_to(&settings(&[certs.path()]), &[ME.as_bytes()], &message).unwrap();
+    let settings = Settings { compress, ..settings(&[certs.path()]) };
+    let (_, encrypted) = encrypt_to(&settings, &[ME.as_bytes()], &message).unwrap();
     (encrypted, message)
 }
 
@@ -83,8 +85,10 @@ fn check(what: &str, output: &Output, expected: &[u8]) {
 
 fn reads_messages_to_all_keys(decrypt: Decrypt) {
     for (what, key) in keys() {
-        let (mail, expected) = encrypted(&key);
-        check(what, &decrypt(&key, &mail), &expected);
+        for compress in [false, true] {
+            let (mail, expected) = encrypted(&key, compress);
+            check(&format!("{what}, compress = {compress}"), &decrypt(&key, &mail), &expected);
+        }
     }
 }
 
@@ -112,13 +116,15 @@ fn openpgp_js() {
 #[test]
 fn messages_to_a_version_6_certificate() {
     let key = version6(ME);
-    let (mail, expected) = encrypted(&key);
-    check("OpenPGP.js", &js_decrypt(&key, &mail), &expected);
-    let output = sq_decrypt(&key, &mail);
-    if sq_is_old() {
-        assert!(!output.status.success(), "this sq is old, and reads it all the same: correct this test");
-    } else {
-        check("sq", &output, &expected);
+    for compress in [false, true] {
+        let (mail, expected) = encrypted(&key, compress);
+        check(&format!("OpenPGP.js, compress = {compress}"), &js_decrypt(&key, &mail), &expected);
+        let output = sq_decrypt(&key, &mail);
+        if sq_is_old() {
+            assert!(!output.status.success(), "this sq is old, and reads it all the same: correct this test");
+        } else {
+            check(&format!("sq, compress = {compress}"), &output, &expected);
+        }
     }
 }
 
@@ -477,7 +483,7 @@ fn the_page_says_what_each_reader_does() {
 #[test]
 fn gnupg_notices_what_was_changed_in_the_storage() {
     let key = key_for(ME);
-    let (stored, expected) = encrypted(&key);
+    let (stored, expected) = encrypted(&key, false);
     let mut binary = Vec::new();
     let mode = armor::ReaderMode::Tolerant(Some(armor::Kind::Message));
     armor::Reader::from_bytes(ciphertext(&stored), mode).read_to_end(&mut binary).unwrap();

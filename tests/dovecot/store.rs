@@ -6,8 +6,9 @@ use std::process::Output;
 
 use perot_testing::dovecot::{era, is_root, run_with, Config, Dovecot, Era, Lmtp};
 use perot_testing::messages::encrypted;
-use perot_testing::{armored, decrypt, find, key_for, revoked, with_crlf};
+use perot_testing::{armored, decrypt, decrypt_content, find, key_for, revoked, with_crlf};
 
+use sequoia_openpgp::types::CompressionAlgorithm;
 use sequoia_openpgp::Cert;
 
 use crate::{assert_nothing_stored, message, script, SECRET};
@@ -209,6 +210,26 @@ fn an_administrator_who_wrote_keep_gets_clear_mail() {
     assert!(answer.starts_with("250 "), "{answer}\n{}", dovecot.log());
     assert!(find(&dovecot.only_message(ME), SECRET.as_bytes()).is_some());
     dovecot.log_line(&["encrypt: message not encrypted, stored as it is: no certificate for"]);
+}
+
+/// Compressed if the setting says so, by both plugins; a value that is not understood defers the mail.
+#[test]
+fn compression() {
+    let compress = |value: &str| vec![("compress", value.to_owned())];
+    for (what, config) in [("mail plugin", alone as fn() -> Config), ("script", Config::default)] {
+        let (dovecot, key) = start(&Config { plugin: compress("yes"), ..config() });
+        dovecot.script(ME, &script("", "encrypt;"));
+        let answer = dovecot.deliver(ME, &message("compressed"));
+        assert!(answer.starts_with("250 "), "{what}: {answer}\n{}", dovecot.log());
+        let (compression, payload) = decrypt_content(&dovecot.only_message(ME), &key);
+        assert_eq!(compression, Some(CompressionAlgorithm::Zlib), "{what}");
+        assert!(payload.ends_with(&message("compressed")), "{what}");
+    }
+    let (dovecot, _) = start(&Config { plugin: compress("zlib"), ..alone() });
+    assert!(dovecot.deliver(ME, &message("wrong")).starts_with("451 "), "{}", dovecot.log());
+    dovecot
+        .log_line(&["Error: ", "sieve_perot_encrypt_compress = zlib: not understood: write `yes` or `no`"]);
+    assert_nothing_stored(&dovecot, ME);
 }
 
 /// `on_no_certificate = keep`: who brings a certificate gets ciphertext or nothing, and the others get what comes, from both

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use crate::{assert_nothing_stored, message, script, slow_field, slow_tests, start, SECRET};
+use crate::{assert_nothing_stored, message, script, slow_field, slow_tests, SECRET};
 use perot_testing::dovecot::{Config, Dovecot, Lmtp};
-use perot_testing::{armored, decrypt, key_for};
+use perot_testing::{armored, base64_lines, decrypt, key_for};
 
 const ME: &str = "me@domain.com";
 const MIB: usize = 1 << 20;
@@ -29,7 +29,11 @@ fn lines(size: usize) -> Vec<u8> {
 }
 
 fn dovecot() -> (Dovecot, sequoia_openpgp::Cert) {
-    let dovecot = start();
+    with(&Config::default())
+}
+
+fn with(config: &Config) -> (Dovecot, sequoia_openpgp::Cert) {
+    let dovecot = Dovecot::start(config);
     let key = key_for(ME);
     dovecot.give(ME, "k.asc", &armored(&key));
     dovecot.script(ME, &script("", "encrypt;"));
@@ -46,6 +50,21 @@ fn a_hundred_mebibytes_take_no_more_memory() {
     dovecot.assert_nowhere(SECRET);
     println!("{} KiB more", more >> 10);
     assert!(more <= MAX_MORE, "{} MiB more", more / MIB);
+}
+
+#[test]
+fn nor_if_they_are_compressed() {
+    let (dovecot, key) = with(&Config { plugin: vec![("compress", "yes".into())], ..Config::default() });
+    let mut attachment = vec![0; 75 * MIB];
+    sequoia_openpgp::crypto::random(&mut attachment).unwrap();
+    let big = [message("big"), base64_lines(&attachment)].concat();
+    let (answer, more) = growth(&dovecot, &big);
+    assert!(answer.starts_with("250 "), "{answer}\n{}", dovecot.log());
+    let stored = dovecot.only_message(ME);
+    assert!(decrypt(&stored, &key).ends_with(&big));
+    assert!(stored.len() < big.len() / 100 * 106, "{} of {} bytes", stored.len(), big.len());
+    println!("{} KiB more", more >> 10);
+    assert!(more <= 2 * MIB, "{} KiB more", more >> 10);
 }
 
 /// Makes a message that looks encrypted up to its last line, or to its end.

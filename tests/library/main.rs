@@ -2,6 +2,7 @@
 
 mod architecture;
 mod certificates;
+mod compression;
 mod corpus;
 mod documents;
 mod inspection;

@@ -4,6 +4,7 @@ use std::io;
 
 use perot_encrypt::encrypt::Outcome;
 use perot_encrypt::message::inspect::inspect;
+use perot_encrypt::settings::Settings;
 use perot_testing::{armored, ciphertext, decrypt, encrypt_to, find, key_for, settings, version6};
 use sequoia_openpgp::Cert;
 
@@ -303,26 +304,30 @@ fn a_message_that_cannot_be_read_or_written_is_an_error() {
     }
 
     let fixture = Fixture::new();
-    let settings = settings(&[fixture.folder.path()]);
-    let job = Job {
-        settings: &settings,
-        owner: Owner::default(),
-        recipients: &[ME.as_bytes()],
-        also: &[],
-        force: false,
-        hide_subject: false,
-        now: std::time::SystemTime::now(),
-        deadline: Deadline::NONE,
-        temp_dir: None,
-    };
-    let error = encrypt(&job, &mut Broken(0), &mut Vec::new(), &()).unwrap_err();
-    assert_eq!(error.reason(), Reason::UnreadableMessage);
-    assert_eq!(error.to_string(), "the message cannot be read: disk on fire");
-    let message = [b"A: b\r\n\r\n".as_slice(), &[b'x'; 1 << 20]].concat();
-    for writes in 0..8 {
-        let mut source = io::Cursor::new(&message);
-        let error = encrypt(&job, &mut source, &mut Broken(writes), &()).unwrap_err();
-        assert_eq!(error.reason(), Reason::WriteFailed, "{writes}: {error}");
-        assert!(error.to_string().contains("cannot be written: "), "{error}");
+    for compress in [false, true] {
+        let settings = Settings { compress, ..settings(&[fixture.folder.path()]) };
+        let job = Job {
+            settings: &settings,
+            owner: Owner::default(),
+            recipients: &[ME.as_bytes()],
+            also: &[],
+            force: false,
+            hide_subject: false,
+            now: std::time::SystemTime::now(),
+            deadline: Deadline::NONE,
+            temp_dir: None,
+        };
+        let error = encrypt(&job, &mut Broken(0), &mut Vec::new(), &()).unwrap_err();
+        assert_eq!(error.reason(), Reason::UnreadableMessage);
+        assert_eq!(error.to_string(), "the message cannot be read: disk on fire");
+        let mut message = b"A: b\r\n\r\n".to_vec();
+        message.resize(1 << 20, 0);
+        sequoia_openpgp::crypto::random(&mut message[8..]).unwrap();
+        for writes in 0..8 {
+            let mut source = io::Cursor::new(&message);
+            let error = encrypt(&job, &mut source, &mut Broken(writes), &()).unwrap_err();
+            assert_eq!(error.reason(), Reason::WriteFailed, "{writes}: {error}");
+            assert!(error.to_string().contains("cannot be written: "), "{error}");
+        }
     }
 }

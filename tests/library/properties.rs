@@ -195,10 +195,10 @@ proptest! {
 
     /// Packets are written in pieces of 64 KiB, which are hashed and encrypted in smaller ones.
     #[test]
-    fn containers_of_any_size(pieces in vec(prop_oneof![0..200_usize, 8000..9000_usize, 65_400..65_600_usize], 0..4), key in select(vec![0, 1])) {
+    fn containers_of_any_size(pieces in vec(prop_oneof![0..200_usize, 8000..9000_usize, 65_400..65_600_usize], 0..4), key in select(vec![0, 1]), compress: bool) {
         let key = &KEYS[key];
         let recipient = choose(key, std::time::SystemTime::now(), Sha1::Accepted).unwrap();
-        let envelope = PgpMime::new(vec![recipient]).unwrap();
+        let envelope = PgpMime::new(vec![recipient], compress).unwrap();
         let mut payload = envelope.open(Vec::new()).unwrap();
         pieces.iter().for_each(|&size| payload.write_all(&vec![b'x'; size]).unwrap());
         let out = payload.finish().unwrap();

@@ -13,6 +13,7 @@ mod valgrind;
 
 use std::fs;
 use std::io::Read;
+use std::mem::take;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
@@ -24,16 +25,18 @@ use perot_encrypt::encrypt::{encrypt, Job, Outcome};
 use perot_encrypt::error::{Error, Words};
 use perot_encrypt::settings::{OnError, Settings, SourcePath};
 
+use base64::Engine;
+use flate2::bufread::ZlibDecoder;
+
 use sequoia_openpgp as openpgp;
 
 use openpgp::cert::CertBuilder;
 use openpgp::crypto::SessionKey;
-use openpgp::parse::stream::{DecryptionHelper, DecryptorBuilder, MessageStructure, VerificationHelper};
-use openpgp::parse::Parse;
-use openpgp::policy::StandardPolicy;
+use openpgp::packet::{PKESK, SEIP};
+use openpgp::parse::{PacketParser, PacketParserResult, Parse};
 use openpgp::serialize::SerializeInto;
-use openpgp::types::SymmetricAlgorithm;
-use openpgp::{Cert, KeyHandle, Profile};
+use openpgp::types::{CompressionAlgorithm, SymmetricAlgorithm};
+use openpgp::{Cert, KeyHandle, Packet, Profile};
 
 /// Makes a certificate with its secret key, for `address`.
 pub fn key_for(address: &str) -> Cert {
@@ -113,6 +116,7 @@ pub fn settings(sources: &[&Path]) -> Settings {
         owner_cert: None,
         on_no_certificate: OnError::TempFail,
         hide_subject: false,
+        compress: false,
         words: Words::default(),
     }
 }
@@ -153,49 +157,83 @@ pub fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 
 /// Decrypts the ciphertext in `message`.
 pub fn decrypt(message: &[u8], key: &Cert) -> Vec<u8> {
-    let policy = StandardPolicy::new();
-    let mut decryptor = DecryptorBuilder::from_bytes(ciphertext(message))
-        .unwrap()
-        .with_policy(&policy, None, Helper(key.clone()))
-        .expect("the key opens the message");
-    let mut content = Vec::new();
-    decryptor.read_to_end(&mut content).unwrap();
-    content
+    decrypt_content(message, key).1
 }
 
-struct Helper(Cert);
-
-impl VerificationHelper for Helper {
-    fn get_certs(&mut self, _: &[KeyHandle]) -> openpgp::Result<Vec<Cert>> {
-        Ok(vec![])
-    }
-
-    fn check(&mut self, _: MessageStructure<'_>) -> openpgp::Result<()> {
-        Ok(())
+/// Decrypts the ciphertext in `message`. Returns the compression, if there is one, and the content of the literal packet.
+///
+/// sequoia's own decryptor reads no compressed messages here: that would take features that the plugin is built without.
+pub fn decrypt_content(message: &[u8], key: &Cert) -> (Option<CompressionAlgorithm>, Vec<u8>) {
+    let mut packets = packets(ciphertext(message), Some(key));
+    let old = packets.iter().any(|(packet, _)| matches!(packet, Packet::SEIP(SEIP::V1(_))));
+    #[allow(deprecated)] // sequoia wants nobody to write it
+    let sound = matches!(packets.last(), Some((Packet::MDC(hash), _)) if hash.valid());
+    assert_eq!(sound, old, "the integrity of the container");
+    packets.truncate(packets.len() - usize::from(old));
+    let [session_keys @ .., (Packet::SEIP(_), _), (packet, content)] = &mut packets[..] else {
+        panic!("the key opens no container with one packet in it");
+    };
+    assert!(session_keys.iter().all(|(packet, _)| matches!(packet, Packet::PKESK(_))));
+    match packet {
+        Packet::Literal(_) => (None, take(content)),
+        Packet::CompressedData(compressed) => (Some(compressed.algo()), literal(&inflated(content))),
+        other => panic!("neither literal nor compressed: {other:?}"),
     }
 }
 
-impl DecryptionHelper for Helper {
-    fn decrypt(
-        &mut self,
-        pkesks: &[openpgp::packet::PKESK],
-        _: &[openpgp::packet::SKESK],
-        algorithm: Option<SymmetricAlgorithm>,
-        decrypt: &mut dyn FnMut(Option<SymmetricAlgorithm>, &SessionKey) -> bool,
-    ) -> openpgp::Result<Option<Cert>> {
-        for key in self.0.keys().unencrypted_secret() {
-            let mut pair = key.key().clone().into_keypair()?;
-            // With the wrong key, OpenSSL may return a session key of any length, and sequoia panics if it is
-            // empty.
-            let handle = key.key().key_handle();
-            for pkesk in pkesks.iter().filter(|p| p.recipient().is_none_or(|r| r.aliases(&handle))) {
-                if pkesk.decrypt(&mut pair, algorithm).is_some_and(|(a, sk)| decrypt(a, &sk)) {
-                    return Ok(None);
-                }
-            }
+/// Returns the packets in `data` with their contents, in order, also those in a container that `key` opens.
+fn packets(data: &[u8], key: Option<&Cert>) -> Vec<(Packet, Vec<u8>)> {
+    let mut found: Vec<(Packet, Vec<u8>)> = Vec::new();
+    let mut next = PacketParser::from_bytes(data).unwrap();
+    while let PacketParserResult::Some(mut parser) = next {
+        let mut content = Vec::new();
+        if let Packet::SEIP(container) = &parser.packet {
+            let algorithm = matches!(container, SEIP::V1(_)).then_some(SymmetricAlgorithm::AES256);
+            let pkesks = found.iter().filter_map(|(packet, _)| match packet {
+                Packet::PKESK(pkesk) => Some(pkesk),
+                _ => None,
+            });
+            let session_key =
+                key.and_then(|key| pkesks.filter_map(|p| session_key(p, key, algorithm)).next());
+            parser.decrypt(algorithm, &session_key.expect("the key opens the message")).unwrap();
+        } else {
+            parser.read_to_end(&mut content).unwrap();
         }
-        Err(openpgp::anyhow::anyhow!("no key fits"))
+        let (packet, rest) = parser.recurse().unwrap();
+        found.push((packet, content));
+        next = rest;
     }
+    found
+}
+
+/// Decrypts a session key, if it is for `cert`.
+fn session_key(pkesk: &PKESK, cert: &Cert, algorithm: Option<SymmetricAlgorithm>) -> Option<SessionKey> {
+    // With the wrong key, OpenSSL may return a session key of any length, and sequoia panics if it is empty.
+    let fits = |handle: KeyHandle| pkesk.recipient().is_none_or(|recipient| recipient.aliases(&handle));
+    let keys = cert.keys().unencrypted_secret().filter(|key| fits(key.key().key_handle()));
+    let mut pairs = keys.map(|key| key.key().clone().into_keypair().unwrap());
+    pairs.find_map(|mut pair| pkesk.decrypt(&mut pair, algorithm)).map(|(_, session_key)| session_key)
+}
+
+fn inflated(zlib: &[u8]) -> Vec<u8> {
+    let mut decoder = ZlibDecoder::new(zlib);
+    let mut data = Vec::new();
+    decoder.read_to_end(&mut data).unwrap();
+    assert_eq!(decoder.total_in(), zlib.len() as u64, "nothing else is in the packet");
+    data
+}
+
+fn literal(data: &[u8]) -> Vec<u8> {
+    match &mut packets(data, None)[..] {
+        [(Packet::Literal(_), content)] => take(content),
+        other => panic!("not one literal packet: {} packets", other.len()),
+    }
+}
+
+/// Encodes `data` as attachments are: in lines of 76 digits.
+pub fn base64_lines(data: &[u8]) -> Vec<u8> {
+    let encode = |line| base64::engine::general_purpose::STANDARD.encode(line) + "\r\n";
+    data.chunks(57).map(encode).collect::<String>().into_bytes()
 }
 
 /// Adds a CR to each LF in `message` that lacks one.

@@ -278,7 +278,7 @@ fn certificate(copies: &Copies) {
 /// Checks that a message can be encrypted to these keys, or that there is a reason why not.
 fn usable(recipients: &[RecipientKeys]) {
     assert!(!recipients.is_empty() && recipients.iter().all(|r| !r.keys.is_empty() && r.keys.len() <= 128));
-    let written = PgpMime::new(recipients.to_vec()).and_then(|envelope| {
+    let written = PgpMime::new(recipients.to_vec(), false).and_then(|envelope| {
         let mut payload = envelope.open(Vec::new())?;
         payload.put(b"x")?;
         payload.finish()
@@ -383,6 +383,7 @@ pub fn configuration(data: &[u8]) {
         cert: next(),
         on_error: next(),
         hide_subject: next(),
+        compress: next(),
         ..RawSettings::default()
     };
     let mut loaded = Loaded::new(&raw, Words::default());
@@ -399,7 +400,10 @@ pub fn configuration(data: &[u8]) {
                 harmless(display(source));
                 assert!(!matches!(source, SourcePath::Absolute(path) if !path.starts_with('/')));
             }
-            assert_eq!(settings.hide_subject, raw.hide_subject.is_some_and(|v| v.trim_ascii() == b"yes"));
+            for (is, value) in [(settings.hide_subject, raw.hide_subject), (settings.compress, raw.compress)]
+            {
+                assert_eq!(is, value.is_some_and(|v| v.trim_ascii() == b"yes"));
+            }
             // The content of such a source depends on the machine.
             settings.sources.clear();
         }
@@ -453,6 +457,8 @@ pub struct Options {
     pub force: bool,
     /// Hides the subject.
     pub hide_subject: bool,
+    /// Compresses the message.
+    pub compress: bool,
     /// Encrypts to a version 6 certificate.
     pub version6: bool,
     /// Encrypts to a version 4 certificate.
@@ -508,6 +514,7 @@ impl Options {
             cut: if bit(4) { number } else { 0 },
             reads: number_if(5),
             writes: number_if(6),
+            compress: number % 2 == 1,
         }
     }
 
@@ -518,7 +525,7 @@ impl Options {
     /// Encrypts `message`. Only the product's work runs within `measured`.
     pub fn run(self, message: &[u8], measured: impl FnOnce(&mut dyn FnMut())) -> Run {
         let recipients: Vec<&[u8]> = self.keys().map(|(_, armored)| armored.as_slice()).collect();
-        let settings = settings(&[]);
+        let settings = Settings { compress: self.compress, ..settings(&[]) };
         let job = Job {
             settings: &settings,
             owner: Owner::default(),

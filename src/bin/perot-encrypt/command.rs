@@ -45,6 +45,7 @@ pub fn command() -> Command {
         .arg(certs())
         .arg(flag("force", "Encrypt a message that is encrypted already, too"))
         .arg(flag("hide-subject", "Put the subject into the encrypted part, and `[...]` in its place"))
+        .arg(compress())
         .arg(recipient().required(true))
         .subcommand(check())
         .subcommand(doctor())
@@ -86,7 +87,12 @@ pub fn gpgit() -> Command {
         .arg(flag("skip-smime", "What S/MIME has encrypted is always left as it is"))
         .arg(flag("skip-ms-bug", "PGP/MIME that Exchange has rebuilt is always left as it is"))
         .arg(certs())
+        .arg(compress())
         .arg(recipient().required(true))
+}
+
+fn compress() -> Arg {
+    flag("compress", "Compress the message before it is encrypted")
 }
 
 fn flag(name: &'static str, help: &'static str) -> Arg {

@@ -28,6 +28,7 @@ pub fn run(matches: &mut ArgMatches) -> Done {
     let force = matches.get_flag("force");
     let mut settings = settings(matches)?;
     settings.hide_subject = matches.get_flag("hide-subject");
+    settings.compress = matches.get_flag("compress");
     filter(&settings, &recipients(matches), force)
 }
 
@@ -47,7 +48,9 @@ pub fn gpgit(matches: &mut ArgMatches) -> Done {
     if matches.get_flag("inline-flatten") {
         say("--inline-flatten: no part of the message is left out");
     }
-    filter(&settings(matches)?, &recipients(matches), false)
+    let mut settings = settings(matches)?;
+    settings.compress = matches.get_flag("compress");
+    filter(&settings, &recipients(matches), false)
 }
 
 fn recipients(matches: &mut ArgMatches) -> Vec<String> {
