@@ -343,7 +343,8 @@ impl Finder<'_> {
             };
             let sha1 = if copies.is_shared { Sha1::Refused } else { Sha1::Accepted };
             let keys = choose::choose(&cert, self.now, sha1).and_then(|keys| match query {
-                Query::Address(address) => choose::carries(&cert, address, self.now, sha1).map(|()| keys),
+                Query::Address(address) => choose::carries(&cert, address, self.now, sha1)
+                    .map(|is_weak| RecipientKeys { is_weak: keys.is_weak || is_weak, ..keys }),
                 Query::Fingerprint(_) | Query::All => Ok(keys),
             });
             let (files, has_secret) = (copies.files(), copies.has_secret());

@@ -18,6 +18,7 @@ use perot_testing::{armored, builder, key_for, settings};
 use base64::Engine;
 use sequoia_openpgp as openpgp;
 
+use openpgp::cert::CertBuilder;
 use openpgp::crypto::mpi;
 use openpgp::packet::key::{Key4, PublicParts, SubordinateRole};
 use openpgp::packet::signature::SignatureBuilder;
@@ -362,6 +363,11 @@ fn self_signatures_with_sha1() {
              subkeys), and export it anew"
         )]
     );
+    // A User ID that counts only with SHA-1, beside one that does not need it.
+    let user_id = with_second_user_id("old@example.org", SHA1);
+    assert_eq!(in_file(&armored(&user_id), ME).unwrap().1, [""; 0]);
+    assert!(in_file(&armored(&user_id), "old@example.org").unwrap().1[0]
+        .contains("has self-signatures with SHA-1"));
     // Anybody may have put it into a shared certificate directory.
     let folder = tempfile::tempdir().unwrap();
     let name = fpr.to_lowercase();
@@ -383,6 +389,47 @@ fn self_signatures_with_sha1() {
         .unwrap();
     let content = [packets(&revoked).concat(), Packet::from(revocation).to_vec().unwrap()].concat();
     assert!(fingerprints(&content, ME).unwrap_err().contains("is revoked"));
+}
+
+fn with_second_user_id(address: &str, hash: HashAlgorithm) -> Cert {
+    let cert = key_for(ME);
+    let user_id = openpgp::packet::UserID::from(format!("<{address}>"));
+    let signature = SignatureBuilder::new(SignatureType::PositiveCertification).set_hash_algo(hash);
+    let signature =
+        signature.sign_userid_binding(&mut signer(&cert), cert.primary_key().key(), &user_id).unwrap();
+    cert.insert_packets(vec![Packet::from(user_id), signature.into()]).unwrap().0
+}
+
+/// A primary key that can encrypt does not make the subkey unnecessary: its secret key may be in a drawer.
+#[test]
+fn a_subkey_with_sha1_beside_a_primary_key_that_encrypts() {
+    let then = SystemTime::now() - YEAR;
+    let cert = Signed { user_id: HashAlgorithm::SHA256, subkeys: vec![(HashAlgorithm::SHA1, None)] };
+    // An RSA key, since Ed25519 cannot encrypt.
+    let all = CertBuilder::new()
+        .add_userid(ME)
+        .set_cipher_suite(openpgp::cert::CipherSuite::RSA2k)
+        .set_primary_key_flags(KeyFlags::empty().set_certification().set_transport_encryption())
+        .set_creation_time(then)
+        .generate()
+        .unwrap()
+        .0;
+    let subkey = cert.cert().keys().subkeys().next().unwrap().key().clone();
+    let flags = KeyFlags::empty().set_transport_encryption();
+    let signature = SignatureBuilder::new(SignatureType::SubkeyBinding)
+        .set_hash_algo(HashAlgorithm::SHA1)
+        .set_key_flags(flags)
+        .unwrap()
+        .sign_subkey_binding(&mut signer(&all), all.primary_key().key(), &subkey)
+        .unwrap();
+    let all = all.insert_packets(vec![Packet::from(subkey.clone()), signature.into()]).unwrap().0;
+    let keys = choose::choose(&all, SystemTime::now(), Sha1::Accepted).unwrap();
+    assert!(
+        keys.is_weak && keys.keys.iter().any(|key| key.fingerprint() == subkey.fingerprint()),
+        "{keys:?}"
+    );
+    let keys = choose::choose(&all, SystemTime::now(), Sha1::Refused).unwrap();
+    assert!(!keys.is_weak && keys.keys.len() == 1);
 }
 
 /// Replaces the subkeys of a certificate by one of these numbers.
