@@ -85,6 +85,8 @@ pub fn open(path: &Path, links: Links) -> Result<Option<Opened>, Trouble> {
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(None)
         }
+        // An address may be longer than the name of a file can be.
+        Err(e) if e.raw_os_error() == Some(libc::ENAMETOOLONG) => return Ok(None),
         Err(e) if e.raw_os_error() == Some(libc::ELOOP) => {
             return Err(Trouble::refused(
                 "it is a symbolic link, which is refused: put the file itself there",

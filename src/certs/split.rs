@@ -23,6 +23,13 @@ pub enum Item {
     Unusable(Problem),
 }
 
+impl Item {
+    /// Makes an item of a constant text.
+    pub fn unusable(why: &str) -> Self {
+        Self::Unusable(Problem { why: why.to_owned(), ..Problem::default() })
+    }
+}
+
 /// Takes an item, the place where its packets begin, and how many bytes they are.
 pub type Take<'a> = dyn FnMut(Item, Position, usize) -> Result<(), Trouble> + 'a;
 
