@@ -202,7 +202,7 @@ impl Source<'_> {
         let problems = index.problems();
         let count = index.amount().certs;
         let mut holds = plural(count);
-        if count == 0 && cert_d::is_one(self.path) {
+        if count == 0 && matches!(query, Query::Address(_)) && cert_d::is_one(self.path) {
             holds = "a shared certificate directory, which answers to fingerprints only".to_owned();
         }
         let (told, more) = problems.split_at(problems.len().min(MAX_PROBLEMS));
