@@ -118,10 +118,10 @@ pub fn primary_key(bytes: &[u8]) -> Result<Key<key::PublicParts, key::PrimaryRol
     let key = match Packet::from_bytes(bytes) {
         Ok(Packet::PublicKey(key)) => key,
         Ok(Packet::SecretKey(key)) => key.take_secret().0,
-        _ => return Err("its primary key is of a version or algorithm that is not supported".into()),
+        _ => return Err("it has a primary key of a version or algorithm that is not supported".into()),
     };
     if !is_quick(key.mpis()) {
-        return Err("its primary key is made of larger numbers than any in use: make a new key".into());
+        return Err("it has a primary key made of larger numbers than any in use: make a new key".into());
     }
     Ok(key)
 }

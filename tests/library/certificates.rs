@@ -463,9 +463,7 @@ fn a_file_with_a_key_of_another_kind_is_told() {
         temp_dir: None,
         log: &(),
     };
-    let problem =
-        "both.pgp: a certificate in it cannot be used: its primary key is of a version or algorithm that is \
-                   not supported";
+    let problem = "both.pgp: it has a primary key of a version or algorithm that is not supported";
     let fingerprints =
         |found: Vec<choose::RecipientKeys>| found.into_iter().map(|k| k.fingerprint).collect::<Vec<_>>();
     assert_eq!(fingerprints(finder.owner().unwrap()), [hex(&good)]);
@@ -503,7 +501,7 @@ fn a_key_of_huge_numbers_is_refused() {
         let mut limit = Limit::new(9, &Deadline::NONE);
         let contents = Contents::read(&mut std::io::Cursor::new(data), &mut limit).unwrap();
         let why = contents.problems.first().map(|problem| problem.why.clone());
-        let expected = "a certificate in it cannot be used: its primary key is made of larger numbers than any in use: make a new key";
+        let expected = "it has a primary key made of larger numbers than any in use: make a new key";
         assert_eq!(why, refused.then(|| expected.to_owned()), "{what}");
     }
 }
