@@ -102,8 +102,10 @@ pub fn scan(input: &mut (impl Read + Seek), limit: &mut Limit, take: &mut Take<'
         if is_any {
             return problems.into_iter().try_for_each(|(item, extent)| take(item, extent));
         }
-        // What is neither packets nor armor is not damaged base64.
-        if encoding.form != Form::Base64 && !problems.is_empty() {
+        // What is neither packets nor armor is not damaged base64, unless a User ID can be read in it.
+        let has_claims = |item: &Item| matches!(item, Item::Unusable(problem) if !problem.claims.is_empty());
+        problems.retain(|(item, _)| encoding.form != Form::Base64 || has_claims(item));
+        if !problems.is_empty() {
             nothing = problems;
         }
     }

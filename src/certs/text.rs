@@ -13,6 +13,7 @@ use crate::openpgp::armor::checksum;
 const BEGIN: &[u8] = b"-----BEGIN PGP ";
 const END: &[u8] = b"-----END PGP ";
 const DAMAGED: &str = "its armor is damaged";
+const DAMAGED_BASE64: &str = "its base64 is damaged or cut off";
 const CUT_OFF: &str = "its armor has no END line: it is cut off";
 /// What a text is read in, in bytes: a line, or so much of a longer one.
 const PIECE: usize = 16 << 10;
@@ -325,7 +326,7 @@ impl Blocks {
                     self.state = State::Tail;
                     return Ok(());
                 }
-                _ => return self.end(Some(DAMAGED), take),
+                _ => return self.end(Some(self.damaged()), take),
             }
         }
         self.decode(self.digits.len() / 4 * 4, position, take)?;
@@ -345,7 +346,7 @@ impl Blocks {
 
     fn end(&mut self, wrong: Option<&'static str>, take: &mut Take<'_>) -> Result<(), Trouble> {
         let left = self.digits.len();
-        let wrong = wrong.or((left % 4 == 1).then_some(DAMAGED));
+        let wrong = wrong.or((left % 4 == 1).then_some(self.damaged()));
         // A block whose digits end without padding.
         if wrong.is_none() {
             self.decode(left, self.at, take)?;
@@ -353,6 +354,14 @@ impl Blocks {
         self.digits.clear();
         self.state = if self.is_bare { State::Tail } else { State::Outside };
         take(Part::End(wrong))
+    }
+
+    fn damaged(&self) -> &'static str {
+        if self.is_bare {
+            DAMAGED_BASE64
+        } else {
+            DAMAGED
+        }
     }
 
     fn end_of_file(&mut self, take: &mut Take<'_>) -> Result<(), Trouble> {

@@ -21,7 +21,7 @@ use perot_testing::{
 use sequoia_openpgp::cert::CertBuilder;
 use sequoia_openpgp::policy::StandardPolicy;
 use sequoia_openpgp::serialize::SerializeInto;
-use sequoia_openpgp::types::KeyFlags;
+use sequoia_openpgp::types::{KeyFlags, SignatureType};
 use sequoia_openpgp::{Cert, Packet};
 
 const ME: &str = "me@example.org";
@@ -274,6 +274,17 @@ fn a_revocation_holds_wherever_it_stands() {
     assert!(found(&settings, ME).unwrap_err().contains("is revoked"));
     fs::remove_file(folder.path().join("stripped.asc")).unwrap();
     assert_eq!(found(&settings, ME), Ok(vec![hex(&key)]));
+    // A revocation of the User ID is first in a wrong place, then in the right one.
+    let packets: Vec<Packet> = revoked_user_id(ME).strip_secret_key_material().into_packets().collect();
+    let is_one = |packet: &&Packet| matches!(packet, Packet::Signature(s) if s.typ() == SignatureType::CertificationRevocation);
+    let (primary, rest) = packets.split_first().unwrap();
+    let misplaced = rest.iter().find(is_one).unwrap();
+    let twice: Vec<u8> =
+        [primary, misplaced].into_iter().chain(rest).flat_map(|packet| packet.to_vec().unwrap()).collect();
+    let ring = folder.path().join("twice.x");
+    fs::write(&ring, twice).unwrap();
+    let why = found(&perot_testing::settings(&[&ring]), ME).unwrap_err();
+    assert!(why.contains("its User ID with this address is revoked"), "{why}");
     // The revocation is appended to the file.
     let appended = [binary(&without), Packet::from(revocation).to_vec().unwrap()].concat();
     fs::remove_file(folder.path().join("old.asc")).unwrap();

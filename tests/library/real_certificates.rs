@@ -176,6 +176,8 @@ fn forms_of_text() {
         ("cut off", lines[..lines.len() / 2].to_owned(), "its armor has no END line: it is cut off"),
         ("damaged", damaged, "its armor is damaged"),
         ("text", "I have lost my key.\n".to_owned(), "it holds no OpenPGP certificate"),
+        ("base64, cut off", base64[..252].to_owned(), "it is cut off: its packets do not fit together"),
+        ("base64, cut within a digit", base64[..253].to_owned(), "its base64 is damaged or cut off"),
         ("nothing", String::new(), "it holds no OpenPGP certificate"),
         (
             "a keybox",
