@@ -129,8 +129,8 @@ perot_store_copy_replaced(struct perot_store_mailbox *sbox,
 	box->disable_reflink_copy_to = no_links;
 
 	if (ret == 0 && sbox->replaced != NULL) {
-		mailbox_set_critical(box, "encrypt: storage %s has copied the "
-			"message in clear", box->storage->name);
+		mailbox_set_critical(box, "encrypt: storage %s copies messages "
+			"as they are", box->storage->name);
 		ret = -1;
 	}
 	sbox->replaced = NULL;

@@ -209,8 +209,10 @@ perot_store_save_replaced(struct mail_save_context *ctx, struct istream *input)
 	size_t size;
 
 	sbox->replaced = NULL;
-	/* A copy has the GUID of its source. This is another message. */
+	/* This is another message than its source, with another GUID. It is
+	   larger, too: for a move, quota would not look. */
 	ctx->data.guid = NULL;
+	ctx->moving = FALSE;
 	i_stream_seek(last->ciphertext, 0);
 	if (perot_store_save_stream(ctx, last->ciphertext,
 				    &sbox->module_ctx.super) < 0)
