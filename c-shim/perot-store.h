@@ -93,8 +93,8 @@ void perot_store_forget(struct perot_store_user *suser);
  * Saves (perot-store-save.c)
  */
 
-/* Returns the ciphertext of a result, or NULL if it has none, or if it cannot be
-   read back: the result is then a failure. */
+/* Returns the ciphertext of a result, or NULL if it has none. If it cannot be
+   read back, the result becomes a failure. */
 struct istream *perot_store_ciphertext(struct perot_result *result);
 
 int perot_store_save_begin(struct mail_save_context *ctx,
