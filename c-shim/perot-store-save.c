@@ -211,7 +211,7 @@ perot_store_save_replaced(struct mail_save_context *ctx, struct istream *input)
 	sbox->replaced = NULL;
 	/* This is another message than its source, with another GUID. It is
 	   larger, too: for a move, quota would not look. */
-	ctx->data.guid = NULL;
+	mailbox_save_set_guid(ctx, NULL);
 	ctx->moving = FALSE;
 	i_stream_seek(last->ciphertext, 0);
 	if (perot_store_save_stream(ctx, last->ciphertext,
