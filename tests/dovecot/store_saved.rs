@@ -243,6 +243,10 @@ fn formats() {
         assert!(said.contains("APPENDUID") && said.contains("('COPYUID', [b'"), "{said}\n{}", dovecot.log());
         let text = dovecot.doveadm(&["fetch", "-u", ME, "text", "mailbox", "Sent", "uid", "1"]);
         assert!(find(&decrypt(text.as_bytes(), &key), SECRET.as_bytes()).is_some());
+        // The copy is another message.
+        let guids = |mailbox| dovecot.doveadm(&["fetch", "-u", ME, "guid", "mailbox", mailbox, "all"]);
+        let (original, stored) = (guids("Clear"), guids("Sent"));
+        assert!(!stored.contains(original.lines().next().unwrap()), "{original}\n{stored}");
 
         // The storage has to end a save that cannot be encrypted as well, and to go on with the next one.
         let dovecot = Dovecot::start(&Config { format, ..config("Sent") });
