@@ -7,6 +7,7 @@
 # make memcheck   runs the tests with Dovecot under valgrind; ONLY=name for some of them
 # make miri       runs the border to C in Miri; needs `rustup +nightly component add miri rust-src`
 # make soak       delivers many messages at once, N=2000 or as many as you say, and looks at each
+# make keyrings   compares, for Debian's keyrings, what it does with what GnuPG and sq do (doc/dev/keyrings.md)
 # make test-hosts runs the tests on other Debian releases, in chroots (as root)
 # make deb        makes a Debian package for the Dovecot of this machine (doc/admin/debian.md)
 # make test-install installs on a new Debian 12 and 13, in chroots, from source and from the package (as root)
@@ -39,8 +40,8 @@ PLUGIN = lib90_sieve_perot_encrypt_plugin.so
 MAIL_PLUGIN = lib00_perot_encrypt_plugin.so
 SETTINGS = libsieve_perot_encrypt_settings.so
 
-.PHONY: all rust deps test-deps openpgpjs try test test-library test-dovecot test-hosts test-install deb fuzz soak memcheck miri bench install \
-	lint deny advisories clean
+.PHONY: all rust deps test-deps openpgpjs try test test-library test-dovecot test-hosts test-install deb fuzz soak keyrings memcheck miri bench \
+	install lint deny advisories clean
 
 # Files of Debian's packages are as old as the packages, so that cargo does not notice a Dovecot that has been upgraded.
 HEADERS = $(shell . $(DOVECOT_CONFIG) && cd $$dovecot_pkgincludedir && cat config.h sieve/pigeonhole-config.h | cksum)
@@ -116,6 +117,14 @@ miri:
 soak: test-deps
 	SOAK=$(N) TMPDIR=$(or $(wildcard /dev/shm),/tmp) $(CARGO) test --locked --features $(TEST_FEATURES) --test dovecot -- \
 		--nocapture load::
+
+# What it prints has names and addresses of people: it is for the screen, not for the tree. The homes of GnuPG are in memory.
+keyrings: rust
+	@tests/install-missing tests/packages tests/packages.keyrings
+	@tests/unpack-missing $(TARGET)/keyrings debian-keyring
+	$(CARGO) build --locked --features tool
+	@TMPDIR=$(or $(wildcard /dev/shm),/tmp) python3 tests/keyrings.py $(TARGET)/debug/perot-encrypt \
+		$(TARGET)/keyrings/debian-keyring/usr/share/keyrings/*.gpg
 
 # npm is not wanted in the chroot.
 test-hosts: rust openpgpjs

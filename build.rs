@@ -51,14 +51,13 @@ mod shim {
         "perot-existing.c",
         "perot-saved.c",
     ];
-    const MAIL: [&str; 7] = [
+    const MAIL: [&str; 6] = [
         "perot-store-plugin.c",
         SETTINGS,
         "perot-dovecot.c",
         "perot-store-encrypt.c",
         "perot-store-copy.c",
         "perot-store-save.c",
-        "perot-store-rights.c",
     ];
     /// The plugins contain this file, because they read the settings. It is all there is in the settings module of
     /// Dovecot 2.4.

@@ -7,7 +7,7 @@ use crate::log::printable;
 pub const MAX_RECIPIENTS: usize = 32;
 
 /// Longest address, in bytes: 64 for the local part, `@`, 255 for the domain (RFC 5321, section 4.5.3.1).
-const LONGEST_ADDRESS: usize = 320;
+pub const LONGEST_ADDRESS: usize = 320;
 
 /// A recipient as a script names it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::copies::{grouped, Copies};
-use super::file::Contents;
+use super::file::{Contents, Limit};
 use super::open::{self, Links, Opened};
 use super::raw;
 use super::trouble::{Problem, Trouble};
@@ -32,13 +32,16 @@ pub fn find(path: &Path, hex: &str, deadline: &Deadline) -> Result<Option<Copies
     if opened.metadata.len() > raw::MAX_BYTES as u64 {
         return Err(Trouble::Refused(format!("{rest} is larger than {} KiB", raw::MAX_BYTES >> 10)));
     }
-    let mut contents = Contents::read(&mut opened.file, deadline)?;
+    let mut contents = Contents::read(&mut opened.file, &mut Limit::new(raw::MAX_AT_ONCE, deadline))?;
     for cert in &mut contents.certs {
         cert.file = Some(printable(file.as_os_str().as_bytes()));
     }
     let mut copies = grouped(contents.certs, &contents.revocations).into_iter();
     let found = copies.find(|copies| copies.fingerprint == hex);
-    Ok(found.map(|copies| Copies { is_shared: true, ..copies }))
+    match (found, contents.problems.into_iter().next()) {
+        (None, Some(problem)) => Err(Trouble::Refused(format!("{rest}: {}", problem.why))),
+        (found, _) => Ok(found.map(|copies| Copies { is_shared: true, ..copies })),
+    }
 }
 
 /// Returns true if a folder has the folders of such a directory.

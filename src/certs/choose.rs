@@ -2,8 +2,9 @@
 
 use sequoia_openpgp as openpgp;
 
+use openpgp::cert::amalgamation::key::PrimaryKey;
 use openpgp::cert::Preferences;
-use openpgp::packet::{key, Key};
+use openpgp::packet::{key, Key, UserID};
 use openpgp::policy::StandardPolicy;
 use openpgp::types::RevocationStatus;
 use openpgp::Cert;
@@ -65,18 +66,34 @@ pub fn choose(cert: &Cert, now: SystemTime, sha1: Sha1) -> Result<RecipientKeys>
         return Err(unusable(cert, "is revoked").helps("put the certificate of the new key in its place"));
     }
     let strict = select(cert, &rules.strict, &rules);
-    if strict.as_ref().is_some_and(|keys| keys.expired.is_none()) {
-        return strict.ok_or_else(|| explain::refusal(cert, &rules, sha1));
+    if strict.as_ref().is_some_and(|strict| strict.keys.expired.is_none() && strict.has_subkey) {
+        return strict.map(|strict| strict.keys).ok_or_else(|| explain::refusal(cert, &rules, sha1));
     }
-    let accepted = (sha1 == Sha1::Accepted).then(|| select(cert, &rules.with_sha1, &rules)).flatten();
-    let weak = accepted.map(|keys| RecipientKeys { is_weak: true, ..keys });
-    let lives = weak.as_ref().is_some_and(|keys| keys.expired.is_none());
-    let chosen = if lives { weak } else { strict.or(weak) };
-    chosen.ok_or_else(|| explain::refusal(cert, &rules, sha1))
+    let weak = (sha1 == Sha1::Accepted).then(|| select(cert, &rules.with_sha1, &rules)).flatten();
+    let weak = weak.map(|weak| Selected { keys: RecipientKeys { is_weak: true, ..weak.keys }, ..weak });
+    let chosen = match (strict, weak) {
+        (Some(strict), Some(weak)) => Some(if weak.is_better_than(&strict) { weak } else { strict }),
+        (strict, weak) => strict.or(weak),
+    };
+    chosen.map(|chosen| chosen.keys).ok_or_else(|| explain::refusal(cert, &rules, sha1))
+}
+
+/// What one policy lets be chosen.
+struct Selected {
+    keys: RecipientKeys,
+    /// True if it is not the primary key alone, whose secret key is not at hand where the owner reads mail.
+    has_subkey: bool,
+}
+
+impl Selected {
+    fn is_better_than(&self, other: &Self) -> bool {
+        let rank = |selected: &Self| (selected.keys.expired.is_none(), selected.has_subkey);
+        rank(self) > rank(other)
+    }
 }
 
 /// Chooses among the subkeys that one policy accepts.
-fn select(cert: &Cert, policy: &StandardPolicy<'static>, rules: &Rules) -> Option<RecipientKeys> {
+fn select(cert: &Cert, policy: &StandardPolicy<'static>, rules: &Rules) -> Option<Selected> {
     let now = rules.now;
     let valid = cert.with_policy(policy, now).ok()?;
     let keys = valid.keys().supported().for_transport_encryption().for_storage_encryption();
@@ -92,7 +109,7 @@ fn select(cert: &Cert, policy: &StandardPolicy<'static>, rules: &Rules) -> Optio
     let last = candidates.iter().map(|ka| ends(ka.key_expiration_time())).max()?;
     let today = ends(Some(now));
     let is_chosen = |end| end > today || end == last;
-    let chosen = candidates.iter().filter(|ka| is_chosen(ends(ka.key_expiration_time())));
+    let chosen: Vec<_> = candidates.iter().filter(|ka| is_chosen(ends(ka.key_expiration_time()))).collect();
 
     let version6 = valid.primary_key().key().version() >= 6;
     let advertised = valid.features();
@@ -100,15 +117,17 @@ fn select(cert: &Cert, policy: &StandardPolicy<'static>, rules: &Rules) -> Optio
         Err(_) => Some(Expired::Certificate),
         Ok(()) => (last <= today).then_some(Expired::Subkeys),
     };
-    Some(RecipientKeys {
-        keys: chosen.map(|ka| ka.key().clone()).collect(),
+    let has_subkey = chosen.iter().any(|ka| !ka.primary());
+    let keys = RecipientKeys {
+        keys: chosen.into_iter().map(|ka| ka.key().clone()).collect(),
         reads_seipd1: !version6 || advertised.as_ref().is_some_and(|f| f.supports_seipdv1()),
         reads_seipd2: version6,
         expired,
         expires: [valid.primary_key().key_expiration_time(), last.1].into_iter().flatten().min(),
         fingerprint: cert.fingerprint().to_hex(),
         is_weak: false,
-    })
+    };
+    Some(Selected { keys, has_subkey })
 }
 
 /// Returns when a certificate that can be used now will be refused because an algorithm of it counts as too weak from then
@@ -130,20 +149,30 @@ pub fn end_of_algorithms(cert: &Cert, now: SystemTime, sha1: Sha1) -> Option<Sys
     Some(now + DAY * bad)
 }
 
-/// Checks that one of the certificate's User IDs that count has `address`, which is normalised.
+/// Checks that one of the certificate's User IDs that count has `address`, which is normalised. Returns true if that is so
+/// only because self-signatures with SHA-1 are accepted.
 ///
 /// # Errors
 ///
 /// Fails with `UnusableCertificate` if none does; the error names the reason.
-pub fn carries(cert: &Cert, address: &str, now: SystemTime, sha1: Sha1) -> Result<()> {
+pub fn carries(cert: &Cert, address: &str, now: SystemTime, sha1: Sha1) -> Result<bool> {
     let rules = Rules::at(now);
+    let has_it = |user_id: &UserID| user_id::addresses(user_id.value()).iter().any(|found| found == address);
+    let carrying: Vec<_> = cert.userids().filter(|user_id| has_it(user_id.userid())).collect();
+    let reasons = |sha1| {
+        carrying
+            .iter()
+            .map(move |user_id| (user_id, sha1))
+            .map(|(user_id, sha1)| explain::user_id(user_id, &rules, sha1))
+    };
+    if reasons(Sha1::Refused).any(|why| why.is_none()) {
+        return Ok(false);
+    }
     let mut why = None;
-    for user_id in cert.userids() {
-        if user_id::addresses(user_id.userid().value()).iter().any(|found| found == address) {
-            match explain::user_id(&user_id, &rules, sha1) {
-                None => return Ok(()),
-                Some(reason) => why = why.or(Some(reason)),
-            }
+    for reason in reasons(sha1) {
+        match reason {
+            None => return Ok(true),
+            Some(reason) => why = why.or(Some(reason)),
         }
     }
     let why = why.unwrap_or_else(|| "is not signed by it".to_owned());

@@ -184,6 +184,11 @@ pub fn key(key: &ErasedKeyAmalgamation<'_, key::PublicParts>, rules: &Rules, sha
     Some(format!("it {}", cause.text()))
 }
 
+/// Says why a key was left out although it could be used: there is one that is signed better.
+pub fn is_passed_over(key: &ErasedKeyAmalgamation<'_, key::PublicParts>, rules: &Rules) -> Option<String> {
+    cause(key, rules, &rules.strict).map(|_| "it counts only with SHA-1, and another one without".into())
+}
+
 fn cause(
     key: &ErasedKeyAmalgamation<'_, key::PublicParts>,
     rules: &Rules,
@@ -209,6 +214,8 @@ fn cause(
     }
     let valid = match key.clone().with_policy(policy, rules.now) {
         Ok(valid) => valid,
+        // That is said of the certificate as a whole.
+        Err(_) if key.primary() => return None,
         Err(why) => {
             let cause = signature_cause(key.self_signatures(), rules, policy);
             return Some(cause.unwrap_or_else(|| weak_or_other(key.key(), &why)));

@@ -11,8 +11,9 @@ use sequoia_openpgp::Cert;
 use super::choose::{self, Expired, RecipientKeys};
 use super::copies::{grouped, Copies};
 use super::explain;
-use super::file::Contents;
+use super::file::{Contents, Limit};
 use super::index::Query;
+use super::raw;
 use super::rules::Sha1;
 use super::source::{AtHome, Source, MAX_PROBLEMS};
 use super::trouble::{Refusal, Trouble};
@@ -148,7 +149,12 @@ impl Finder<'_> {
     /// Fails if there is no such certificate, or if it cannot be used.
     pub fn owner(&self) -> Result<Vec<RecipientKeys>> {
         let search = self.look_up_owner()?;
-        self.used(search, &printable(self.owner_address().unwrap_or(self.owner.user)))
+        self.used(search, &self.owner_name())
+    }
+
+    /// Returns the owner's address or user name, printable.
+    pub fn owner_name(&self) -> String {
+        printable(self.owner_address().unwrap_or(self.owner.user))
     }
 
     /// Returns the certificates of the mailbox owner. None may be used.
@@ -212,7 +218,8 @@ impl Finder<'_> {
             return Ok(Listing { place: display(source), ..Listing::default() });
         };
         let name = printable(path.as_os_str().as_encoded_bytes());
-        let listed = Source { path: &path, at_home: None, deadline: &self.deadline, temp_dir: None }.list();
+        let at_home = AtHome::default();
+        let listed = self.source(source, &path, &at_home).list();
         let Some(answer) = listed.map_err(|why| bad_source(&name, why))? else {
             return Ok(Listing { place: name, ..Listing::default() });
         };
@@ -237,8 +244,8 @@ impl Finder<'_> {
     /// Reads certificates that are not in a file. All of them must be usable as they are written, since whoever wrote them
     /// there can write them anew.
     fn read(&self, text: &[u8]) -> std::result::Result<Vec<Copies>, Refusal> {
-        let contents =
-            Contents::read(&mut Cursor::new(text), &self.deadline).map_err(Trouble::into_refusal)?;
+        let mut limit = Limit::new(raw::MAX_AT_ONCE, &self.deadline);
+        let contents = Contents::read(&mut Cursor::new(text), &mut limit).map_err(Trouble::into_refusal)?;
         match contents.problems.into_iter().next() {
             Some(problem) => Err(problem.why),
             None => Ok(grouped(contents.certs, &contents.revocations)),
@@ -343,7 +350,8 @@ impl Finder<'_> {
             };
             let sha1 = if copies.is_shared { Sha1::Refused } else { Sha1::Accepted };
             let keys = choose::choose(&cert, self.now, sha1).and_then(|keys| match query {
-                Query::Address(address) => choose::carries(&cert, address, self.now, sha1).map(|()| keys),
+                Query::Address(address) => choose::carries(&cert, address, self.now, sha1)
+                    .map(|is_weak| RecipientKeys { is_weak: keys.is_weak || is_weak, ..keys }),
                 Query::Fingerprint(_) | Query::All => Ok(keys),
             });
             let (files, has_secret) = (copies.files(), copies.has_secret());

@@ -14,6 +14,8 @@ use crate::openpgp::packet::{packets, tag, Header};
 /// Largest certificate, in bytes. The largest in use are a few hundred kilobytes, most of it signatures by
 /// others.
 pub const MAX_BYTES: usize = 1 << 20;
+/// Most certificates that are looked at where one is expected: in a script, a setting, or a file for it.
+pub const MAX_AT_ONCE: usize = 256;
 /// Most User IDs of a certificate that are looked at.
 pub const MAX_USER_IDS: usize = 256;
 /// Largest RSA exponent, in bits. Nearly all keys have 65537, which takes 17 bits.
@@ -116,10 +118,10 @@ pub fn primary_key(bytes: &[u8]) -> Result<Key<key::PublicParts, key::PrimaryRol
     let key = match Packet::from_bytes(bytes) {
         Ok(Packet::PublicKey(key)) => key,
         Ok(Packet::SecretKey(key)) => key.take_secret().0,
-        _ => return Err("its primary key is of a version or algorithm that is not supported".into()),
+        _ => return Err("it has a primary key of a version or algorithm that is not supported".into()),
     };
     if !is_quick(key.mpis()) {
-        return Err("its primary key is made of larger numbers than any in use: make a new key".into());
+        return Err("it has a primary key made of larger numbers than any in use: make a new key".into());
     }
     Ok(key)
 }

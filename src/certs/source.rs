@@ -26,8 +26,8 @@ const MOST: Amount = Amount { bytes: u64::MAX, files: usize::MAX, certs: 50_000 
 /// folder's own modification time as it was, is found after at most this time. Files that match are opened
 /// for each message.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
-/// The bytes that are cached of all indexes: some 200,000 certificates.
-const MAX_REMEMBERED: usize = 32 << 20;
+/// The bytes that are cached of all indexes: some 300,000 certificates.
+const MAX_REMEMBERED: usize = 64 << 20;
 
 static INDEXES: Cache<Key, Remembered> = Cache::new(MAX_REMEMBERED);
 
@@ -40,7 +40,8 @@ struct Remembered {
     swept: Instant,
 }
 
-/// The answer of a source.
+/// The answer of a source. What it says of the source as a whole is left out where a search for one recipient has found
+/// something.
 #[derive(Debug, Default)]
 pub struct Answer {
     /// The certificates that match, all copies of each. No signature has been checked.
@@ -78,7 +79,7 @@ impl Source<'_> {
     pub fn named_after(&self, address: &str) -> Result<Vec<Copies>, Trouble> {
         match open::open(self.path, Links::Follow)? {
             Some(opened) if opened.metadata.is_dir() => {
-                folder::named_after(self.path, address, self.deadline)
+                folder::named_after(self.path, address, self.most(), self.deadline)
             }
             _ => Ok(Vec::new()),
         }
@@ -103,7 +104,7 @@ impl Source<'_> {
             self.charge(&known.index)?;
             match known.index.read(query, self.path)? {
                 Ok(certs) if !is_folder || !certs.is_empty() => {
-                    return Ok(Some(self.answer(&known.index, certs)))
+                    return Ok(Some(self.answer(&known.index, query, certs)))
                 }
                 // A file may have been changed in place.
                 _ => {}
@@ -112,7 +113,7 @@ impl Source<'_> {
         let known = self.index(opened)?;
         self.charge(&known.index)?;
         match known.index.read(query, self.path)? {
-            Ok(certs) => Ok(Some(self.answer(&known.index, certs))),
+            Ok(certs) => Ok(Some(self.answer(&known.index, query, certs))),
             Err(_) => Err(Trouble::Failed("it changes while it is read".into())),
         }
     }
@@ -139,24 +140,35 @@ impl Source<'_> {
         known.and_then(|known| folder::file_named_after(&known.index, address))
     }
 
+    /// Returns what the source may hold.
+    fn most(&self) -> Amount {
+        if self.at_home.is_some() {
+            MOST_AT_HOME
+        } else {
+            MOST
+        }
+    }
+
     /// Reads the source, and remembers its index.
     fn index(&self, opened: Opened) -> Result<Arc<Remembered>, Trouble> {
         let identity = Identity::of(&opened.metadata);
-        let most = if self.at_home.is_some() { MOST_AT_HOME } else { MOST };
+        let before = self.remembered();
         let index = if opened.metadata.is_dir() {
-            let before = self.remembered();
-            folder::sweep(
-                self.path,
-                before.as_ref().map_or(&Index::default(), |known| &known.index),
-                most,
-                self.deadline,
-            )?
+            let none = Index::default();
+            let known = before.as_ref().map_or(&none, |known| &known.index);
+            folder::sweep(self.path, known, self.most(), self.deadline)?
         } else {
-            let mut builder = Builder::new(most, self.deadline);
+            let mut builder = Builder::new(self.most(), self.deadline);
             builder.read(OsStr::new(""), Ok(opened.regular()?))?;
             builder.finish()
         };
-        if let Some(temp_dir) = self.temp_dir().filter(|_| lasting::is_worth_it(&index)) {
+        // A folder without the recipient is looked at for each message: it need not be written each time.
+        let is_saved = before.is_some_and(|known| {
+            known.swept.elapsed() < SWEEP_EVERY
+                && known.identity == identity
+                && known.index.is_of_the_same_files(&index)
+        });
+        if let Some(temp_dir) = self.temp_dir().filter(|_| !is_saved && lasting::is_worth_it(&index)) {
             // Without it, the next process takes longer.
             let _ = lasting::save(temp_dir, self.path, &index, identity);
         }
@@ -194,11 +206,14 @@ impl Source<'_> {
         Ok(())
     }
 
-    fn answer(&self, index: &Index, certs: Vec<Copies>) -> Answer {
+    fn answer(&self, index: &Index, query: Query<'_>, certs: Vec<Copies>) -> Answer {
+        if !certs.is_empty() && !matches!(query, Query::All) {
+            return Answer { certs, ..Answer::default() };
+        }
         let problems = index.problems();
         let count = index.amount().certs;
         let mut holds = plural(count);
-        if count == 0 && cert_d::is_one(self.path) {
+        if count == 0 && matches!(query, Query::Address(_)) && cert_d::is_one(self.path) {
             holds = "a shared certificate directory, which answers to fingerprints only".to_owned();
         }
         let (told, more) = problems.split_at(problems.len().min(MAX_PROBLEMS));

@@ -259,7 +259,13 @@ struct Blocks {
 impl Blocks {
     fn piece(&mut self, at: u64, piece: &[u8], take: &mut Take<'_>) -> Result<(), Trouble> {
         if self.is_bare {
-            return if self.state == State::Data { self.digits(at, piece, take) } else { Ok(()) };
+            let mark = if at == 0 { byte_order_mark(piece) } else { 0 };
+            let digits = &piece[mark..];
+            return if self.state == State::Data {
+                self.digits(at + mark as u64, digits, take)
+            } else {
+                Ok(())
+            };
         }
         // GnuPG disables the revocation certificates that it makes by a colon in front.
         let begins = memchr::memmem::find(piece, BEGIN).filter(|&n| !piece[..n].ends_with(b":"));
@@ -359,6 +365,11 @@ impl Blocks {
             State::Headers | State::Data | State::Tail => self.end(Some(CUT_OFF), take),
         }
     }
+}
+
+/// Returns the length of a byte order mark in front of base64. That of UTF-16 has become a question mark.
+fn byte_order_mark(text: &[u8]) -> usize {
+    [&b"\xef\xbb\xbf"[..], b"?"].into_iter().find(|mark| text.starts_with(mark)).map_or(0, <[u8]>::len)
 }
 
 /// Reads a checksum line: `=` and four digits (RFC 9580, section 6.1).

@@ -18,6 +18,7 @@ use perot_testing::{armored, builder, key_for, settings};
 use base64::Engine;
 use sequoia_openpgp as openpgp;
 
+use openpgp::cert::CertBuilder;
 use openpgp::crypto::mpi;
 use openpgp::packet::key::{Key4, PublicParts, SubordinateRole};
 use openpgp::packet::signature::SignatureBuilder;
@@ -147,6 +148,11 @@ fn forms_of_text() {
         ("UTF-8 with byte order mark", [b"\xef\xbb\xbf", lines.as_bytes()].concat()),
         ("base64", base64.as_bytes().to_vec()),
         ("base64 on lines", wrapped),
+        ("base64 with byte order mark", [b"\xef\xbb\xbf", base64.as_bytes()].concat()),
+        (
+            "base64 in UTF-16",
+            [vec![0xff, 0xfe], base64.encode_utf16().flat_map(u16::to_le_bytes).collect()].concat(),
+        ),
         ("no empty line", no_empty_line.into_bytes()),
         ("quoted", quoted.into_bytes()),
         ("text around, with an umlaut first", format!("Über:\n{lines}Grüße\n").into_bytes()),
@@ -180,6 +186,12 @@ fn forms_of_text() {
         let said = fingerprints(content.as_bytes(), ME).unwrap_err();
         assert!(said.contains(why), "{what}: {said}");
     }
+    // It keeps nobody else's certificate from being found.
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.gpg"), b"\0\0\0\0\x01\x01\0\x02KBXf\0\0\0\0").unwrap();
+    fs::write(folder.path().join("me.asc"), armored(&key)).unwrap();
+    let found = search(&settings(&[folder.path()]), None, ME);
+    assert_eq!(found.map(|(found, _)| found), Ok(vec![hex(&key)]));
     // A folder of GnuPG.
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("pubring.kbx"), "").unwrap();
@@ -362,6 +374,11 @@ fn self_signatures_with_sha1() {
              subkeys), and export it anew"
         )]
     );
+    // A User ID that counts only with SHA-1, beside one that does not need it.
+    let user_id = with_second_user_id("old@example.org", SHA1);
+    assert_eq!(in_file(&armored(&user_id), ME).unwrap().1, [""; 0]);
+    assert!(in_file(&armored(&user_id), "old@example.org").unwrap().1[0]
+        .contains("has self-signatures with SHA-1"));
     // Anybody may have put it into a shared certificate directory.
     let folder = tempfile::tempdir().unwrap();
     let name = fpr.to_lowercase();
@@ -383,6 +400,47 @@ fn self_signatures_with_sha1() {
         .unwrap();
     let content = [packets(&revoked).concat(), Packet::from(revocation).to_vec().unwrap()].concat();
     assert!(fingerprints(&content, ME).unwrap_err().contains("is revoked"));
+}
+
+fn with_second_user_id(address: &str, hash: HashAlgorithm) -> Cert {
+    let cert = key_for(ME);
+    let user_id = openpgp::packet::UserID::from(format!("<{address}>"));
+    let signature = SignatureBuilder::new(SignatureType::PositiveCertification).set_hash_algo(hash);
+    let signature =
+        signature.sign_userid_binding(&mut signer(&cert), cert.primary_key().key(), &user_id).unwrap();
+    cert.insert_packets(vec![Packet::from(user_id), signature.into()]).unwrap().0
+}
+
+/// A primary key that can encrypt does not make the subkey unnecessary: its secret key may be in a drawer.
+#[test]
+fn a_subkey_with_sha1_beside_a_primary_key_that_encrypts() {
+    let then = SystemTime::now() - YEAR;
+    let cert = Signed { user_id: HashAlgorithm::SHA256, subkeys: vec![(HashAlgorithm::SHA1, None)] };
+    // An RSA key, since Ed25519 cannot encrypt.
+    let all = CertBuilder::new()
+        .add_userid(ME)
+        .set_cipher_suite(openpgp::cert::CipherSuite::RSA2k)
+        .set_primary_key_flags(KeyFlags::empty().set_certification().set_transport_encryption())
+        .set_creation_time(then)
+        .generate()
+        .unwrap()
+        .0;
+    let subkey = cert.cert().keys().subkeys().next().unwrap().key().clone();
+    let flags = KeyFlags::empty().set_transport_encryption();
+    let signature = SignatureBuilder::new(SignatureType::SubkeyBinding)
+        .set_hash_algo(HashAlgorithm::SHA1)
+        .set_key_flags(flags)
+        .unwrap()
+        .sign_subkey_binding(&mut signer(&all), all.primary_key().key(), &subkey)
+        .unwrap();
+    let all = all.insert_packets(vec![Packet::from(subkey.clone()), signature.into()]).unwrap().0;
+    let keys = choose::choose(&all, SystemTime::now(), Sha1::Accepted).unwrap();
+    assert!(
+        keys.is_weak && keys.keys.iter().any(|key| key.fingerprint() == subkey.fingerprint()),
+        "{keys:?}"
+    );
+    let keys = choose::choose(&all, SystemTime::now(), Sha1::Refused).unwrap();
+    assert!(!keys.is_weak && keys.keys.len() == 1);
 }
 
 /// Replaces the subkeys of a certificate by one of these numbers.
@@ -507,8 +565,27 @@ fn what_a_home_may_hold() {
     let many = (0..257).flat_map(|n| packets(&key_for(&format!("u{n}@t.org"))).concat()).collect::<Vec<_>>();
     fs::write(certs.join("many.pgp"), many).unwrap();
     assert_eq!(ask(&["pgp-certs"]), said("more than 256 certificates"));
+    // So do those that cannot be used: each takes time. And so do those in a file that is named after the address.
+    let unknown = [0xc6, 6, 99, 0, 0, 0, 0, 1].repeat(257);
+    fs::write(certs.join("many.pgp"), &unknown).unwrap();
+    assert_eq!(ask(&["pgp-certs"]), said("more than 256 certificates"));
+    fs::write(certs.join("me@example.org.pgp"), &unknown).unwrap();
+    assert_eq!(ask(&["pgp-certs"]), said("more than 256 certificates"));
+    fs::remove_file(certs.join("me@example.org.pgp")).unwrap();
     fs::write(certs.join("many.pgp"), vec![b' '; (1 << 20) + 1]).unwrap();
     assert_eq!(ask(&["pgp-certs"]), said("more than 1024 KiB"));
+    // The list for the administrator says the same.
+    let settings_of_home = sources(&["pgp-certs"]);
+    let finder = Finder {
+        settings: &settings_of_home,
+        owner: Owner { home: home.path().to_str(), ..Owner::default() },
+        now: SystemTime::now(),
+        deadline: Deadline::NONE,
+        temp_dir: None,
+        log: &(),
+    };
+    let listed = finder.list(&settings_of_home.sources[0]).map_err(|why| why.to_string());
+    assert_eq!(listed.map(|_| ()), said("more than 1024 KiB").map(|_: Vec<String>| ()));
     // The sources count together.
     fs::write(certs.join("many.pgp"), vec![b' '; 600 << 10]).unwrap();
     fs::create_dir(home.path().join("second")).unwrap();
@@ -520,6 +597,41 @@ fn what_a_home_may_hold() {
     fs::write(certs.join("many.pgp"), vec![b' '; 2 << 20]).unwrap();
     fs::write(certs.join("x.asc"), armored(&key)).unwrap();
     assert_eq!(search(&settings(&[Path::new(path)]), None, ME).map(|(found, _)| found), Ok(vec![hex(&key)]));
+}
+
+/// A new process does not read a large folder anew, and a folder without the recipient is not written down each time.
+#[test]
+fn the_index_of_a_large_folder_outlasts_the_process() {
+    use std::os::unix::fs::MetadataExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let (certs, temp_dir) = (folder.path().join("certs"), folder.path().join("tmp"));
+    fs::create_dir(&certs).unwrap();
+    fs::create_dir(&temp_dir).unwrap();
+    let key = armored(&key_for(ME));
+    for n in 0..200 {
+        fs::write(certs.join(format!("{n}.asc")), &key).unwrap();
+    }
+    let settings = settings(&[&certs]);
+    let miss = || {
+        let finder = Finder {
+            settings: &settings,
+            owner: Owner::default(),
+            now: SystemTime::now(),
+            deadline: Deadline::NONE,
+            temp_dir: Some(&temp_dir),
+            log: &(),
+        };
+        finder.find(&Recipient::Address("you@example.org".into())).unwrap_err();
+        let files = fs::read_dir(&temp_dir).unwrap().map(|entry| entry.unwrap().metadata().unwrap());
+        let files: Vec<_> = files.map(|metadata| (metadata.ino(), metadata.mode() & 0o777)).collect();
+        assert!(matches!(files[..], [(_, 0o600)]), "{files:?}");
+        files[0].0
+    };
+    let first = miss();
+    assert_eq!(miss(), first);
+    fs::write(certs.join("another.asc"), &key).unwrap();
+    assert_ne!(miss(), first);
 }
 
 /// The search counts towards the CPU time of the message.

@@ -34,6 +34,8 @@ struct UserIdNote {
     addresses: Vec<String>,
     /// The reason why it does not count.
     reason: Option<String>,
+    /// True if it does not count without self-signatures with SHA-1.
+    is_weak: bool,
 }
 
 impl Checked {
@@ -67,6 +69,7 @@ impl Checked {
             text: printable(id.userid().value()),
             addresses: user_id::addresses(id.userid().value()),
             reason: explain::user_id(&id, &rules, self.found.sha1),
+            is_weak: explain::user_id(&id, &rules, Sha1::Refused).is_some(),
         });
         note.collect()
     }
@@ -98,7 +101,8 @@ impl Checked {
         let cert = &self.found.cert;
         let user_ids = self.user_ids(now).into_iter().map(|id| {
             let state = if id.reason.is_some() { "not accepted" } else { "valid" };
-            json!({ "user_id": id.text, "addresses": id.addresses, "state": state, "reason": id.reason })
+            let is_weak = id.reason.is_none() && id.is_weak;
+            json!({ "user_id": id.text, "addresses": id.addresses, "state": state, "reason": id.reason, "weak": is_weak })
         });
         let keys = self.found.keys.as_ref();
         json!({
@@ -131,7 +135,11 @@ impl Checked {
             line(text, format_args!("  file     {file}"));
         }
         for user_id in self.user_ids(now) {
-            let reason = user_id.reason.map(|why| format!(" (does not count: it {why})")).unwrap_or_default();
+            let reason = match user_id.reason {
+                Some(why) => format!(" (does not count: it {why})"),
+                None if user_id.is_weak => " (counts only with SHA-1)".to_owned(),
+                None => String::new(),
+            };
             line(text, format_args!("  User ID  {}{reason}", user_id.text));
         }
         for key in self.keys(now) {
@@ -190,7 +198,10 @@ impl KeyNote {
                 .ok()
                 .and_then(|key| key.key_expiration_time()),
             used,
-            reason: if used { None } else { explain::key(&key, rules, sha1) },
+            reason: match used {
+                true => None,
+                false => explain::key(&key, rules, sha1).or_else(|| explain::is_passed_over(&key, rules)),
+            },
         }
     }
 
