@@ -30,13 +30,6 @@ perot_require(struct sieve_instance *svinst,
 	(void)sieve_extension_require(svinst, def, FALSE, NULL);
 }
 
-/* sieve_plugins, in the order in which they are loaded */
-static inline const char *const *
-perot_plugin_names(struct sieve_instance *svinst)
-{
-	return settings_boollist_get(&svinst->set->plugins);
-}
-
 /* sieve_max_cpu_time; 0: no limit */
 static inline unsigned int perot_max_cpu_secs(struct sieve_instance *svinst)
 {
@@ -96,14 +89,6 @@ perot_require(struct sieve_instance *svinst,
 	      const struct sieve_extension_def *def)
 {
 	(void)sieve_extension_require(svinst, def, FALSE);
-}
-
-static inline const char *const *
-perot_plugin_names(struct sieve_instance *svinst)
-{
-	const char *names = sieve_setting_get(svinst, "sieve_plugins");
-
-	return (names == NULL ? NULL : t_strsplit_spaces(names, ", "));
 }
 
 static inline unsigned int perot_max_cpu_secs(struct sieve_instance *svinst)

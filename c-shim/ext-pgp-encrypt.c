@@ -48,41 +48,20 @@ perot_extension_main(const struct sieve_extension *ext)
 	return perot_extension_find(ext->svinst, perot_extension.name);
 }
 
-static bool perot_is_last_plugin(struct sieve_instance *svinst)
-{
-	const char *const *names = perot_plugin_names(svinst);
-	unsigned int count = (names == NULL ? 0 : str_array_length(names));
-
-	return count > 0 && strcmp(module_file_get_name(names[count - 1]),
-				   "sieve_perot_encrypt") == 0;
-}
-
-/* Where the name is not offered, a script that requires it is compiled and run
-   in deliveries all the same: Pigeonhole would answer with delivery in clear,
-   and somebody has asked for encryption in writing. But nothing may take the
-   name from a plugin that is loaded later: Pigeonhole would end the process. */
-static bool perot_alias_is_wanted(const struct sieve_extension *ext)
-{
-	struct sieve_instance *svinst = ext->svinst;
-
-	return perot_core->offers_alias(perot_ext_instance(ext)) ||
-		(svinst->env_location == SIEVE_ENV_LOCATION_MDA &&
-		 perot_is_last_plugin(svinst));
-}
-
 void perot_alias_register(const struct sieve_extension *ext)
 {
 	struct sieve_instance *svinst = ext->svinst;
 	const char *name = pgp_encrypt_extension.name;
 	const struct sieve_extension *alias;
 
+	if (!perot_core->offers_alias(perot_ext_instance(ext)))
+		return;
 	if (perot_extension_find(svinst, name) != NULL) {
-		if (perot_core->offers_alias(perot_ext_instance(ext))) {
-			e_warning(svinst->event, "%s: another plugin has "
-				  "registered this extension, and %s does not",
-				  name, perot_extension.name);
-		}
-	} else if (perot_alias_is_wanted(ext)) {
+		/* Pigeonhole would end the process. */
+		e_warning(svinst->event, "%s: another plugin has registered "
+			  "this extension, and %s does not",
+			  name, perot_extension.name);
+	} else {
 		/* Compiled scripts need both, whatever sieve_extensions
 		   says. */
 		perot_require(svinst, &perot_extension);

@@ -187,29 +187,16 @@ fn the_binary_can_be_dumped() {
     }
 }
 
-/// Where the name is not offered (any more), what stored scripts ask for is done, whether they are compiled already or not.
+/// Without the setting, a script that requires the name is refused.
 #[test]
 fn a_name_that_is_not_offered() {
-    let mut dovecot = Dovecot::start(&with_alias());
-    let key = key_for(ME);
-    let mail = [("compiled@t.org", "compiled"), ("new@t.org", "not compiled")];
-    for (user, _) in mail {
-        dovecot.script(user, &format!("{REQUIRE}{}", block(&key)));
-    }
-    assert_encrypted("offered", &dovecot, mail[0].0, &[&key]);
-    dovecot.stop();
-    let configuration = dovecot.path("dovecot.conf");
-    let lines = fs::read_to_string(&configuration).unwrap();
-    let without: String =
-        lines.lines().filter(|line| !line.contains("_alias")).map(|l| format!("{l}\n")).collect();
-    assert_ne!(lines, without);
-    fs::write(&configuration, without).unwrap();
-    dovecot.launch();
-    for (user, what) in mail {
-        assert_encrypted(what, &dovecot, user, &[&key]);
-    }
-    let said = dovecot.sieve_connect(ME, &["--debug"], "list\n");
-    assert!(said.contains(" vnd.perot.encrypt") && !said.contains(NAME), "{said}");
+    let dovecot = Dovecot::start(&Config::default());
+    let local = dovecot.path("local.sieve");
+    fs::write(&local, format!("{REQUIRE}pgp_encrypt;\n")).unwrap();
+    let commands = format!("list\nupload {} refused\n", local.display());
+    let said = dovecot.sieve_connect(ME, &["--debug"], &commands);
+    assert!(said.contains(" vnd.perot.encrypt") && !said.contains(&format!(" {NAME}")), "{said}");
+    assert!(said.contains(&format!("unknown Sieve capability '{NAME}'")), "{said}");
 }
 
 /// Each row: the setting, `sieve_plugins`, and the warning.
