@@ -36,10 +36,11 @@ mod shim {
 
     /// The Sieve plugin needs Pigeonhole; the mail plugin does without.
     const IS_SIEVE: bool = cfg!(feature = "plugin");
-    const SIEVE: [&str; 12] = [
+    const SIEVE: [&str; 13] = [
         "sieve-perot-encrypt-plugin.c",
         SETTINGS,
         "ext-encrypt.c",
+        "ext-pgp-encrypt.c",
         "cmd-encrypt.c",
         "tst-encrypted.c",
         "perot-dovecot.c",

@@ -72,6 +72,8 @@ pub enum Setting {
     HideSubject,
     /// Compression.
     Compress,
+    /// Another name of the Sieve extension.
+    Alias,
     /// The treatment of deliveries.
     Deliveries,
     /// Where saved mail is encrypted.
@@ -90,6 +92,7 @@ impl Setting {
             Self::OnNoCertificate => "on_no_certificate",
             Self::HideSubject => "hide_subject",
             Self::Compress => "compress",
+            Self::Alias => "alias",
             Self::Deliveries => "deliveries",
             Self::Saved => "saved",
             Self::UserEmail => "user_email",

@@ -2,6 +2,7 @@
 
 mod abi;
 mod actions;
+mod alias;
 mod cluster;
 mod corpus;
 mod delivery;
