@@ -594,9 +594,13 @@ fn what_a_home_may_hold() {
     fs::write(home.path().join("second/many.pgp"), vec![b' '; 600 << 10]).unwrap();
     assert!(ask(&["pgp-certs"]).unwrap_err().contains("no certificate for"));
     assert!(ask(&["second", "pgp-certs"]).unwrap_err().contains("pgp-certs: more than 1024 KiB"));
-    // Elsewhere the administrator decides.
+    // It is below the home by whatever name.
     let path = certs.to_str().unwrap();
+    let by_variable = settings(&[Path::new(path)]);
+    assert!(search(&by_variable, Some(home.path()), ME).is_err());
     fs::write(certs.join("many.pgp"), vec![b' '; 2 << 20]).unwrap();
+    assert!(search(&by_variable, Some(home.path()), ME).unwrap_err().contains("more than 1024 KiB"));
+    // Elsewhere the administrator decides.
     fs::write(certs.join("x.asc"), armored(&key)).unwrap();
     assert_eq!(search(&settings(&[Path::new(path)]), None, ME).map(|(found, _)| found), Ok(vec![hex(&key)]));
 }
