@@ -25,10 +25,11 @@ use flate2::Compression;
 
 use perot_encrypt::certs::choose::{choose, RecipientKeys};
 use perot_encrypt::certs::finder::Owner;
+use perot_encrypt::certs::rules::Sha1;
 use perot_encrypt::deadline::Deadline;
 use perot_encrypt::encrypt::{encrypt, Job};
 use perot_encrypt::openpgp::encryptor::{Container, Encryptor};
-use perot_encrypt::settings::Settings;
+use perot_encrypt::settings::{Settings, Subkeys};
 use perot_testing::{armored, base64_lines, key_for, settings, version6};
 
 const ME: &str = "me@example.org";
@@ -165,7 +166,7 @@ fn main() {
             });
             limits.push((version, name, limit, ours));
         }
-        let keys = [choose(&key, SystemTime::now()).unwrap()];
+        let keys = [choose(&key, SystemTime::now(), Sha1::Accepted, Subkeys::All).unwrap()];
         for (name, size) in SIZES {
             let message = attachment(size);
             group.throughput(Throughput::Bytes(message.len() as u64));

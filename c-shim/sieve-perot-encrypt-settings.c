@@ -19,6 +19,7 @@ struct perot_encrypt_settings {
 	const char *on_no_certificate;
 	const char *hide_subject;
 	const char *compress;
+	const char *subkeys;
 	const char *deliveries;
 	const char *saved;
 
@@ -51,6 +52,7 @@ static const struct setting_define perot_encrypt_setting_defines[] = {
 	DEF("sieve_perot_encrypt_", on_no_certificate),
 	DEF("sieve_perot_encrypt_", hide_subject),
 	DEF("sieve_perot_encrypt_", compress),
+	DEF("sieve_perot_encrypt_", subkeys),
 	DEF("perot_encrypt_", deliveries),
 	DEF("perot_encrypt_", saved),
 
@@ -74,6 +76,7 @@ static const struct perot_encrypt_settings perot_encrypt_default_settings = {
 	.on_no_certificate = "tempfail",
 	.hide_subject = "no",
 	.compress = "no",
+	.subkeys = "all",
 	.deliveries = "encrypt",
 	.saved = "",
 
@@ -158,6 +161,7 @@ perot_settings_get(const struct perot_setting_source *source,
 	set->hide_subject =
 		perot_setting(source, "sieve_perot_encrypt_hide_subject");
 	set->compress = perot_setting(source, "sieve_perot_encrypt_compress");
+	set->subkeys = perot_setting(source, "sieve_perot_encrypt_subkeys");
 	set->deliveries = perot_setting(source, "perot_encrypt_deliveries");
 	set->saved = perot_setting(source, "perot_encrypt_saved");
 	set->user_email = perot_setting(source, "sieve_user_email");
@@ -231,6 +235,7 @@ perot_settings_open(const struct perot_setting_source *source)
 	settings.on_no_certificate = perot_bytes(set->on_no_certificate);
 	settings.hide_subject = perot_bytes(set->hide_subject);
 	settings.compress = perot_bytes(set->compress);
+	settings.subkeys = perot_bytes(set->subkeys);
 	settings.user_email = perot_bytes(perot_setting_field(set->user_email));
 #ifndef PEROT_SIEVE
 	settings.deliveries = perot_bytes(set->deliveries);

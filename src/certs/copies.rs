@@ -13,6 +13,7 @@ use sequoia_openpgp::types::SignatureType;
 use sequoia_openpgp::{Cert, KeyHandle};
 
 use super::cache::Cache;
+use super::post_quantum;
 use super::raw::{key_id, primary_key, RawCert, Revocation, MAX_USER_IDS};
 use super::trouble::Refusal;
 use crate::log::printable;
@@ -186,6 +187,10 @@ impl<'a> Filter<'a> {
                 self.component = Component::Dropped
             }
             Packet::UserID(_) | Packet::PublicSubkey(_) => self.keep(component, packet),
+            Packet::Unknown(subkey) => {
+                self.kept.extend(post_quantum::beginning(subkey));
+                self.component = Component::Dropped;
+            }
             _ => self.component = Component::Dropped,
         }
     }

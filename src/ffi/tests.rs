@@ -193,6 +193,7 @@ const NO_SETTINGS: perot_settings = perot_settings {
     on_no_certificate: NOTHING,
     hide_subject: NOTHING,
     compress: NOTHING,
+    subkeys: NOTHING,
     deliveries: NOTHING,
     saved: NOTHING,
     user_email: NOTHING,

@@ -10,7 +10,7 @@ use sequoia_openpgp::packet::key;
 use serde_json::{json, Value};
 
 use perot_encrypt::certs::choose::{self, RecipientKeys};
-use perot_encrypt::certs::finder::{warnings, Found};
+use perot_encrypt::certs::finder::{left_out, warnings, Found};
 use perot_encrypt::certs::rules::{Rules, Sha1};
 use perot_encrypt::certs::{explain, user_id};
 use perot_encrypt::log::printable;
@@ -41,7 +41,7 @@ struct UserIdNote {
 impl Checked {
     /// Looks at a certificate that was found.
     pub fn new(recipient: Option<String>, found: Found, is_used: bool, now: SystemTime) -> Self {
-        let end_of_algorithms = choose::end_of_algorithms(&found.cert, now, found.sha1);
+        let end_of_algorithms = choose::end_of_algorithms(&found.cert, now, found.sha1, found.subkeys);
         Self { recipient, found, is_used, end_of_algorithms }
     }
 
@@ -151,7 +151,9 @@ impl Checked {
         if let Some(end) = self.end_of_algorithms {
             line(text, format_args!("  warning  its algorithms count as too weak from {} on", day(end)));
         }
-        for warning in self.found.keys.iter().flat_map(warnings) {
+        for warning in
+            self.found.keys.iter().flat_map(|keys| warnings(keys).into_iter().chain(left_out(keys)))
+        {
             line(text, format_args!("  warning  {warning}"));
         }
         match &self.found.keys {
