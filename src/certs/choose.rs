@@ -81,7 +81,7 @@ pub fn choose(cert: &Cert, now: SystemTime, sha1: Sha1, subkeys: Subkeys) -> Res
 }
 
 /// Returns which subkeys of this certificate are wanted.
-fn wanted(cert: &Cert, rules: &Rules, subkeys: Subkeys) -> Subkeys {
+pub fn wanted(cert: &Cert, rules: &Rules, subkeys: Subkeys) -> Subkeys {
     match subkeys {
         Subkeys::PostQuantum if explain::has_post_quantum(cert, rules) => Subkeys::PostQuantum,
         _ => Subkeys::All,

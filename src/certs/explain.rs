@@ -244,8 +244,16 @@ pub fn key(key: &ErasedKeyAmalgamation<'_, key::PublicParts>, rules: &Rules, sha
     Some(format!("it {}", cause.text()))
 }
 
-/// Says why a key was left out although it could be used: there is one that is signed better.
-pub fn is_passed_over(key: &ErasedKeyAmalgamation<'_, key::PublicParts>, rules: &Rules) -> Option<String> {
+/// Says why a key was left out although it could be used: it is not wanted, or there is one that is signed better.
+pub fn is_passed_over(
+    key: &ErasedKeyAmalgamation<'_, key::PublicParts>,
+    rules: &Rules,
+    wanted: Subkeys,
+) -> Option<String> {
+    let algorithm = key.key().pk_algo();
+    if algorithm.for_encryption() && !key.primary() && !is_wanted(wanted, algorithm) {
+        return Some("only post-quantum ones are wanted".into());
+    }
     cause(key, rules, &rules.strict).map(|_| "it counts only with SHA-1, and another one without".into())
 }
 

@@ -14,6 +14,7 @@ use perot_encrypt::certs::finder::{left_out, warnings, Found};
 use perot_encrypt::certs::rules::{Rules, Sha1};
 use perot_encrypt::certs::{explain, user_id};
 use perot_encrypt::log::printable;
+use perot_encrypt::settings::Subkeys;
 
 use crate::words;
 
@@ -86,7 +87,8 @@ impl Checked {
             chosen.iter().any(|chosen| chosen.fingerprint() == key.key().fingerprint())
         };
         let rules = Rules::at(now);
-        let note = |key| KeyNote::new(is_chosen(&key), key, &rules, self.found.sha1);
+        let wanted = choose::wanted(&self.found.cert, &rules, self.found.subkeys);
+        let note = |key| KeyNote::new(is_chosen(&key), key, &rules, self.found.sha1, wanted);
         self.found.cert.keys().map(note).collect()
     }
 
@@ -185,7 +187,13 @@ struct KeyNote {
 }
 
 impl KeyNote {
-    fn new(used: bool, key: ErasedKeyAmalgamation<'_, key::PublicParts>, rules: &Rules, sha1: Sha1) -> Self {
+    fn new(
+        used: bool,
+        key: ErasedKeyAmalgamation<'_, key::PublicParts>,
+        rules: &Rules,
+        sha1: Sha1,
+        wanted: Subkeys,
+    ) -> Self {
         let (bits, curve) = size_of(key.key().mpis());
         Self {
             fingerprint: key.key().fingerprint().to_hex(),
@@ -202,7 +210,9 @@ impl KeyNote {
             used,
             reason: match used {
                 true => None,
-                false => explain::key(&key, rules, sha1).or_else(|| explain::is_passed_over(&key, rules)),
+                false => {
+                    explain::key(&key, rules, sha1).or_else(|| explain::is_passed_over(&key, rules, wanted))
+                }
             },
         }
     }
