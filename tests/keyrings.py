@@ -98,12 +98,13 @@ class Certificate:
 
     def ours(self, recipient):
         status, out, err = run(TOOL, "--certs", self.file, recipient, stdin=MAIL)
-        checked = run(TOOL, "check", "--certs", self.file, recipient)[0]
+        checked, shown, _ = run(TOOL, "check", "--json", "--certs", self.file, recipient)
         assert (status == 0) == (checked == 0), (self.fingerprint, recipient, "check and encrypt do not agree")
         if status:
             return Answer("no", set(), general(err.split(". Searched:")[0]))
         armor = re.search(rb"BEGIN PGP MESSAGE-----\s+(.*?)\s(?:=.{4}\s+)?-----END", out, re.S)[1]
-        kinds = [kind for kind in ("weak", "expired") if self.shown[kind]]
+        shown = json.loads(shown)["certificates"][0]
+        kinds = [kind for kind in ("weak", "expired") if shown[kind]]
         return Answer(" and ".join(kinds) or "yes", recipients(base64.b64decode(armor)), "")
 
     def gnupg(self, recipient):

@@ -38,7 +38,10 @@ pub fn find(path: &Path, hex: &str, deadline: &Deadline) -> Result<Option<Copies
     }
     let mut copies = grouped(contents.certs, &contents.revocations).into_iter();
     let found = copies.find(|copies| copies.fingerprint == hex);
-    Ok(found.map(|copies| Copies { is_shared: true, ..copies }))
+    match (found, contents.problems.into_iter().next()) {
+        (None, Some(problem)) => Err(Trouble::Refused(format!("{rest}: {}", problem.why))),
+        (found, _) => Ok(found.map(|copies| Copies { is_shared: true, ..copies })),
+    }
 }
 
 /// Returns true if a folder has the folders of such a directory.

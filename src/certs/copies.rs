@@ -4,10 +4,10 @@
 //! checks every packet. So the packets are looked at one by one first, and only those that encryption needs are handed on:
 //! primary key, subkeys, User IDs and the certificate's own signatures, up to a maximum number of each.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use sequoia_openpgp::packet::Packet;
+use sequoia_openpgp::packet::{key, Key, Packet, Signature};
 use sequoia_openpgp::parse::Parse;
 use sequoia_openpgp::types::SignatureType;
 use sequoia_openpgp::{Cert, KeyHandle};
@@ -112,18 +112,10 @@ fn parse(bytes: &[u8]) -> Result<Cert, Refusal> {
     for (tag, packet) in packets(bytes).flatten() {
         filter.packet(tag, packet)?;
     }
-    Cert::from_packets(filter.kept.into_iter())
+    // They come last: no signature belongs to them.
+    let librepgp = filter.librepgp.into_iter().map(post_quantum::librepgp_subkey);
+    Cert::from_packets(filter.kept.into_iter().chain(librepgp))
         .map_err(|e| format!("it is not a certificate: {}", printable(e.to_string())))
-}
-
-/// The component that the next signature belongs to.
-#[derive(Clone, Copy, Default)]
-enum Component {
-    #[default]
-    Dropped,
-    Primary,
-    UserId,
-    Subkey,
 }
 
 #[derive(Default)]
@@ -131,10 +123,13 @@ struct Filter<'a> {
     kept: Vec<Packet>,
     /// What has been seen: copies of a packet are not counted.
     seen: HashSet<&'a [u8]>,
-    primary: Option<KeyHandle>,
+    primary: Option<Key<key::PublicParts, key::PrimaryRole>>,
     /// What a signature of this key counts for.
     cost: usize,
-    component: Component,
+    /// The number of the packet in `kept` to which the next signature belongs; `None` if that was left out.
+    component: Option<usize>,
+    /// The beginnings of subkeys in GnuPG's own format.
+    librepgp: BTreeSet<Vec<u8>>,
     user_ids: usize,
     subkeys: usize,
     signatures: usize,
@@ -144,26 +139,24 @@ impl<'a> Filter<'a> {
     fn packet(&mut self, tag: u8, bytes: &'a [u8]) -> Result<(), Refusal> {
         match tag {
             // Another copy of the certificate begins.
-            tag::PUBLIC_KEY | tag::SECRET_KEY if self.primary.is_some() => {
-                self.component = Component::Primary
-            }
+            tag::PUBLIC_KEY | tag::SECRET_KEY if self.primary.is_some() => self.component = Some(0),
             tag::PUBLIC_KEY | tag::SECRET_KEY => {
                 let key = primary_key(bytes)?;
-                self.primary = Some(key.fingerprint().into());
+                self.primary = Some(key.clone());
                 self.cost = key.mpis().bits().map_or(1, |bits| bits.div_ceil(USUAL_RSA_BITS).pow(2));
-                self.keep(Component::Primary, key.into());
+                self.keep(key.into());
             }
             tag::USER_ID => {
                 self.count(bytes, MAX_USER_IDS, "User IDs", |filter| (&mut filter.user_ids, 1))?;
-                self.keep_if_understood(Component::UserId, bytes);
+                self.keep_if_understood(bytes);
             }
             tag::PUBLIC_SUBKEY | tag::SECRET_SUBKEY => {
                 self.count(bytes, MAX_SUBKEYS, "subkeys", |filter| (&mut filter.subkeys, 1))?;
-                self.keep_if_understood(Component::Subkey, bytes);
+                self.keep_if_understood(bytes);
             }
             tag::SIGNATURE => self.signature(bytes)?,
             // The signatures behind it are about the photo.
-            tag::USER_ATTRIBUTE => self.component = Component::Dropped,
+            tag::USER_ATTRIBUTE => self.component = None,
             // Trust packets of GnuPG, markers, padding, and packet types of the future stand between a component and its
             // signatures.
             _ => {}
@@ -176,64 +169,78 @@ impl<'a> Filter<'a> {
 
     /// A subkey of an unknown algorithm is dropped: other subkeys may still serve. A subkey that can only
     /// sign is dropped because it is not needed, and its signatures would take time to check.
-    fn keep_if_understood(&mut self, component: Component, bytes: &[u8]) {
+    fn keep_if_understood(&mut self, bytes: &[u8]) {
+        self.component = None;
         let packet = match Packet::from_bytes(bytes) {
             Ok(Packet::SecretSubkey(key)) => key.take_secret().0.into(),
             Ok(packet) => packet,
-            Err(_) => return self.component = Component::Dropped,
+            Err(_) => return,
         };
-        match &packet {
-            Packet::PublicSubkey(key) if !key.pk_algo().for_encryption() => {
-                self.component = Component::Dropped
-            }
-            Packet::UserID(_) | Packet::PublicSubkey(_) => self.keep(component, packet),
-            Packet::Unknown(subkey) => {
-                self.kept.extend(post_quantum::beginning(subkey));
-                self.component = Component::Dropped;
-            }
-            _ => self.component = Component::Dropped,
+        let is_needed = match &packet {
+            Packet::PublicSubkey(key) => key.pk_algo().for_encryption(),
+            packet => matches!(packet, Packet::UserID(_)),
+        };
+        if is_needed {
+            self.keep(packet);
+        } else if let Packet::Unknown(subkey) = &packet {
+            self.librepgp.extend(post_quantum::beginning(subkey));
         }
     }
 
-    fn keep(&mut self, component: Component, packet: Packet) {
-        self.component = component;
+    fn keep(&mut self, packet: Packet) {
+        self.component = Some(self.kept.len());
         self.kept.push(packet);
     }
 
+    /// Keeps a signature of the certificate's own that is right where it stands. sequoia would look for the place of each
+    /// one that is wrong, which takes seconds if there are many.
     fn signature(&mut self, bytes: &'a [u8]) -> Result<(), Refusal> {
-        if self.seen.contains(bytes) {
+        let Some(primary) = self.primary.as_ref().filter(|_| !self.seen.contains(bytes)) else {
+            return Ok(());
+        };
+        let Ok(Packet::Signature(signature)) = Packet::from_bytes(bytes) else { return Ok(()) };
+        let (issuers, handle) = (signature.get_issuers(), KeyHandle::from(primary.fingerprint()));
+        if !issuers.is_empty() && !issuers.iter().any(|issuer| issuer.aliases(&handle)) {
             return Ok(());
         }
-        let Ok(Packet::Signature(signature)) = Packet::from_bytes(bytes) else { return Ok(()) };
-        let belongs = match self.component {
-            // A revocation counts wherever it stands: somebody may have appended it to the file, behind the
-            // last subkey.
-            _ if signature.typ() == SignatureType::KeyRevocation => true,
-            Component::Dropped => false,
-            Component::Primary => signature.typ() == SignatureType::DirectKey,
-            Component::Subkey => {
-                matches!(signature.typ(), SignatureType::SubkeyBinding | SignatureType::SubkeyRevocation)
-            }
-            Component::UserId => matches!(
-                signature.typ(),
-                SignatureType::GenericCertification
-                    | SignatureType::PersonaCertification
-                    | SignatureType::CasualCertification
-                    | SignatureType::PositiveCertification
-                    | SignatureType::CertificationRevocation
-            ),
-        };
-        let issuers = signature.get_issuers();
-        let own =
-            issuers.is_empty() || self.primary.as_ref().is_some_and(|p| issuers.iter().any(|i| i.aliases(p)));
-        if belongs && own {
-            // Too many signatures are an error. Ignoring the rest could ignore the revocation.
-            self.count(bytes, MAX_SIGNATURES, "signatures of its own", |filter| {
-                (&mut filter.signatures, filter.cost)
-            })?;
+        // Too many signatures are an error. Ignoring the rest could ignore the revocation.
+        self.count(bytes, MAX_SIGNATURES, "signatures of its own", |filter| {
+            (&mut filter.signatures, filter.cost)
+        })?;
+        if self.is_right(&signature) {
             self.kept.push(signature.into());
         }
         Ok(())
+    }
+
+    /// Returns true if a signature is about the packet in front of it, and can be verified. A revocation counts wherever it
+    /// stands: somebody may have appended it to the file, behind the last subkey.
+    fn is_right(&self, signature: &Signature) -> bool {
+        use SignatureType as T;
+        let Some(primary) = &self.primary else { return false };
+        let component = self.component.and_then(|n| self.kept.get(n));
+        let verified = match (signature.typ(), component) {
+            (T::KeyRevocation, _) => signature.verify_primary_key_revocation(primary, primary),
+            (T::DirectKey, Some(Packet::PublicKey(_))) => signature.verify_direct_key(primary, primary),
+            (T::SubkeyBinding, Some(Packet::PublicSubkey(key))) => {
+                signature.verify_subkey_binding(primary, primary, key)
+            }
+            (T::SubkeyRevocation, Some(Packet::PublicSubkey(key))) => {
+                signature.verify_subkey_revocation(primary, primary, key)
+            }
+            (T::CertificationRevocation, Some(Packet::UserID(user_id))) => {
+                signature.verify_userid_revocation(primary, primary, user_id)
+            }
+            (
+                T::GenericCertification
+                | T::PersonaCertification
+                | T::CasualCertification
+                | T::PositiveCertification,
+                Some(Packet::UserID(user_id)),
+            ) => signature.verify_userid_binding(primary, primary, user_id),
+            _ => return false,
+        };
+        verified.is_ok()
     }
 
     /// Counts a packet, unless it is a copy.

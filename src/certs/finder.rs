@@ -151,7 +151,12 @@ impl Finder<'_> {
     /// Fails if there is no such certificate, or if it cannot be used.
     pub fn owner(&self) -> Result<Vec<RecipientKeys>> {
         let search = self.look_up_owner()?;
-        self.used(search, &printable(self.owner_address().unwrap_or(self.owner.user)))
+        self.used(search, &self.owner_name())
+    }
+
+    /// Returns the owner's address or user name, printable.
+    pub fn owner_name(&self) -> String {
+        printable(self.owner_address().unwrap_or(self.owner.user))
     }
 
     /// Returns the certificates of the mailbox owner. None may be used.

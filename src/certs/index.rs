@@ -1,7 +1,7 @@
 //! The index of a source: where in which file the certificates of an address or a fingerprint stand. The certificates
 //! themselves are not kept: a source may have 50,000 of them.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -99,6 +99,8 @@ pub struct FileNote {
 pub struct Entry {
     /// Where the key begins and ends in `Index::keys`.
     pub key: (u32, u32),
+    /// The same of the certificate's fingerprint; empty for a revocation.
+    pub fingerprint: (u32, u32),
     /// The number of the file.
     pub file: u32,
     /// The place in it.
@@ -173,6 +175,10 @@ impl Index {
         self.keys.get(entry.key.0 as usize..entry.key.1 as usize).unwrap_or_default()
     }
 
+    fn fingerprint(&self, entry: &Entry) -> &str {
+        self.keys.get(entry.fingerprint.0 as usize..entry.fingerprint.1 as usize).unwrap_or_default()
+    }
+
     fn find(&self, key: &str) -> &[Entry] {
         let begins = self.entries.partition_point(|entry| self.key(entry) < key);
         let count = self.entries[begins..].partition_point(|entry| self.key(entry) == key);
@@ -186,23 +192,21 @@ impl Index {
     ///
     /// Fails if there are too many, or if a file cannot be read for want of something else than permission.
     pub fn read(&self, query: Query<'_>, path: &Path) -> Result<Result<Vec<Copies>, Changed>, Trouble> {
-        let fingerprints: Vec<String> = match query {
-            Query::Fingerprint(hex) => vec![hex.to_owned()],
-            Query::Address(address) => match self.fingerprints(address, path)? {
-                Ok(fingerprints) => fingerprints,
-                Err(changed) => return Ok(Err(changed)),
-            },
-            Query::All => {
-                let all =
-                    self.entries.iter().map(|entry| self.key(entry)).filter(|key| !key.contains(['@', ' ']));
-                all.collect::<BTreeSet<_>>().into_iter().map(str::to_owned).collect()
+        let mut fingerprints: Vec<&str> = match query {
+            Query::Fingerprint(hex) => vec![hex],
+            Query::Address(address) => {
+                few(self.find(address))?.iter().map(|entry| self.fingerprint(entry)).collect()
             }
+            Query::All => self.entries.iter().map(|entry| self.fingerprint(entry)).collect(),
         };
+        fingerprints.sort_unstable();
+        fingerprints.dedup();
+        fingerprints.retain(|hex| !hex.is_empty());
         let mut all = Vec::new();
         for hex in fingerprints {
             let (mut certs, mut revocations) = (Vec::new(), Vec::new());
-            let revokes = self.find(&revokes(&key_id(&hex)));
-            for entry in few(self.find(&hex))?.iter().chain(few(revokes)?) {
+            let revokes = self.find(&revokes(&key_id(hex)));
+            for entry in few(self.find(hex))?.iter().chain(few(revokes)?) {
                 match self.item(entry, path)? {
                     Ok(Some(Item::Certificate(cert))) => certs.push(cert),
                     Ok(Some(Item::Revocation(revocation))) => revocations.push(revocation),
@@ -213,23 +217,6 @@ impl Index {
             all.extend(grouped(certs, &revocations));
         }
         Ok(Ok(all))
-    }
-
-    /// Returns the fingerprints of the certificates that claim an address.
-    fn fingerprints(&self, address: &str, path: &Path) -> Result<Result<Vec<String>, Changed>, Trouble> {
-        let mut found = Vec::new();
-        for entry in few(self.find(address))? {
-            match self.item(entry, path)? {
-                Ok(Some(Item::Certificate(cert))) => {
-                    found.extend(cert.summary().ok().map(|s| s.fingerprint.clone()))
-                }
-                Ok(_) => {}
-                Err(changed) => return Ok(Err(changed)),
-            }
-        }
-        found.sort();
-        found.dedup();
-        Ok(Ok(found))
     }
 
     /// Reads what an entry names. `None` if this user may not read it.
@@ -259,6 +246,10 @@ impl Index {
             return Ok(Ok(split::revocation(&bytes).map(Item::Revocation)));
         }
         let mut cert = RawCert::new(bytes);
+        // It was changed so soon that the file looks the same.
+        if cert.summary().is_ok_and(|summary| summary.fingerprint != self.fingerprint(entry)) {
+            return Ok(Err(Changed));
+        }
         cert.file = Some(printable(file.as_os_str().as_bytes()));
         Ok(Ok(Some(Item::Certificate(cert))))
     }
@@ -322,13 +313,14 @@ impl<'a> Builder<'a> {
                     certs += 1;
                     self.amount = self.amount.plus(Amount { certs: 1, ..Amount::NONE }, &self.most)?;
                     let Ok(summary) = cert.summary() else { return Ok(()) };
-                    for key in summary.addresses.iter().chain([&summary.fingerprint]) {
-                        self.index.add(key, file, extent)?;
+                    let fingerprint = self.index.add(&summary.fingerprint, None, file, extent)?;
+                    for address in &summary.addresses {
+                        self.index.add(address, Some(fingerprint), file, extent)?;
                     }
                 }
                 Item::Revocation(Revocation { revokes: ids, .. }) => {
                     for id in ids {
-                        self.index.add(&revokes(&id), file, extent)?;
+                        self.index.add(&revokes(&id), Some((0, 0)), file, extent)?;
                     }
                 }
                 Item::Unusable(problem) => self.note(file, name, problem),
@@ -371,9 +363,19 @@ impl<'a> Builder<'a> {
             }
         }
         let number = |file: u32| numbers.get(file as usize).copied().flatten();
-        for entry in &before.entries {
+        // The same certificate has the same key only once in the new index, wherever it is named.
+        let mut fingerprints: HashMap<(u32, u32), (u32, u32)> = HashMap::from([((0, 0), (0, 0))]);
+        for entry in before.entries.iter().filter(|entry| entry.key == entry.fingerprint) {
             if let Some(file) = number(entry.file) {
-                self.index.add(before.key(entry), file, entry.extent)?;
+                let key = self.index.add(before.key(entry), None, file, entry.extent)?;
+                fingerprints.insert(entry.key, key);
+            }
+        }
+        for entry in before.entries.iter().filter(|entry| entry.key != entry.fingerprint) {
+            if let (Some(file), Some(fingerprint)) =
+                (number(entry.file), fingerprints.get(&entry.fingerprint))
+            {
+                self.index.add(before.key(entry), Some(*fingerprint), file, entry.extent)?;
             }
         }
         let problems = before.problems.iter().filter_map(|(file, why)| Some((number(*file)?, why.clone())));
@@ -400,7 +402,14 @@ impl<'a> Builder<'a> {
 }
 
 impl Index {
-    fn add(&mut self, key: &str, file: u32, extent: Extent) -> Result<(), Trouble> {
+    /// Adds an entry. `fingerprint` is `None` if the key itself is it. Returns where the key is.
+    fn add(
+        &mut self,
+        key: &str,
+        fingerprint: Option<(u32, u32)>,
+        file: u32,
+        extent: Extent,
+    ) -> Result<(u32, u32), Trouble> {
         if self.entries.len() >= MAX_KEYS {
             return Err(Trouble::Failed(format!(
                 "more than {MAX_KEYS} addresses: remove what is not needed"
@@ -409,7 +418,8 @@ impl Index {
         // Addresses and fingerprints are short: that many of them fit.
         let begins = self.keys.len() as u32;
         self.keys.push_str(key);
-        self.entries.push(Entry { key: (begins, self.keys.len() as u32), file, extent });
-        Ok(())
+        let key = (begins, self.keys.len() as u32);
+        self.entries.push(Entry { key, fingerprint: fingerprint.unwrap_or(key), file, extent });
+        Ok(key)
     }
 }

@@ -109,11 +109,14 @@ fn encode(index: &Index, identity: Identity, source: &Path) -> Vec<u8> {
     }
     out.bytes(&index.names);
     out.number(index.entries.len() as u64);
-    for Entry { key, file, extent } in &index.entries {
+    for Entry { key, fingerprint, file, extent } in &index.entries {
         let encoding = ENCODINGS.iter().position(|encoding| *encoding == extent.encoding).unwrap_or_default();
         let (skip, size) = (extent.begins.skip.into(), extent.size as u64);
-        let numbers =
-            [key.0.into(), key.1.into(), (*file).into(), encoding as u64, extent.begins.at, skip, size];
+        for (begins, ends) in [*key, *fingerprint] {
+            out.number(begins.into());
+            out.number(ends.into());
+        }
+        let numbers = [(*file).into(), encoding as u64, extent.begins.at, skip, size];
         numbers.into_iter().for_each(|number| out.number(number));
     }
     out.bytes(index.keys.as_bytes());
@@ -140,10 +143,16 @@ fn decode(data: &[u8], source: &Path) -> Option<(Index, Identity)> {
     })?;
     let names = input.bytes()?.to_vec();
     let entries = input.list(|input| {
-        let (key, file) = ((input.small()?, input.small()?), input.small()?);
+        let (key, fingerprint) = ((input.small()?, input.small()?), (input.small()?, input.small()?));
+        let file = input.small()?;
         let encoding = *ENCODINGS.get(input.number()? as usize)?;
         let begins = Position { at: input.number()?, skip: input.small()? };
-        Some(Entry { key, file, extent: Extent { encoding, begins, size: input.small()? as usize } })
+        Some(Entry {
+            key,
+            fingerprint,
+            file,
+            extent: Extent { encoding, begins, size: input.small()? as usize },
+        })
     })?;
     let keys = input.text()?;
     let problems = input.list(|input| {
@@ -226,7 +235,12 @@ mod tests {
         let identity = Identity::from_numbers([1, -2, 3, 4, 5, 6, 7]);
         let amount = Amount { bytes: 9, files: 1, certs: 1 };
         let begins = Position { at: 7, skip: 2 };
-        let entry = |encoding| Entry { key: (0, 5), file: 0, extent: Extent { encoding, begins, size: 3 } };
+        let entry = |encoding| Entry {
+            key: (0, 5),
+            fingerprint: (1, 2),
+            file: 0,
+            extent: Extent { encoding, begins, size: 3 },
+        };
         let problem = Problem {
             file: Some("x.asc".into()),
             why: "it is".into(),

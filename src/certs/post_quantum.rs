@@ -51,12 +51,16 @@ pub fn is_librepgp(body: &[u8]) -> bool {
 
 /// Returns what is kept of a subkey in GnuPG's own format, so that it can be told why it is not used; `None` if the packet is
 /// something else.
-pub fn beginning(subkey: &Unknown) -> Option<Packet> {
-    let beginning = subkey.body().get(..BEGINNING).filter(|body| is_librepgp(body))?;
-    let mut kept =
-        Unknown::new(Tag::PublicSubkey, openpgp::Error::UnsupportedPacketType(subkey.tag()).into());
-    kept.set_body(beginning.to_vec());
-    Some(kept.into())
+pub fn beginning(subkey: &Unknown) -> Option<Vec<u8>> {
+    subkey.body().get(..BEGINNING).filter(|body| is_librepgp(body)).map(<[u8]>::to_vec)
+}
+
+/// Returns what is kept of such a subkey as a packet of its certificate.
+pub fn librepgp_subkey(beginning: Vec<u8>) -> Packet {
+    let why = openpgp::Error::UnsupportedPacketType(Tag::PublicSubkey);
+    let mut subkey = Unknown::new(Tag::PublicSubkey, why.into());
+    subkey.set_body(beginning);
+    subkey.into()
 }
 
 /// Says of each subkey in GnuPG's own format whether it is one of Kyber.

@@ -117,14 +117,14 @@ pub fn primary_key(bytes: &[u8]) -> Result<Key<key::PublicParts, key::PrimaryRol
         Ok(Packet::PublicKey(key)) => key,
         Ok(Packet::SecretKey(key)) => key.take_secret().0,
         Ok(Packet::Unknown(key)) if post_quantum::is_librepgp(key.body()) => {
-            let text = "its primary key is in GnuPG's own format (LibrePGP, version 5), which this build does not read: make a \
+            let text = "it has a primary key in GnuPG's own format (LibrePGP, version 5), which this build does not read: make a \
                 key of version 4 or 6";
             return Err(text.into());
         }
-        _ => return Err("its primary key is of a version or algorithm that is not supported".into()),
+        _ => return Err("it has a primary key of a version or algorithm that is not supported".into()),
     };
     if !is_quick(key.mpis()) {
-        return Err("its primary key is made of larger numbers than any in use: make a new key".into());
+        return Err("it has a primary key made of larger numbers than any in use: make a new key".into());
     }
     Ok(key)
 }

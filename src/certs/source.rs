@@ -26,8 +26,8 @@ const MOST: Amount = Amount { bytes: u64::MAX, files: usize::MAX, certs: 50_000 
 /// folder's own modification time as it was, is found after at most this time. Files that match are opened
 /// for each message.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
-/// The bytes that are cached of all indexes: some 200,000 certificates.
-const MAX_REMEMBERED: usize = 32 << 20;
+/// The bytes that are cached of all indexes: some 300,000 certificates.
+const MAX_REMEMBERED: usize = 64 << 20;
 
 static INDEXES: Cache<Key, Remembered> = Cache::new(MAX_REMEMBERED);
 
@@ -40,7 +40,8 @@ struct Remembered {
     swept: Instant,
 }
 
-/// The answer of a source.
+/// The answer of a source. What it says of the source as a whole is left out where a search for one recipient has found
+/// something.
 #[derive(Debug, Default)]
 pub struct Answer {
     /// The certificates that match, all copies of each. No signature has been checked.
@@ -103,7 +104,7 @@ impl Source<'_> {
             self.charge(&known.index)?;
             match known.index.read(query, self.path)? {
                 Ok(certs) if !is_folder || !certs.is_empty() => {
-                    return Ok(Some(self.answer(&known.index, certs)))
+                    return Ok(Some(self.answer(&known.index, query, certs)))
                 }
                 // A file may have been changed in place.
                 _ => {}
@@ -112,7 +113,7 @@ impl Source<'_> {
         let known = self.index(opened)?;
         self.charge(&known.index)?;
         match known.index.read(query, self.path)? {
-            Ok(certs) => Ok(Some(self.answer(&known.index, certs))),
+            Ok(certs) => Ok(Some(self.answer(&known.index, query, certs))),
             Err(_) => Err(Trouble::Failed("it changes while it is read".into())),
         }
     }
@@ -194,11 +195,14 @@ impl Source<'_> {
         Ok(())
     }
 
-    fn answer(&self, index: &Index, certs: Vec<Copies>) -> Answer {
+    fn answer(&self, index: &Index, query: Query<'_>, certs: Vec<Copies>) -> Answer {
+        if !certs.is_empty() && !matches!(query, Query::All) {
+            return Answer { certs, ..Answer::default() };
+        }
         let problems = index.problems();
         let count = index.amount().certs;
         let mut holds = plural(count);
-        if count == 0 && cert_d::is_one(self.path) {
+        if count == 0 && matches!(query, Query::Address(_)) && cert_d::is_one(self.path) {
             holds = "a shared certificate directory, which answers to fingerprints only".to_owned();
         }
         let (told, more) = problems.split_at(problems.len().min(MAX_PROBLEMS));

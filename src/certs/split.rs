@@ -166,7 +166,7 @@ impl<'a> Splitter<'a> {
                 format!("{name} is larger than {} KiB: {export}", MAX_BYTES >> 10)
             }
             Ok(_) => return (self.take)(Item::Certificate(raw), begins, size),
-            Err(why) => format!("{name} cannot be used: {why}"),
+            Err(why) => why.clone(),
         };
         (self.take)(unusable(why, &raw), begins, size)
     }

@@ -128,7 +128,7 @@ fn text_of_others_shapes_neither_logs_nor_answers() {
     let mut dovecot = prepare(config);
     let secret = builder("secret@t.org").add_userid(EVIL).generate().unwrap().0;
     let name = format!("{EVIL}.asc");
-    dovecot.give("file@t.org", &name, format!("-----BEGIN PGP \n{EVIL}").as_bytes());
+    dovecot.give("file@t.org", &name, format!("-----BEGIN PGP PUBLIC KEY BLOCK-----\n{EVIL}").as_bytes());
     dovecot.give("secret@t.org", &name, &armored_secret(&secret));
     let with_user_id = builder("userid@t.org").add_userid(EVIL).generate().unwrap().0;
     dovecot.give("userid@t.org", "k.asc", &armored(&with_user_id));
@@ -153,14 +153,14 @@ fn text_of_others_shapes_neither_logs_nor_answers() {
             "file@t.org",
             certs,
             plain(),
-            Err(format!("(no certificate; {EVIL_SHOWN}.asc: its armor has no END")),
+            Err(format!("(no certificate; {EVIL_SHOWN}.asc: its armor is damaged")),
         ),
         ("secret@t.org", certs, plain(), Ok(format!("/{EVIL_SHOWN}.asc: it holds a secret key"))),
         ("userid@t.org", certs, plain(), Ok(with_user_id.fingerprint().to_hex())),
         ("%s%n@t.org", certs, plain(), Err("no certificate for %s%n@t.org. ".into())),
         ("path@t.org", &format!("certs={PATH}"), plain(), Err(format!("Searched: {PATH_SHOWN} (not there)"))),
         ("bad@t.org", &format!("on_error={PATH}"), plain(), Err(format!("on_error = {PATH_SHOWN}: not"))),
-        ("cert@t.org", &format!("cert={PATH}"), plain(), Err("it is neither armored nor base64".into())),
+        ("cert@t.org", &format!("cert={PATH}"), plain(), Err("it holds no OpenPGP certificate".into())),
     ];
     for (user, setting, script, _) in &rows {
         add(&dovecot, user, None, setting);

@@ -153,8 +153,8 @@ const OBSTACLES: [Obstacle; 8] = [
     (
         "socket",
         |path| drop(UnixListener::bind(path).unwrap()),
-        "it cannot be read: No such device or address",
-        "it cannot be read: No such device or address",
+        "it is not a regular file",
+        "it is not a regular file",
     ),
     (
         "device",

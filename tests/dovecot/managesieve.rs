@@ -104,7 +104,7 @@ fn what_is_refused_says_why_and_what_helps() {
         ("half", literal(&armor.as_bytes()[..armor.len() / 2]), "no END line: it is cut off. ", anew),
         ("line", literal(without_a_line.as_bytes()), "it is damaged: its checksum is wrong. ", anew),
         ("letter", literal(&flipped), "it is damaged: its checksum is wrong. ", anew),
-        ("garbage", block("PUBLIC KEY BLOCK", "xxxx"), "it is damaged: its packets do not fit together. ", anew),
+        ("garbage", block("PUBLIC KEY BLOCK", "xxxx"), "it is cut off: its packets do not fit together. ", anew),
         ("message", block("MESSAGE", "xxxx"), "not a certificate (PGP PUBLIC KEY BLOCK). ", anew),
         (
             "secret",
@@ -122,7 +122,7 @@ fn what_is_refused_says_why_and_what_helps() {
             "signing",
             literal(&armored(&signing_only(ME))),
             "cannot be encrypted to: it has no encryption subkey. ",
-            "Add an encryption subkey, and export the certificate anew.",
+            "Add one, and export the certificate anew.",
         ),
         ("unknown", "encrypt \"nobody@t.org\";".into(), "no certificate for nobody@t.org. ", &no_certificate),
         (

@@ -168,16 +168,18 @@ impl Rig {
             mail_server_users: true,
             ..Config::default()
         });
-        let certificates = certificates();
+        let mut certificates = certificates();
         for (name, certificate) in &certificates {
             fs::write(dovecot.certs().join(format!("{name}.asc")), armored(certificate)).unwrap();
         }
+        let flooded = key_for("flood@t.org");
+        let flood = binary(&flooded);
+        certificates.insert("flood", flooded);
         let me = &certificates["me"];
         fs::write(dovecot.certs().join("secret.asc"), armored_secret(&certificates["secret"])).unwrap();
         let many: Vec<u8> = (0..17).flat_map(|_| armored(&key_for("many@t.org"))).collect();
         fs::write(dovecot.certs().join("many.asc"), many).unwrap();
         let user_ids = (0..256).flat_map(|n| Packet::from(UserID::from(format!("{n}"))).to_vec().unwrap());
-        let flood = binary(&key_for("flood@t.org"));
         fs::write(dovecot.certs().join("flood.pgp"), flood.into_iter().chain(user_ids).collect::<Vec<_>>())
             .unwrap();
         let user_id = Packet::from(UserID::from("<named@t.org>")).to_vec().unwrap();

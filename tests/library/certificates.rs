@@ -455,9 +455,7 @@ fn a_file_with_a_key_of_another_kind_is_told() {
         temp_dir: None,
         log: &(),
     };
-    let problem =
-        "both.pgp: a certificate in it cannot be used: its primary key is of a version or algorithm that is \
-                   not supported";
+    let problem = "both.pgp: it has a primary key of a version or algorithm that is not supported";
     let fingerprints =
         |found: Vec<choose::RecipientKeys>| found.into_iter().map(|k| k.fingerprint).collect::<Vec<_>>();
     assert_eq!(fingerprints(finder.owner().unwrap()), [hex(&good)]);
@@ -494,7 +492,7 @@ fn a_key_of_huge_numbers_is_refused() {
         let data = Packet::PublicKey(key.into()).to_vec().unwrap();
         let contents = Contents::read(&mut std::io::Cursor::new(data), &Deadline::NONE).unwrap();
         let why = contents.problems.first().map(|problem| problem.why.clone());
-        let expected = "a certificate in it cannot be used: its primary key is made of larger numbers than any in use: make a new key";
+        let expected = "it has a primary key made of larger numbers than any in use: make a new key";
         assert_eq!(why, refused.then(|| expected.to_owned()), "{what}");
     }
 }

@@ -114,7 +114,7 @@ fn search(loaded: &Loaded, user: &User) -> Result<Vec<Checked>, Result<String, C
     let finder = Finder { settings, owner, now, deadline: Deadline::NONE, temp_dir: None, log: &() };
     let found = finder.look_up_owner().map_err(|why| finder.left_without(why))?;
     if found.used.is_empty() && found.others.is_empty() {
-        return Err(finder.left_without(found.failure(&user.name, &settings.words)));
+        return Err(finder.left_without(found.failure(&finder.owner_name(), &settings.words)));
     }
     let used = found.used.into_iter().map(|found| Checked::new(None, found, true, now));
     let others = found.others.into_iter().map(|found| Checked::new(None, found, false, now));
