@@ -53,8 +53,9 @@ impl Certs {
     fn seal(&self, subkeys: Subkeys, recipients: &[&str], readers: &[&Cert]) -> Result<Sealed, String> {
         let settings = Settings { subkeys, ..settings(&[self.folder.path()]) };
         let recipients: Vec<&[u8]> = recipients.iter().map(|name| name.as_bytes()).collect();
-        let (outcome, message) =
-            encrypt_to(&settings, &recipients, MESSAGE).map_err(|why| why.to_string())?;
+        let place = format!("{}: ", self.folder.path().display());
+        let sealed = encrypt_to(&settings, &recipients, MESSAGE);
+        let (outcome, message) = sealed.map_err(|why| why.to_string().replace(&place, ""))?;
         assert!(matches!(outcome, Outcome::Encrypted { .. }));
         for reader in readers {
             assert_eq!(decrypt(&message, reader), MESSAGE);
@@ -238,8 +239,6 @@ fn subkeys_in_gnupgs_own_format() {
     ] {
         certs.give(ME, &with_librepgp_subkey(cert, algorithm));
         let sealed = certs.seal(subkeys, &[ME], &[cert]);
-        let place = certs.folder.path().display().to_string();
-        let sealed = sealed.map_err(|why| why.replace(&format!("{place}: "), ""));
         assert_eq!(sealed, expected, "{algorithm}, {subkeys:?}");
         // What is in place of a file is seen some seconds later.
         fs::remove_file(certs.folder.path().join(ME).with_extension("org.asc")).unwrap();
