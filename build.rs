@@ -36,10 +36,11 @@ mod shim {
 
     /// The Sieve plugin needs Pigeonhole; the mail plugin does without.
     const IS_SIEVE: bool = cfg!(feature = "plugin");
-    const SIEVE: [&str; 12] = [
+    const SIEVE: [&str; 13] = [
         "sieve-perot-encrypt-plugin.c",
         SETTINGS,
         "ext-encrypt.c",
+        "ext-pgp-encrypt.c",
         "cmd-encrypt.c",
         "tst-encrypted.c",
         "perot-dovecot.c",
@@ -50,14 +51,13 @@ mod shim {
         "perot-existing.c",
         "perot-saved.c",
     ];
-    const MAIL: [&str; 7] = [
+    const MAIL: [&str; 6] = [
         "perot-store-plugin.c",
         SETTINGS,
         "perot-dovecot.c",
         "perot-store-encrypt.c",
         "perot-store-copy.c",
         "perot-store-save.c",
-        "perot-store-rights.c",
     ];
     /// The plugins contain this file, because they read the settings. It is all there is in the settings module of
     /// Dovecot 2.4.

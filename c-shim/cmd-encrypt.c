@@ -7,6 +7,11 @@
  * Syntax:
  *   encrypt [":force"] [":try"] [":hidesubject"] [":also" <more: string-list>]
  *           [<to: string-list>]
+ *
+ * Pgp_encrypt command (vnd.dovecot.pgp-encrypt)
+ *
+ * Syntax:
+ *   pgp_encrypt [":keys" <keys: string-list>]
  */
 
 static bool
@@ -14,7 +19,14 @@ cmd_encrypt_registered(struct sieve_validator *valdtr,
 		       const struct sieve_extension *ext,
 		       struct sieve_command_registration *cmd_reg);
 static bool
+cmd_pgp_encrypt_registered(struct sieve_validator *valdtr,
+			   const struct sieve_extension *ext,
+			   struct sieve_command_registration *cmd_reg);
+static bool
 cmd_encrypt_validate(struct sieve_validator *valdtr, struct sieve_command *cmd);
+static bool
+cmd_pgp_encrypt_validate(struct sieve_validator *valdtr,
+			 struct sieve_command *cmd);
 static bool
 cmd_encrypt_generate(const struct sieve_codegen_env *cgenv,
 		     struct sieve_command *cmd);
@@ -28,6 +40,18 @@ const struct sieve_command_def perot_cmd_encrypt = {
 	.block_required = FALSE,
 	.registered = cmd_encrypt_registered,
 	.validate = cmd_encrypt_validate,
+	.generate = cmd_encrypt_generate,
+};
+
+const struct sieve_command_def perot_cmd_pgp_encrypt = {
+	.identifier = "pgp_encrypt",
+	.type = SCT_COMMAND,
+	.positional_args = -1, /* none, or the keys: checked below */
+	.subtests = 0,
+	.block_allowed = FALSE,
+	.block_required = FALSE,
+	.registered = cmd_pgp_encrypt_registered,
+	.validate = cmd_pgp_encrypt_validate,
 	.generate = cmd_encrypt_generate,
 };
 
@@ -57,12 +81,25 @@ static const struct sieve_argument_def encrypt_also_tag = {
 	.validate = cmd_encrypt_validate_also_tag,
 };
 
+/* The keys that follow are what <to> is to `encrypt`: to the parser, they are
+   no parameter of the tag. */
+static bool
+cmd_pgp_encrypt_validate_keys_tag(struct sieve_validator *valdtr,
+				  struct sieve_ast_argument **arg,
+				  struct sieve_command *cmd);
+
+static const struct sieve_argument_def pgp_encrypt_keys_tag = {
+	.identifier = "keys",
+	.validate = cmd_pgp_encrypt_validate_keys_tag,
+};
+
 enum cmd_encrypt_optional {
 	OPT_END,
 	OPT_FORCE,
 	OPT_TRY,
 	OPT_HIDESUBJECT,
 	OPT_ALSO,
+	OPT_KEYS,
 };
 
 static bool
@@ -79,6 +116,16 @@ cmd_encrypt_registered(struct sieve_validator *valdtr,
 				     OPT_HIDESUBJECT);
 	sieve_validator_register_tag(valdtr, cmd_reg, ext, &encrypt_also_tag,
 				     OPT_ALSO);
+	return TRUE;
+}
+
+static bool
+cmd_pgp_encrypt_registered(struct sieve_validator *valdtr,
+			   const struct sieve_extension *ext,
+			   struct sieve_command_registration *cmd_reg)
+{
+	sieve_validator_register_tag(valdtr, cmd_reg, ext,
+				     &pgp_encrypt_keys_tag, OPT_KEYS);
 	return TRUE;
 }
 
@@ -100,6 +147,16 @@ cmd_encrypt_validate_also_tag(struct sieve_validator *valdtr,
 		return FALSE;
 
 	/* Skip the parameter, which stands for the tag from now on */
+	cmd->data = *arg;
+	*arg = sieve_ast_argument_next(*arg);
+	return TRUE;
+}
+
+static bool
+cmd_pgp_encrypt_validate_keys_tag(
+	struct sieve_validator *valdtr ATTR_UNUSED,
+	struct sieve_ast_argument **arg, struct sieve_command *cmd)
+{
 	cmd->data = *arg;
 	*arg = sieve_ast_argument_next(*arg);
 	return TRUE;
@@ -135,6 +192,8 @@ cmd_encrypt_check_recipient(struct sieve_validator *valdtr,
 			    enum perot_author author)
 {
 	struct sieve_instance *svinst = sieve_validator_svinst(valdtr);
+	const struct sieve_extension *ext = perot_extension_main(cmd->ext);
+	bool only_certificates = sieve_command_is(cmd, perot_cmd_pgp_encrypt);
 	const struct perot_owner owner = {
 		.user = perot_bytes(svinst->username),
 		.home = perot_bytes(sieve_environment_get_homedir(svinst)),
@@ -150,19 +209,28 @@ cmd_encrypt_check_recipient(struct sieve_validator *valdtr,
 	bool accepted = TRUE;
 
 	/* The value of a variable is not known before the script runs. */
-	if (!sieve_argument_is_string_literal(arg))
-		return TRUE;
+	if (!sieve_argument_is_string_literal(arg)) {
+		if (!only_certificates)
+			return TRUE;
+		sieve_argument_validate_error(valdtr, arg,
+			"%s: a key cannot come from a variable: paste the "
+			"armored certificate into the script",
+			sieve_command_identifier(cmd));
+		return FALSE;
+	}
 
 	perot_log_init(&log, svinst->event);
-	result = perot_core->check(perot_ext_instance(cmd->ext), &owner,
-				   recipient, author, &log);
+	result = perot_core->check(perot_ext_instance(ext), &owner, recipient,
+				   only_certificates, author, &log);
 	report = perot_core->report(result);
 	if (report->has_line && report->level == PEROT_LEVEL_ERROR) {
-		sieve_argument_validate_error(valdtr, arg, "encrypt: %s",
+		sieve_argument_validate_error(valdtr, arg, "%s: %s",
+					      sieve_command_identifier(cmd),
 					      perot_str(report->line));
 		accepted = FALSE;
 	} else if (report->has_line) {
-		sieve_argument_validate_warning(valdtr, arg, "encrypt: %s",
+		sieve_argument_validate_warning(valdtr, arg, "%s: %s",
+						sieve_command_identifier(cmd),
 						perot_str(report->line));
 	}
 	perot_core->free(result);
@@ -208,8 +276,9 @@ cmd_encrypt_validate_to(struct sieve_validator *valdtr,
 		return FALSE;
 	if (sieve_ast_argument_next(to) != NULL) {
 		sieve_command_validate_error(valdtr, cmd,
-			"the encrypt command takes one argument, "
-			"a string or a list of strings: the recipients");
+			"the %s command takes one argument, "
+			"a string or a list of strings: the recipients",
+			sieve_command_identifier(cmd));
 		return FALSE;
 	}
 	return sieve_validator_argument_activate(valdtr, cmd, to, FALSE);
@@ -228,10 +297,11 @@ static bool cmd_encrypt_is_in_loop(struct sieve_command *cmd)
 }
 
 static bool
-cmd_encrypt_validate(struct sieve_validator *valdtr, struct sieve_command *cmd)
+cmd_encrypt_validate_recipients(struct sieve_validator *valdtr,
+				struct sieve_command *cmd,
+				struct sieve_ast_argument *to,
+				struct sieve_ast_argument *also)
 {
-	struct sieve_ast_argument *to = cmd->first_positional;
-	struct sieve_ast_argument *also = cmd->data; /* set by the tag */
 	enum perot_author author = perot_script_author(valdtr);
 	unsigned int count;
 	bool success = TRUE;
@@ -243,17 +313,19 @@ cmd_encrypt_validate(struct sieve_validator *valdtr, struct sieve_command *cmd)
 
 	if (cmd_encrypt_is_in_loop(cmd)) {
 		sieve_command_validate_error(valdtr, cmd,
-			"encrypt cannot stand in a foreverypart loop: "
-			"put it in front of the loop or behind it");
+			"%s cannot stand in a foreverypart loop: "
+			"put it in front of the loop or behind it",
+			sieve_command_identifier(cmd));
 		success = FALSE;
 	}
 	count = cmd_encrypt_count(to) + cmd_encrypt_count(also);
 	if (count > PEROT_MAX_RECIPIENTS) {
 		sieve_argument_validate_error(valdtr,
 			(to != NULL ? to : also),
-			"the encrypt command takes up to %u recipients, "
+			"the %s command takes up to %u recipients, "
 			"and these are %u: leave some out",
-			PEROT_MAX_RECIPIENTS, count);
+			sieve_command_identifier(cmd), PEROT_MAX_RECIPIENTS,
+			count);
 		return FALSE;
 	}
 	if (!cmd_encrypt_check_recipients(valdtr, cmd, to, author))
@@ -261,6 +333,31 @@ cmd_encrypt_validate(struct sieve_validator *valdtr, struct sieve_command *cmd)
 	if (!cmd_encrypt_check_recipients(valdtr, cmd, also, author))
 		success = FALSE;
 	return success;
+}
+
+static bool
+cmd_encrypt_validate(struct sieve_validator *valdtr, struct sieve_command *cmd)
+{
+	return cmd_encrypt_validate_recipients(valdtr, cmd,
+					       cmd->first_positional,
+					       cmd->data /* set by :also */);
+}
+
+static bool
+cmd_pgp_encrypt_validate(struct sieve_validator *valdtr,
+			 struct sieve_command *cmd)
+{
+	struct sieve_ast_argument *keys = cmd->first_positional;
+	bool has_tag = (cmd->data != NULL);
+
+	if (has_tag != (keys != NULL)) {
+		sieve_command_validate_error(valdtr, cmd,
+			"the pgp_encrypt command takes nothing, or the tag "
+			":keys with a string or a list of strings: "
+			"armored certificates");
+		return FALSE;
+	}
+	return cmd_encrypt_validate_recipients(valdtr, cmd, keys, NULL);
 }
 
 /*
@@ -271,7 +368,8 @@ static bool
 cmd_encrypt_generate(const struct sieve_codegen_env *cgenv,
 		     struct sieve_command *cmd)
 {
-	sieve_operation_emit(cgenv->sblock, cmd->ext, &perot_opr_encrypt);
+	sieve_operation_emit(cgenv->sblock, perot_extension_main(cmd->ext),
+			     &perot_opr_encrypt);
 
 	/* Emit is_test flag */
 	sieve_binary_emit_byte(cgenv->sblock,
@@ -334,6 +432,9 @@ cmd_encrypt_operation_dump(const struct sieve_dumptime_env *denv,
 		case OPT_ALSO:
 			if (!sieve_opr_stringlist_dump(denv, address, "also"))
 				return FALSE;
+			break;
+		case OPT_KEYS:
+			sieve_code_dumpf(denv, "keys");
 			break;
 		default:
 			return FALSE;
@@ -447,6 +548,9 @@ cmd_encrypt_read_operands(const struct sieve_runtime_env *renv,
 			ret = cmd_encrypt_read_also(renv, address, request);
 			if (ret <= 0)
 				return ret;
+			break;
+		case OPT_KEYS:
+			request->only_certificates = TRUE;
 			break;
 		default:
 			sieve_runtime_trace_error(renv,

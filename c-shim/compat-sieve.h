@@ -21,6 +21,15 @@ perot_register(struct sieve_instance *svinst,
 	return sieve_extension_register(svinst, def, TRUE, ext_r);
 }
 
+/* Has compiled scripts find an extension that is registered, also where it is
+   disabled. */
+static inline void
+perot_require(struct sieve_instance *svinst,
+	      const struct sieve_extension_def *def)
+{
+	(void)sieve_extension_require(svinst, def, FALSE, NULL);
+}
+
 /* sieve_max_cpu_time; 0: no limit */
 static inline unsigned int perot_max_cpu_secs(struct sieve_instance *svinst)
 {
@@ -73,6 +82,13 @@ perot_register(struct sieve_instance *svinst,
 {
 	*ext_r = sieve_extension_register(svinst, def, TRUE);
 	return (*ext_r == NULL ? -1 : 0);
+}
+
+static inline void
+perot_require(struct sieve_instance *svinst,
+	      const struct sieve_extension_def *def)
+{
+	(void)sieve_extension_require(svinst, def, FALSE);
 }
 
 static inline unsigned int perot_max_cpu_secs(struct sieve_instance *svinst)

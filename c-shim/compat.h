@@ -39,16 +39,6 @@ static inline const char *perot_special_use(const struct mailbox *box)
 	return t_array_const_string_join(&box->set->special_use, " ");
 }
 
-/* A user for raw storage, with the settings of another */
-static inline struct mail_user *perot_raw_user_create(struct mail_user *user)
-{
-	struct mail_storage_service_user *service_user = user->service_user;
-
-	return raw_storage_create_from_set(
-		mail_storage_service_user_get_service_ctx(service_user),
-		mail_storage_service_user_get_settings_instance(service_user));
-}
-
 #else
 
 /* Any key may stand in plugin { }. */
@@ -78,12 +68,6 @@ perot_user_settings(struct mail_user *user, struct event *event)
 static inline const char *perot_special_use(const struct mailbox *box)
 {
 	return (box->set == NULL ? NULL : box->set->special_use);
-}
-
-static inline struct mail_user *perot_raw_user_create(struct mail_user *user)
-{
-	return raw_storage_create_from_set(user->set_info,
-					   user->unexpanded_set);
 }
 
 #endif

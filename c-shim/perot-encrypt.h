@@ -90,6 +90,8 @@ struct perot_settings {
 	struct perot_bytes hide_subject;
 	struct perot_bytes compress;
 	struct perot_bytes subkeys;
+	/* Of Sieve: another name under which the extension is offered */
+	struct perot_bytes alias;
 	/* Of Sieve: the address of the user */
 	struct perot_bytes user_email;
 	/* Of the mail plugin: what is done with deliveries, and where saved
@@ -191,6 +193,8 @@ struct perot_request {
 	/* None: encrypt for the owner. */
 	const struct perot_bytes *recipients;
 	size_t recipient_count;
+	/* Each of them is to be a certificate itself. */
+	bool only_certificates;
 	/* Further ones, besides those or the owner */
 	const struct perot_bytes *also;
 	size_t also_count;
@@ -286,14 +290,21 @@ struct perot_core {
 	struct perot_result *(*inspect)(const struct perot_instance *instance,
 					const struct perot_request *request,
 					const struct perot_input *input);
-	/* Looks at a recipient that stands in a script. The level of the
+	/* Looks at a recipient that stands in a script, and is to be a
+	   certificate itself if `only_certificate` is set. The level of the
 	   report says what it means for the script: a warning, or an error
 	   with which it is not accepted. */
 	struct perot_result *(*check)(const struct perot_instance *instance,
 				      const struct perot_owner *owner,
 				      struct perot_bytes recipient,
+				      bool only_certificates,
 				      enum perot_author author,
 				      const struct perot_log *log);
+
+	/* Says whether the settings want the extension to be offered under its
+	   other name, too. A value that is not understood counts: scripts then
+	   fail, where they would not compile without the name. */
+	bool (*offers_alias)(const struct perot_instance *instance);
 
 	/* Says whether what a mail program saves in this mailbox is to be
 	   encrypted. `special_use` is what the mailbox is used for, as in the

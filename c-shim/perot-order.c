@@ -78,9 +78,10 @@ perot_order_encrypt(struct sieve_validator *valdtr,
 {
 	if (order->action != NULL) {
 		sieve_validator_warning(valdtr, node->source_line,
-			"'%s' on line %u comes before 'encrypt': "
+			"'%s' on line %u comes before '%s': "
 			"it takes the message as it is, not encrypted",
-			order->action->identifier, order->action->source_line);
+			order->action->identifier, order->action->source_line,
+			node->identifier);
 	}
 	order->action = NULL;
 	order->encrypt = node;
@@ -95,9 +96,10 @@ perot_order_action(struct sieve_validator *valdtr,
 		order->action = node;
 	if (order->encrypt != NULL && perot_order_is(node, "redirect")) {
 		sieve_validator_warning(valdtr, node->source_line,
-			"'redirect' sends the message that 'encrypt' on line "
+			"'redirect' sends the message that '%s' on line "
 			"%u has encrypted, without the sender's DKIM signature:"
 			" receivers that check DMARC may refuse it",
+			order->encrypt->identifier,
 			order->encrypt->source_line);
 	}
 }
@@ -215,7 +217,8 @@ perot_order_block(struct sieve_validator *valdtr,
 
 			perot_order_block(valdtr, node, &block);
 			perot_order_meet(order, &block);
-		} else if (perot_order_is(node, "encrypt")) {
+		} else if (perot_order_is(node, "encrypt") ||
+			   perot_order_is(node, "pgp_encrypt")) {
 			perot_order_encrypt(valdtr, node, order);
 		} else if (str_array_icase_find(actions, node->identifier)) {
 			perot_order_action(valdtr, node, order);
@@ -231,15 +234,19 @@ perot_order_block(struct sieve_validator *valdtr,
  */
 
 static bool
-perot_order_validate(const struct sieve_extension *ext ATTR_UNUSED,
+perot_order_validate(const struct sieve_extension *ext,
 		     struct sieve_validator *valdtr, void *context ATTR_UNUSED,
 		     struct sieve_ast_argument *require_arg ATTR_UNUSED,
 		     bool required ATTR_UNUSED)
 {
 	struct sieve_ast_node *root =
 		sieve_ast_root(sieve_validator_ast(valdtr));
+	const struct sieve_extension *first = perot_extension_main(ext);
 	struct perot_order order = { .ended = FALSE };
 
+	/* A script that requires both names is gone through once. */
+	if (ext != first && sieve_validator_extension_loaded(valdtr, first))
+		return TRUE;
 	if (perot_script_author(valdtr) != PEROT_AUTHOR_AWAY)
 		perot_order_block(valdtr, root, &order);
 	return TRUE;

@@ -30,10 +30,22 @@ perot_ext_instance(const struct sieve_extension *ext)
 }
 
 /*
+ * The other vendor's name (ext-pgp-encrypt.c)
+ */
+
+/* Registers the other extension, if the settings want it. `ext` is ours. */
+void perot_alias_register(const struct sieve_extension *ext);
+void perot_alias_unregister(const struct sieve_extension *ext);
+/* Returns our extension, of which `ext` may be the other name. */
+const struct sieve_extension *
+perot_extension_main(const struct sieve_extension *ext);
+
+/*
  * Commands (cmd-encrypt.c, tst-encrypted.c)
  */
 
 extern const struct sieve_command_def perot_cmd_encrypt;
+extern const struct sieve_command_def perot_cmd_pgp_encrypt;
 extern const struct sieve_operation_def perot_opr_encrypt;
 
 extern const struct sieve_command_def perot_tst_encrypted;

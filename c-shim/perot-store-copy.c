@@ -6,68 +6,10 @@
  * Copies
  *
  * Whatever stores a message in a delivery, a script or not, copies it into a
- * mailbox. COPY and MOVE do the same. The plugin has a mail with the
- * ciphertext copied instead.
+ * mailbox. COPY and MOVE do the same. Dovecot copies by saving what it reads
+ * from the source, unless it can make a link to it. The plugin rules links out,
+ * and has the ciphertext saved (perot-store-save.c).
  */
-
-/*
- * Ciphertext as a mail
- */
-
-static int
-perot_store_mail_open(struct perot_store_user *suser, struct istream *input,
-		      struct mail *source, struct perot_store_mail *mail_r,
-		      const char **error_r)
-{
-	if (suser->raw_user == NULL)
-		suser->raw_user = perot_raw_user_create(suser->user);
-
-	/* Other plugins learn from this name where a copy comes from. */
-	i_stream_set_name(input, mailbox_get_vname(source->box));
-	if (raw_mailbox_alloc_stream(suser->raw_user, input, (time_t)-1, "",
-				     &mail_r->box) < 0) {
-		*error_r = t_strdup(mailbox_get_last_internal_error(
-			mail_r->box, NULL));
-		mailbox_free(&mail_r->box);
-		return -1;
-	}
-	mail_r->trans = mailbox_transaction_begin(mail_r->box, 0, __func__);
-	mail_r->mail = mail_alloc(mail_r->trans, 0, NULL);
-	mail_set_seq(mail_r->mail, 1);
-	return 0;
-}
-
-static void perot_store_mail_close(struct perot_store_mail *mail)
-{
-	if (mail->box == NULL)
-		return;
-	mail_free(&mail->mail);
-	mailbox_transaction_rollback(&mail->trans);
-	mailbox_free(&mail->box);
-}
-
-/* If there is ciphertext and no mail can be made of it, this turns the result
-   into a failure. */
-static void
-perot_store_mail_replace(struct perot_store_user *suser,
-			 struct perot_result *result, struct mail *source,
-			 struct perot_store_mail *mail_r)
-{
-	struct istream *input;
-	const char *error;
-	int ret = -1;
-
-	if (!perot_core->report(result)->replaces)
-		return;
-	input = perot_result_stream(result, &error);
-	if (input != NULL) {
-		ret = perot_store_mail_open(suser, input, source, mail_r,
-					    &error);
-		i_stream_unref(&input);
-	}
-	if (ret < 0)
-		perot_core->refuse(result, perot_bytes(error));
-}
 
 /*
  * Once a message
@@ -79,7 +21,7 @@ void perot_store_forget(struct perot_store_user *suser)
 
 	if (last->result == NULL)
 		return;
-	perot_store_mail_close(&last->ciphertext);
+	i_stream_unref(&last->ciphertext);
 	perot_core->free(last->result);
 	i_zero(last);
 }
@@ -117,7 +59,9 @@ perot_store_encrypt_mail(struct perot_store_user *suser,
 	}
 	perot_mail_input_init(&input, stream);
 	last->result = perot_store_encrypt(&request, &input.input);
-	perot_store_mail_replace(suser, last->result, mail, &last->ciphertext);
+	last->ciphertext = perot_store_ciphertext(last->result);
+	if (last->ciphertext != NULL)
+		last->source_end = stream->v_offset;
 	(void)perot_store_finish(&request, last->result);
 }
 
@@ -164,54 +108,48 @@ perot_store_see(struct perot_store_user *suser,
  * Copying
  */
 
-/* Copies the fields that a copy takes from its source, if they have not been
-   set. The GUID stays behind, because another message is stored. */
+/* Copies the message, and has perot_store_save_begin() replace it. */
 static int
-perot_store_keep_metadata(struct mail_save_context *ctx, struct mail *source)
+perot_store_copy_replaced(struct perot_store_mailbox *sbox,
+			  struct mail_save_context *ctx, struct mail *mail)
 {
-	const char *from_envelope;
-	time_t received_date;
+	struct mailbox *box = ctx->transaction->box;
+	bool no_links = box->disable_reflink_copy_to;
+	int ret;
 
-	if (ctx->data.received_date == (time_t)-1) {
-		if (mail_get_received_date(source, &received_date) < 0)
-			return -1;
-		mailbox_save_set_received_date(ctx, received_date, 0);
+	sbox->encrypted = TRUE;
+	sbox->replaced = &sbox->suser->last;
+	box->disable_reflink_copy_to = TRUE;
+	/* The server of imapc would copy by itself. */
+	if (box->storage == mail->box->storage &&
+	    strcmp(box->storage->name, "imapc") == 0)
+		ret = mail_storage_copy(ctx, mail);
+	else
+		ret = sbox->module_ctx.super.copy(ctx, mail);
+	box->disable_reflink_copy_to = no_links;
+
+	if (ret == 0 && sbox->replaced != NULL) {
+		mailbox_set_critical(box, "encrypt: storage %s copies messages "
+			"as they are", box->storage->name);
+		ret = -1;
 	}
-	if (ctx->data.from_envelope == NULL) {
-		if (mail_get_special(source, MAIL_FETCH_FROM_ENVELOPE,
-				     &from_envelope) < 0)
-			return -1;
-		if (*from_envelope != '\0')
-			mailbox_save_set_from_envelope(ctx, from_envelope);
-	}
-	return 0;
+	sbox->replaced = NULL;
+	return ret;
 }
 
 static int
 perot_store_copy_last(struct perot_store_mailbox *sbox,
 		      struct mail_save_context *ctx, struct mail *mail)
 {
-	struct mailbox *box = ctx->transaction->box;
-	const struct perot_store_last *last = &sbox->suser->last;
-	const struct perot_report *report = perot_core->report(last->result);
+	const struct perot_report *report =
+		perot_core->report(sbox->suser->last.result);
 
-	if (perot_store_check(box, report) < 0) {
+	if (perot_store_check(ctx->transaction->box, report) < 0) {
 		mailbox_save_cancel(&ctx);
 		return -1;
 	}
-	if (!report->replaces)
-		return sbox->module_ctx.super.copy(ctx, mail);
-	if (perot_store_keep_metadata(ctx, mail) < 0) {
-		mailbox_save_cancel(&ctx);
-		mail_storage_copy_error(box->storage, mail->box->storage);
-		return -1;
-	}
-	sbox->encrypted = TRUE;
-	/* The mail with the ciphertext is copied, not moved. For a move, acl
-	   would ask for the right to expunge it in its mailbox, which no plugin
-	   knows, and would panic. perot_store_copy() has asked instead. */
-	ctx->moving = FALSE;
-	return sbox->module_ctx.super.copy(ctx, last->ciphertext.mail);
+	return report->replaces ? perot_store_copy_replaced(sbox, ctx, mail) :
+		sbox->module_ctx.super.copy(ctx, mail);
 }
 
 int perot_store_copy(struct mail_save_context *ctx, struct mail *mail)
@@ -222,8 +160,7 @@ int perot_store_copy(struct mail_save_context *ctx, struct mail *mail)
 
 	if (perot_store_is_exempt(ctx))
 		return sbox->module_ctx.super.copy(ctx, mail);
-	if ((ctx->moving && !perot_store_may_expunge(mail->box)) ||
-	    perot_store_open_mail(mail) < 0) {
+	if (perot_store_open_mail(mail) < 0) {
 		mailbox_save_cancel(&ctx);
 		mail_storage_copy_error(box->storage, mail->box->storage);
 		return -1;

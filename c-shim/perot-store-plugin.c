@@ -28,10 +28,7 @@ static void perot_store_user_deinit(struct mail_user *user)
 {
 	struct perot_store_user *suser = perot_store_user(user);
 
-	/* A mail must be freed before its user. */
 	perot_store_forget(suser);
-	if (suser->raw_user != NULL)
-		mail_user_deinit(&suser->raw_user);
 	if (suser->instance != NULL)
 		perot_core->close(suser->instance);
 	suser->instance = NULL;

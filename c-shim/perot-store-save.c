@@ -124,22 +124,19 @@ static struct istream *perot_spool_istream_create(struct perot_spool *spool)
  * The end of a save
  */
 
-/* Hands all of a message over to the storage, as mail_storage_copy() does. */
+/* Hands all of a message over to the storage, as mail_storage_copy() does. If
+   it fails, the caller cancels the save. */
 static int
 perot_store_save_stream(struct mail_save_context *ctx, struct istream *input,
 			const struct mailbox_vfuncs *super)
 {
 	ssize_t ret;
 
-	if (super->save_begin(ctx, input) < 0) {
-		super->save_cancel(ctx);
+	if (super->save_begin(ctx, input) < 0)
 		return -1;
-	}
 	do {
-		if (super->save_continue(ctx) < 0) {
-			super->save_cancel(ctx);
+		if (super->save_continue(ctx) < 0)
 			return -1;
-		}
 		ret = i_stream_read(input);
 		i_assert(ret != 0);
 	} while (ret != -1);
@@ -148,28 +145,22 @@ perot_store_save_stream(struct mail_save_context *ctx, struct istream *input,
 		mailbox_set_critical(ctx->transaction->box,
 			"save: i_stream_read(%s) failed: %s",
 			i_stream_get_name(input), i_stream_get_error(input));
-		super->save_cancel(ctx);
 		return -1;
 	}
-	return super->save_finish(ctx);
+	return 0;
 }
 
-/* Returns the ciphertext, or the message as it is. Returns NULL if the message
-   is not to be stored. */
-static struct istream *
-perot_store_save_result(struct perot_result *result, struct perot_spool *spool)
+struct istream *perot_store_ciphertext(struct perot_result *result)
 {
 	struct istream *stream;
 	const char *error;
 
-	if (perot_core->report(result)->replaces) {
-		stream = perot_result_stream(result, &error);
-		if (stream != NULL)
-			return stream;
+	if (!perot_core->report(result)->replaces)
+		return NULL;
+	stream = perot_result_stream(result, &error);
+	if (stream == NULL)
 		perot_core->refuse(result, perot_bytes(error));
-	}
-	return (perot_core->report(result)->defer ? NULL :
-		perot_spool_istream_create(spool));
+	return stream;
 }
 
 static int
@@ -191,15 +182,45 @@ perot_store_save_complete(struct mail_save_context *ctx,
 
 	perot_store_request_init(&request, ctx);
 	result = perot_store_encrypt(&request, &input);
-	stream = perot_store_save_result(result, spool);
+	stream = perot_store_ciphertext(result);
+	if (stream == NULL)
+		stream = perot_spool_istream_create(spool);
 	ret = perot_store_finish(&request, result);
-	if (ret < 0)
-		super->save_cancel(ctx);
-	else
+	if (ret == 0)
 		ret = perot_store_save_stream(ctx, stream, super);
+	if (ret == 0)
+		ret = super->save_finish(ctx);
+	else
+		super->save_cancel(ctx);
 	i_stream_unref(&stream);
 	perot_core->free(result);
 	return ret;
+}
+
+/* Saves ciphertext in place of a message that is copied, which is left as if it
+   had been read to its end: Dovecot goes on until it is. */
+static int
+perot_store_save_replaced(struct mail_save_context *ctx, struct istream *input)
+{
+	struct perot_store_mailbox *sbox =
+		perot_store_mailbox(ctx->transaction->box);
+	const struct perot_store_last *last = sbox->replaced;
+	const unsigned char *data;
+	size_t size;
+
+	sbox->replaced = NULL;
+	/* This is another message than its source, with another GUID. It is
+	   larger, too: for a move, quota would not look. */
+	mailbox_save_set_guid(ctx, NULL);
+	ctx->moving = FALSE;
+	i_stream_seek(last->ciphertext, 0);
+	if (perot_store_save_stream(ctx, last->ciphertext,
+				    &sbox->module_ctx.super) < 0)
+		return -1;
+	i_stream_seek(input, last->source_end);
+	while (i_stream_read_more(input, &data, &size) > 0)
+		i_stream_skip(input, size);
+	return 0;
 }
 
 /*
@@ -208,10 +229,12 @@ perot_store_save_complete(struct mail_save_context *ctx,
 
 int perot_store_save_begin(struct mail_save_context *ctx, struct istream *input)
 {
-	const struct perot_store_mailbox *sbox =
+	struct perot_store_mailbox *sbox =
 		perot_store_mailbox(ctx->transaction->box);
 
-	/* Copies are encrypted in perot-store-copy.c. */
+	if (sbox->replaced != NULL)
+		return perot_store_save_replaced(ctx, input);
+	/* Other copies are not to be encrypted (perot-store-copy.c). */
 	if (ctx->copying_or_moving || perot_store_is_exempt(ctx))
 		return sbox->module_ctx.super.save_begin(ctx, input);
 	perot_store_save_wait(ctx, input);

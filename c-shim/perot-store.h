@@ -12,25 +12,21 @@
  * Plugin (perot-store-plugin.c)
  */
 
-/* The ciphertext as a mail that can be copied. It is the only message in a
-   mailbox of its own. */
-struct perot_store_mail {
-	struct mailbox *box;
-	struct mailbox_transaction_context *trans;
-	struct mail *mail;
-};
-
 /* The result for the last message that was copied. It is kept because a
    delivery may put a message into several mailboxes, and encrypts it once. */
 struct perot_store_last {
 	/* The result is NULL if there is none. */
 	struct perot_result *result;
-	struct perot_store_mail ciphertext;
+	/* The ciphertext is NULL if the message is stored as it is, or not at
+	   all. */
+	struct istream *ciphertext;
 
 	/* These identify the message. */
 	const struct mail *source;
 	unsigned int source_box;
 	uoff_t source_size;
+	/* Where its stream ends. */
+	uoff_t source_end;
 };
 
 struct perot_store_user {
@@ -39,9 +35,6 @@ struct perot_store_user {
 	/* The settings. They are NULL where nothing is encrypted: in other
 	   processes, and for users that Dovecot makes up. */
 	struct perot_instance *instance;
-	/* The user who owns the ciphertext while it is a mail. It is made when
-	   it is first needed. */
-	struct mail_user *raw_user;
 	struct perot_store_last last;
 };
 
@@ -50,6 +43,9 @@ struct perot_store_mailbox {
 	union mailbox_module_context module_ctx;
 	struct perot_store_user *suser;
 	enum perot_place place;
+	/* What replaces the message that is being copied. NULL if it is copied
+	   as it is, and as soon as the save has begun. */
+	const struct perot_store_last *replaced;
 	/* TRUE if a message has been encrypted on its way into this mailbox. */
 	bool encrypted;
 };
@@ -94,16 +90,12 @@ int perot_store_copy(struct mail_save_context *ctx, struct mail *mail);
 void perot_store_forget(struct perot_store_user *suser);
 
 /*
- * Rights (perot-store-rights.c)
- */
-
-/* Returns FALSE if acl does not let the user expunge messages of the mailbox.
-   The error of the mailbox then says so. */
-bool perot_store_may_expunge(struct mailbox *box);
-
-/*
  * Saves (perot-store-save.c)
  */
+
+/* Returns the ciphertext of a result, or NULL if it has none. If it cannot be
+   read back, the result becomes a failure. */
+struct istream *perot_store_ciphertext(struct perot_result *result);
 
 int perot_store_save_begin(struct mail_save_context *ctx,
 			   struct istream *input);

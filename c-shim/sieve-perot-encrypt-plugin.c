@@ -26,12 +26,15 @@ int perot_shim_load(struct sieve_instance *svinst, void **context,
 			PEROT_EXTENSION_NAME);
 		return -1;
 	}
+	perot_alias_register(ext);
 	*context = (void *)ext;
 	return 0;
 }
 
 void perot_shim_unload(void *context)
 {
-	if (context != NULL)
-		sieve_extension_unregister(context);
+	if (context == NULL)
+		return;
+	perot_alias_unregister(context);
+	sieve_extension_unregister(context);
 }

@@ -18,6 +18,7 @@
 #include "strescape.h"
 #include "mail-cache-private.h"
 #include "mail-index-view-private.h"
+#include "mail-copy.h"
 #include "mail-storage.h"
 #include "mail-storage-private.h"
 #include "mail-storage-hooks.h"
@@ -26,7 +27,6 @@
 #include "mail-user.h"
 #include "mailbox-list-private.h"
 #include "raw-storage.h"
-#include "acl-plugin.h"
 
 #ifndef PEROT_DOVECOT_ERA
 #  error "Build with cargo or make: build.rs asks the headers for the era"

@@ -74,6 +74,8 @@ pub enum Setting {
     Compress,
     /// Which subkeys are used.
     Subkeys,
+    /// Another name of the Sieve extension.
+    Alias,
     /// The treatment of deliveries.
     Deliveries,
     /// Where saved mail is encrypted.
@@ -93,6 +95,7 @@ impl Setting {
             Self::HideSubject => "hide_subject",
             Self::Compress => "compress",
             Self::Subkeys => "subkeys",
+            Self::Alias => "alias",
             Self::Deliveries => "deliveries",
             Self::Saved => "saved",
             Self::UserEmail => "user_email",

@@ -7,7 +7,7 @@ use crate::log::printable;
 pub const MAX_RECIPIENTS: usize = 32;
 
 /// Longest address, in bytes: 64 for the local part, `@`, 255 for the domain (RFC 5321, section 4.5.3.1).
-const LONGEST_ADDRESS: usize = 320;
+pub const LONGEST_ADDRESS: usize = 320;
 
 /// A recipient as a script names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +41,18 @@ impl Recipient {
             return Ok(Self::Address(as_text.to_owned()));
         }
         Err(not_a_recipient())
+    }
+
+    /// Parses a recipient that has to be a certificate itself.
+    ///
+    /// # Errors
+    ///
+    /// Fails with `BadRecipient` if the text is anything else.
+    pub fn parse_certificate(text: &[u8]) -> Result<Self> {
+        match Self::parse(text) {
+            Ok(literal @ Self::Literal(_)) => Ok(literal),
+            _ => Err(not_a_certificate()),
+        }
     }
 }
 
@@ -82,6 +94,12 @@ fn not_a_recipient() -> Error {
     Error::new(Reason::BadRecipient, "is not one").about(Place::Recipient).helps(remedy)
 }
 
+fn not_a_certificate() -> Error {
+    let remedy = "paste it, from -----BEGIN PGP PUBLIC KEY BLOCK----- to its END line; \
+        `encrypt` of vnd.perot.encrypt takes an e-mail address or a fingerprint, too";
+    Error::new(Reason::BadRecipient, "is not an armored certificate").about(Place::Recipient).helps(remedy)
+}
+
 fn short_fingerprint() -> Error {
     let text = "is a key ID, and anybody can make a key with the same one";
     Error::new(Reason::BadRecipient, text).about(Place::Recipient).helps("write the whole fingerprint")
@@ -108,6 +126,16 @@ mod tests {
             Recipient::parse(b"\r\n-----BEGIN PGP PUBLIC KEY BLOCK-----\n"),
             Ok(Recipient::Literal(_))
         ));
+    }
+
+    #[test]
+    fn only_certificates() {
+        let certificate = b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n";
+        assert!(matches!(Recipient::parse_certificate(certificate), Ok(Recipient::Literal(_))));
+        for text in ["", "me@domain.com", "D2A15B364F3E1B0C000011112222333344445555", "DEADBEEF", "me"] {
+            let error = Recipient::parse_certificate(text.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains("is not an armored certificate: paste it"), "{text}: {error}");
+        }
     }
 
     #[test]

@@ -8,6 +8,9 @@ use crate::recipient::Recipient;
 /// Where certificates are looked for unless `sieve_perot_encrypt_certs` says otherwise.
 pub const DEFAULT_CERTS: &str = "~/pgp-certs /etc/dovecot/pgp-certs";
 
+/// The only value of `sieve_perot_encrypt_alias`: the other name under which the Sieve extension can be offered.
+const ALIAS: &str = "vnd.dovecot.pgp-encrypt";
+
 /// The settings as the host gives them; `None` is a setting that is not set.
 #[derive(Clone, Debug, Default)]
 pub struct RawSettings<'a> {
@@ -25,6 +28,8 @@ pub struct RawSettings<'a> {
     pub compress: Option<&'a [u8]>,
     /// `sieve_perot_encrypt_subkeys`
     pub subkeys: Option<&'a [u8]>,
+    /// `sieve_perot_encrypt_alias`
+    pub alias: Option<&'a [u8]>,
     /// `perot_encrypt_deliveries`
     pub deliveries: Option<&'a [u8]>,
     /// `perot_encrypt_saved`
@@ -106,6 +111,9 @@ pub struct Loaded {
     pub deliveries: Result<Deliveries>,
     /// Where to encrypt what mail programs save; an error counts as everywhere.
     pub saved: Result<Mailboxes>,
+    /// True if the extension is to have another name, too. Any value counts, also one that is not understood: scripts that
+    /// require that name fail then, where Pigeonhole would not compile them, and deliver in clear.
+    pub alias: bool,
     /// The settings, or the reason why there are none.
     pub settings: Result<Settings>,
 }
@@ -118,6 +126,7 @@ impl Loaded {
             on_error: on_error.as_ref().copied().unwrap_or(OnError::TempFail),
             deliveries: deliveries(raw.deliveries),
             saved: Mailboxes::new(raw.saved),
+            alias: word(raw.alias).is_some_and(|name| !name.is_empty()),
             settings: on_error.and_then(|_| settings(raw, &words)),
             words,
         }
@@ -129,6 +138,7 @@ impl Loaded {
             on_error: OnError::TempFail,
             deliveries: Ok(Deliveries::Encrypt),
             saved: Err(why.clone()),
+            alias: false,
             settings: Err(why),
             words,
         }
@@ -181,7 +191,15 @@ fn subkeys(value: Option<&[u8]>) -> Result<Subkeys> {
     }
 }
 
+fn alias(value: Option<&[u8]>) -> Result<()> {
+    match word(value).as_deref() {
+        None | Some("" | ALIAS) => Ok(()),
+        Some(other) => Err(unknown(Setting::Alias, other, "write `vnd.dovecot.pgp-encrypt`")),
+    }
+}
+
 fn settings(raw: &RawSettings<'_>, words: &Words) -> Result<Settings> {
+    alias(raw.alias)?;
     let certs = match raw.certs {
         None => DEFAULT_CERTS,
         Some(bytes) => std::str::from_utf8(bytes)
@@ -254,7 +272,11 @@ mod tests {
 
     #[test]
     fn wrong_values_are_told_with_what_is_expected() {
-        let rows: [(RawSettings<'_>, &str); 8] = [
+        let rows: [(RawSettings<'_>, &str); 9] = [
+            (
+                RawSettings { alias: Some(b"yes"), ..Default::default() },
+                "alias = yes: not understood: write `vnd.dovecot.pgp-encrypt`",
+            ),
             (
                 RawSettings { on_error: Some(b"bounce"), ..Default::default() },
                 "on_error = bounce: not understood: write `tempfail` or `keep`",
@@ -303,6 +325,20 @@ mod tests {
             let raw = RawSettings { user_email: Some(value.as_bytes()), ..Default::default() };
             assert_eq!(load(&raw).settings.unwrap().owner_address.as_deref(), address);
         }
+    }
+
+    #[test]
+    fn another_name() {
+        for (value, alias, understood) in [
+            ("", false, true),
+            (" ", false, true),
+            (ALIAS, true, true),
+            ("vnd.dovecot.pgp_encrypt", true, false),
+        ] {
+            let loaded = load(&RawSettings { alias: Some(value.as_bytes()), ..Default::default() });
+            assert_eq!((loaded.alias, loaded.settings.is_ok()), (alias, understood), "{value}");
+        }
+        assert!(!load(&RawSettings::default()).alias);
     }
 
     #[test]

@@ -23,7 +23,7 @@ use perot_testing::pages::blocks;
 use perot_testing::post_quantum::KINDS;
 use perot_testing::{
     armored, armored_secret, builder, decrypt, decrypt_content, expired, find, key_for, revoked,
-    signing_only, version6,
+    revoked_user_id, signing_only, version6, with_sha1,
 };
 
 const ME: &str = "me@domain.com";
@@ -462,6 +462,7 @@ fn check_says_why_and_when() {
         ("a revoked one", armored(&revoked(ME)), false, "is revoked: put the certificate of", [true, true]),
         ("one to sign with", armored(&signing_only(ME)), false, "it has no encryption subkey", [true, true]),
         ("a secret key", armored_secret(&lasting), true, "the SECRET KEY is in the file", [true, true]),
+        ("one with SHA-1", armored(&with_sha1(ME)), true, "(counts only with SHA-1)", [false, false]),
     ] {
         let setting = Setting::new();
         setting.give("me.asc", &content);
@@ -470,6 +471,10 @@ fn check_says_why_and_when() {
         assert_eq!(code, i32::from(!usable), "{what}: {text}");
         assert_eq!(setting.json(&[])["certificates"][0]["usable"], usable, "{what}");
         assert_eq!(setting.check(&[]).0, 0, "{what}");
+        // Who wants to hear of it has to say so.
+        let is_weak = what == "one with SHA-1";
+        assert_eq!(setting.json(&[])["certificates"][0]["weak"], is_weak, "{what}");
+        assert_eq!(setting.check(&["--weak"]).0, i32::from(is_weak), "{what}");
         for (days, alarm) in ["5", "30"].into_iter().zip(alarms) {
             for recipient in [&[][..], &[ME][..]] {
                 let (code, text, _) = setting.check(&[&["--days", days], recipient].concat());
@@ -477,6 +482,71 @@ fn check_says_why_and_when() {
             }
         }
     }
+}
+
+#[test]
+fn check_shows_what_is_passed_over_and_what_is_shared() {
+    let (good, late) = (builder(ME).set_validity_period(None).generate().unwrap().0, expired(ME));
+    let setting = Setting::with(&good);
+    setting.give("late.asc", &armored(&late));
+    let (code, text, _) = setting.check(&[ME]);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("  usable   yes, but not used: there is a better one"), "{text}");
+    let listed = setting.json(&[ME])["certificates"].clone();
+    assert_eq!(
+        [&listed[0]["fingerprint"], &listed[0]["used"], &listed[1]["fingerprint"], &listed[1]["used"]],
+        [
+            &good.fingerprint().to_hex().into(),
+            &Value::Bool(true),
+            &late.fingerprint().to_hex().into(),
+            &Value::Bool(false)
+        ]
+    );
+    // Both carry the address. What cannot be used does not.
+    setting.give("gone.asc", &armored(&revoked(ME)));
+    setting.give("other.asc", &armored(&revoked_user_id(ME)));
+    let mut both = [good.fingerprint().to_hex(), late.fingerprint().to_hex()];
+    both.sort();
+    let warning = format!(": 2 certificates carry {ME}: {}\n", both.join(", "));
+    let (code, text, _) = setting.check(&[]);
+    assert!(code == 0 && text.contains(&warning) && text.contains("does not count: it is revoked"), "{text}");
+    let report = setting.json(&[]);
+    let shared = report["shared_addresses"].as_array().unwrap();
+    assert_eq!((shared.len(), &shared[0]["address"]), (1, &Value::from(ME)));
+    assert_eq!(shared[0]["fingerprints"], Value::from(both.to_vec()));
+    assert!(report["crypto_library"].as_str().unwrap().contains("OpenSSL"), "{report:#}");
+}
+
+/// sequoia refuses DSA from February 2030 on: until then, this test is right.
+#[test]
+fn an_algorithm_that_is_refused_some_day_has_an_end() {
+    let setting = Setting::new();
+    let home = setting.folder.path().join("gnupg");
+    fs::create_dir(&home).unwrap();
+    fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).unwrap();
+    let gpg = |arguments: &[&str]| {
+        let mut command = Command::new("gpg");
+        command.env("GNUPGHOME", &home).args(["--batch", "--quiet", "--passphrase", ""]);
+        let output = command.args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", said(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    gpg(&["--quick-generate-key", "Me <me@domain.com>", "dsa2048", "sign", "never"]);
+    let listed = gpg(&["--with-colons", "--list-keys"]);
+    let fingerprint = listed.lines().find_map(|line| line.strip_prefix("fpr:::::::::")).unwrap();
+    gpg(&["--quick-add-key", fingerprint.trim_end_matches(':'), "cv25519", "encr", "never"]);
+    setting.give("me.asc", gpg(&["--armor", "--export"]).as_bytes());
+    let _ = Command::new("gpgconf").env("GNUPGHOME", &home).args(["--kill", "all"]).status();
+
+    let (code, text, _) = setting.check(&["--days", "30"]);
+    assert_eq!(code, 0, "{text}");
+    for expected in ["its algorithms count as too weak from 2030-02-0", "usable   yes, expires 2030-02-0"] {
+        assert!(text.contains(expected), "'{expected}' is not in\n{text}");
+    }
+    let certificate = setting.json(&[])["certificates"][0].clone();
+    assert_eq!(certificate["algorithms_end"], certificate["expires"]);
+    assert!(certificate["algorithms_end"].as_str().unwrap().starts_with("2030-02-0"), "{certificate:#}");
+    assert_eq!(setting.check(&["--days", "2000"]).0, 1);
 }
 
 #[test]

@@ -15,7 +15,8 @@ pub struct Cache<K, V> {
 
 struct Remembered<K, V> {
     weight: usize,
-    values: HashMap<K, Arc<V>>,
+    /// With the weight of each.
+    values: HashMap<K, (Arc<V>, usize)>,
 }
 
 impl<K: Hash + Eq, V> Cache<K, V> {
@@ -30,7 +31,7 @@ impl<K: Hash + Eq, V> Cache<K, V> {
         K: Borrow<Q>,
     {
         let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        remembered.as_ref()?.values.get(key).cloned()
+        remembered.as_ref()?.values.get(key).map(|(value, _)| Arc::clone(value))
     }
 
     /// Stores a value that takes about `weight` bytes, unless it alone exceeds the maximum. Returns the
@@ -39,15 +40,14 @@ impl<K: Hash + Eq, V> Cache<K, V> {
         let value = Arc::new(value);
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         let remembered = remembered.get_or_insert_with(|| Remembered { weight: 0, values: HashMap::new() });
-        // A value that is replaced keeps its weight until the cache is emptied: that only happens earlier
-        // then.
-        remembered.weight += weight;
+        let replaced = remembered.values.remove(&key).map_or(0, |(_, weight)| weight);
+        remembered.weight = remembered.weight - replaced + weight;
         if remembered.weight > self.max {
             remembered.values.clear();
             remembered.weight = weight;
         }
         if remembered.weight <= self.max {
-            remembered.values.insert(key, Arc::clone(&value));
+            remembered.values.insert(key, (Arc::clone(&value), weight));
         }
         value
     }
@@ -61,4 +61,23 @@ pub type Key = ((u32, u32), PathBuf);
 pub fn key(path: &Path) -> Key {
     let ids = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     (ids, path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_that_is_replaced_weighs_nothing() {
+        let cache: Cache<u8, &str> = Cache::new(10);
+        cache.put(1, "one", 4);
+        for _ in 0..9 {
+            cache.put(2, "two", 6);
+        }
+        assert!(cache.get(&1).is_some() && cache.get(&2).is_some());
+        cache.put(3, "three", 1);
+        assert!(cache.get(&1).is_none() && cache.get(&3).is_some());
+        cache.put(4, "four", 11);
+        assert!(cache.get(&4).is_none());
+    }
 }

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::copies::{grouped, Copies};
-use super::file::Contents;
+use super::file::{Contents, Limit};
 use super::open::{self, Links, Opened};
 use super::raw;
 use super::trouble::{Problem, Trouble};
@@ -32,7 +32,7 @@ pub fn find(path: &Path, hex: &str, deadline: &Deadline) -> Result<Option<Copies
     if opened.metadata.len() > raw::MAX_BYTES as u64 {
         return Err(Trouble::Refused(format!("{rest} is larger than {} KiB", raw::MAX_BYTES >> 10)));
     }
-    let mut contents = Contents::read(&mut opened.file, deadline)?;
+    let mut contents = Contents::read(&mut opened.file, &mut Limit::new(raw::MAX_AT_ONCE, deadline))?;
     for cert in &mut contents.certs {
         cert.file = Some(printable(file.as_os_str().as_bytes()));
     }

@@ -209,6 +209,9 @@ impl<'a> Filter<'a> {
         })?;
         if self.is_right(&signature) {
             self.kept.push(signature.into());
+        } else {
+            // It may stand in its right place further on.
+            self.seen.remove(bytes);
         }
         Ok(())
     }

@@ -4,12 +4,36 @@ use std::io::{Read, Seek};
 
 use super::raw::{RawCert, Revocation};
 use super::split::{Item, Splitter};
-use super::text::{Encoding, Form, Position};
+use super::text::{Encoding, Form, Position, ENCODINGS};
 use super::trouble::{Problem, Trouble};
 use crate::deadline::Deadline;
 
 /// The number of problems that are kept of a file: enough to begin with.
 const MAX_PROBLEMS: usize = 64;
+
+/// How long it may be read, and how many certificates.
+#[derive(Clone, Copy)]
+pub struct Limit {
+    deadline: Deadline,
+    /// All items so far, whether they can be used or not: to look at each takes time.
+    items: usize,
+    most: usize,
+}
+
+impl Limit {
+    /// Lets `most` certificates be read until the deadline.
+    pub fn new(most: usize, deadline: &Deadline) -> Self {
+        Self { deadline: *deadline, items: 0, most }
+    }
+
+    fn count(&mut self) -> Result<(), Trouble> {
+        self.items += 1;
+        match self.items > self.most {
+            true => Err(Trouble::too_much(&format!("more than {} certificates", self.most))),
+            false => Ok(()),
+        }
+    }
+}
 
 /// Where the packets of a certificate or a revocation stand in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,17 +65,29 @@ pub type Take<'a> = dyn FnMut(Item, Extent) -> Result<(), Trouble> + 'a;
 ///
 /// # Errors
 ///
-/// Fails if the file cannot be read, if `take` fails, or if the deadline has passed.
-pub fn scan(input: &mut (impl Read + Seek), deadline: &Deadline, take: &mut Take<'_>) -> Result<(), Trouble> {
-    let mut nothing = None;
-    for encoding in Encoding::candidates(input)? {
+/// Fails if the file cannot be read, if `take` fails, or if the limit is exceeded.
+pub fn scan(input: &mut (impl Read + Seek), limit: &mut Limit, take: &mut Take<'_>) -> Result<(), Trouble> {
+    let deadline = limit.deadline;
+    let nowhere = Extent { encoding: ENCODINGS[0], begins: Position::default(), size: 0 };
+    let encodings = match Encoding::candidates(input) {
+        Err(Trouble::Refused(why)) => return take(Item::unusable(&why), nowhere),
+        encodings => encodings?,
+    };
+    let mut nothing = Vec::new();
+    for encoding in encodings {
         let mut problems = Vec::new();
         let mut is_any = false;
         let mut sort = |item: Item, begins: Position, size: usize| {
+            limit.count()?;
             let extent = Extent { encoding, begins, size };
             if matches!(item, Item::Unusable(_)) {
-                if problems.len() < MAX_PROBLEMS {
-                    problems.push((item, extent));
+                match problems.len() {
+                    0..MAX_PROBLEMS => problems.push((item, extent)),
+                    // Whose they are is not known.
+                    MAX_PROBLEMS => {
+                        problems.push((Item::unusable("it holds more that cannot be used"), extent))
+                    }
+                    _ => {}
                 }
                 return Ok(());
             }
@@ -66,13 +102,17 @@ pub fn scan(input: &mut (impl Read + Seek), deadline: &Deadline, take: &mut Take
         if is_any {
             return problems.into_iter().try_for_each(|(item, extent)| take(item, extent));
         }
-        // What is neither packets nor armor is not damaged base64.
-        let first = problems.into_iter().next().filter(|_| encoding.form != Form::Base64);
-        let none = Problem { why: "it holds no OpenPGP certificate".into(), ..Problem::default() };
-        let extent = Extent { encoding, begins: Position::default(), size: 0 };
-        nothing = first.or(nothing).or(Some((Item::Unusable(none), extent)));
+        // What is neither packets nor armor is not damaged base64, unless a User ID can be read in it.
+        let has_claims = |item: &Item| matches!(item, Item::Unusable(problem) if !problem.claims.is_empty());
+        problems.retain(|(item, _)| encoding.form != Form::Base64 || has_claims(item));
+        if !problems.is_empty() {
+            nothing = problems;
+        }
     }
-    nothing.map_or(Ok(()), |(item, extent)| take(item, extent))
+    if nothing.is_empty() {
+        return take(Item::unusable("it holds no OpenPGP certificate"), nowhere);
+    }
+    nothing.into_iter().try_for_each(|(item, extent)| take(item, extent))
 }
 
 /// All that a file holds.
@@ -91,10 +131,10 @@ impl Contents {
     ///
     /// # Errors
     ///
-    /// Fails if the file cannot be read, or if the deadline has passed.
-    pub fn read(input: &mut (impl Read + Seek), deadline: &Deadline) -> Result<Self, Trouble> {
+    /// Fails if the file cannot be read, or if the limit is exceeded.
+    pub fn read(input: &mut (impl Read + Seek), limit: &mut Limit) -> Result<Self, Trouble> {
         let mut contents = Self::default();
-        scan(input, deadline, &mut |item, _| {
+        scan(input, limit, &mut |item, _| {
             match item {
                 Item::Certificate(cert) => contents.certs.push(cert),
                 Item::Revocation(revocation) => contents.revocations.push(revocation),

@@ -12,8 +12,9 @@ use sequoia_openpgp::Cert;
 use super::choose::{self, Expired, RecipientKeys};
 use super::copies::{grouped, Copies};
 use super::explain;
-use super::file::Contents;
+use super::file::{Contents, Limit};
 use super::index::Query;
+use super::raw;
 use super::rules::Sha1;
 use super::source::{AtHome, Source, MAX_PROBLEMS};
 use super::trouble::{Refusal, Trouble};
@@ -220,7 +221,8 @@ impl Finder<'_> {
             return Ok(Listing { place: display(source), ..Listing::default() });
         };
         let name = printable(path.as_os_str().as_encoded_bytes());
-        let listed = Source { path: &path, at_home: None, deadline: &self.deadline, temp_dir: None }.list();
+        let at_home = AtHome::default();
+        let listed = self.source(source, &path, &at_home).list();
         let Some(answer) = listed.map_err(|why| bad_source(&name, why))? else {
             return Ok(Listing { place: name, ..Listing::default() });
         };
@@ -245,8 +247,8 @@ impl Finder<'_> {
     /// Reads certificates that are not in a file. All of them must be usable as they are written, since whoever wrote them
     /// there can write them anew.
     fn read(&self, text: &[u8]) -> std::result::Result<Vec<Copies>, Refusal> {
-        let contents =
-            Contents::read(&mut Cursor::new(text), &self.deadline).map_err(Trouble::into_refusal)?;
+        let mut limit = Limit::new(raw::MAX_AT_ONCE, &self.deadline);
+        let contents = Contents::read(&mut Cursor::new(text), &mut limit).map_err(Trouble::into_refusal)?;
         match contents.problems.into_iter().next() {
             Some(problem) => Err(problem.why),
             None => Ok(grouped(contents.certs, &contents.revocations)),

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::copies::{grouped, Copies};
-use super::file::Contents;
+use super::file::{Contents, Limit};
 use super::index::{Amount, Builder, Index};
 use super::open::{self, Identity, Links};
 use super::raw;
@@ -28,12 +28,19 @@ const FILES_AT_A_TIME: usize = 32;
 ///
 /// # Errors
 ///
-/// Fails if a file cannot be read for want of something else than permission, or if the deadline has passed.
-pub fn named_after(path: &Path, address: &str, deadline: &Deadline) -> Result<Vec<Copies>, Trouble> {
+/// Fails if a file cannot be read for want of something else than permission, if the files hold more than `most`, or if the
+/// deadline has passed.
+pub fn named_after(
+    path: &Path,
+    address: &str,
+    most: Amount,
+    deadline: &Deadline,
+) -> Result<Vec<Copies>, Trouble> {
     if address.contains('/') {
         return Ok(Vec::new());
     }
-    let mut all = Contents::default();
+    let (mut all, mut amount) = (Contents::default(), Amount::NONE);
+    let mut limit = Limit::new(most.certs, deadline);
     for suffix in SUFFIXES {
         let file = path.join(format!("{address}.{suffix}"));
         let opened = open::open(&file, Links::Refuse).and_then(|o| o.map(open::Opened::regular).transpose());
@@ -43,7 +50,8 @@ pub fn named_after(path: &Path, address: &str, deadline: &Deadline) -> Result<Ve
             Ok(_) | Err(Trouble::Refused(_)) => continue,
             Err(why) => return Err(why),
         };
-        let mut contents = Contents::read(&mut opened.file, deadline)?;
+        amount = amount.plus(Amount { bytes: opened.metadata.len(), files: 1, certs: 0 }, &most)?;
+        let mut contents = Contents::read(&mut opened.file, &mut limit)?;
         for cert in &mut contents.certs {
             cert.file = Some(printable(file.as_os_str().as_bytes()));
         }
@@ -106,7 +114,7 @@ fn files(
     path: &Path,
     most: usize,
     deadline: &Deadline,
-    builder: &mut Builder<'_>,
+    builder: &mut Builder,
 ) -> Result<Vec<(OsString, Identity)>, Trouble> {
     let mut files = Vec::new();
     let mut inodes = HashSet::new();

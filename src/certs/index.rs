@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::copies::{grouped, Copies};
-use super::file::{self, Extent};
+use super::file::{self, Extent, Limit};
 use super::open::{self, Identity, Links, Opened};
 use super::raw::{key_id, RawCert, Revocation};
 use super::split::{self, Item};
@@ -57,7 +57,7 @@ impl Amount {
         } else {
             return Ok(sum);
         };
-        Err(Trouble::Failed(format!("{what}, which is the most that is read: remove what is not needed")))
+        Err(Trouble::too_much(&what))
     }
 }
 
@@ -135,6 +135,11 @@ impl Index {
             certs: sum.certs + file.amount.certs,
         };
         self.files.iter().fold(Amount::NONE, add)
+    }
+
+    /// Returns true if the files are the same, and so what is in them.
+    pub fn is_of_the_same_files(&self, other: &Self) -> bool {
+        self.files == other.files && self.names == other.names
     }
 
     /// Returns the names of the files.
@@ -270,18 +275,18 @@ fn few(entries: &[Entry]) -> Result<&[Entry], Trouble> {
 }
 
 /// Makes an index.
-pub struct Builder<'a> {
+pub struct Builder {
     index: Index,
     /// What the source holds so far, and what it may hold.
     amount: Amount,
     most: Amount,
-    deadline: &'a Deadline,
+    limit: Limit,
 }
 
-impl<'a> Builder<'a> {
+impl Builder {
     /// Begins the index of a source that may hold `most`.
-    pub fn new(most: Amount, deadline: &'a Deadline) -> Self {
-        Self { index: Index::default(), amount: Amount::NONE, most, deadline }
+    pub fn new(most: Amount, deadline: &Deadline) -> Self {
+        Self { index: Index::default(), amount: Amount::NONE, most, limit: Limit::new(most.certs, deadline) }
     }
 
     /// Adds what is in a file.
@@ -306,8 +311,8 @@ impl<'a> Builder<'a> {
         let begin = Amount { bytes: opened.metadata.len(), files: 1, certs: 0 };
         self.amount = self.amount.plus(begin, &self.most)?;
         let mut certs = 0;
-        let deadline = self.deadline;
-        file::scan(&mut opened.file, deadline, &mut |item, extent| {
+        let mut limit = self.limit;
+        file::scan(&mut opened.file, &mut limit, &mut |item, extent| {
             match item {
                 Item::Certificate(cert) => {
                     certs += 1;
@@ -327,15 +332,22 @@ impl<'a> Builder<'a> {
             }
             Ok(())
         })?;
+        self.limit = limit;
         let amount = Amount { certs, ..begin };
         self.index.add_file(name, identity, amount);
         Ok(())
     }
 
     fn note(&mut self, file: u32, name: &OsStr, problem: Problem) {
-        if self.index.problems.len() < MAX_PROBLEMS {
-            let name = (!name.is_empty()).then(|| printable(name.as_bytes()));
-            self.index.problems.push((file, Problem { file: name, ..problem }));
+        let name = (!name.is_empty()).then(|| printable(name.as_bytes()));
+        match self.index.problems.len() {
+            0..MAX_PROBLEMS => self.index.problems.push((file, Problem { file: name, ..problem })),
+            // Whose they are is not known.
+            MAX_PROBLEMS => {
+                let more = "there are more files that cannot be used";
+                self.index.problems.push((file, Problem { why: more.into(), ..Problem::default() }));
+            }
+            _ => {}
         }
     }
 

@@ -178,7 +178,7 @@ impl Writer {
     fn identity(&mut self, identity: Option<Identity>) {
         self.number(identity.is_some().into());
         let numbers = identity.map_or([0; 7], Identity::to_numbers);
-        numbers.into_iter().for_each(|number| self.number(number.cast_unsigned()));
+        numbers.into_iter().for_each(|number| self.number(number as u64));
     }
 }
 
@@ -210,7 +210,7 @@ impl<'a> Reader<'a> {
         let is_known = self.number()? == 1;
         let mut numbers = [0; 7];
         for number in &mut numbers {
-            *number = self.number()?.cast_signed();
+            *number = self.number()? as i64;
         }
         Some(is_known.then(|| Identity::from_numbers(numbers)))
     }

@@ -29,13 +29,13 @@ impl Identity {
     /// Returns it as numbers.
     pub fn to_numbers(self) -> [i64; 7] {
         let (modified, changed) = (self.modified, self.changed);
-        let [device, inode, size] = [self.device, self.inode, self.size].map(u64::cast_signed);
+        let [device, inode, size] = [self.device, self.inode, self.size].map(|number| number as i64);
         [device, inode, size, modified.0, modified.1, changed.0, changed.1]
     }
 
     /// Makes it of its numbers.
     pub fn from_numbers([device, inode, size, m0, m1, c0, c1]: [i64; 7]) -> Self {
-        let [device, inode, size] = [device, inode, size].map(i64::cast_unsigned);
+        let [device, inode, size] = [device, inode, size].map(|number| number as u64);
         Self { device, inode, size, modified: (m0, m1), changed: (c0, c1) }
     }
 
@@ -85,6 +85,8 @@ pub fn open(path: &Path, links: Links) -> Result<Option<Opened>, Trouble> {
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(None)
         }
+        // An address may be longer than the name of a file can be.
+        Err(e) if e.raw_os_error() == Some(libc::ENAMETOOLONG) => return Ok(None),
         Err(e) if e.raw_os_error() == Some(libc::ELOOP) => {
             return Err(Trouble::refused(
                 "it is a symbolic link, which is refused: put the file itself there",

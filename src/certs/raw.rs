@@ -14,6 +14,8 @@ use crate::openpgp::packet::{packets, tag, Header};
 /// Largest certificate, in bytes. The largest in use are a few hundred kilobytes, most of it signatures by
 /// others.
 pub const MAX_BYTES: usize = 1 << 20;
+/// Most certificates that are looked at where one is expected: in a script, a setting, or a file for it.
+pub const MAX_AT_ONCE: usize = 256;
 /// Most User IDs of a certificate that are looked at.
 pub const MAX_USER_IDS: usize = 256;
 /// Largest RSA exponent, in bits. Nearly all keys have 65537, which takes 17 bits.

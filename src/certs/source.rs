@@ -79,7 +79,7 @@ impl Source<'_> {
     pub fn named_after(&self, address: &str) -> Result<Vec<Copies>, Trouble> {
         match open::open(self.path, Links::Follow)? {
             Some(opened) if opened.metadata.is_dir() => {
-                folder::named_after(self.path, address, self.deadline)
+                folder::named_after(self.path, address, self.most(), self.deadline)
             }
             _ => Ok(Vec::new()),
         }
@@ -140,24 +140,35 @@ impl Source<'_> {
         known.and_then(|known| folder::file_named_after(&known.index, address))
     }
 
+    /// Returns what the source may hold.
+    fn most(&self) -> Amount {
+        if self.at_home.is_some() {
+            MOST_AT_HOME
+        } else {
+            MOST
+        }
+    }
+
     /// Reads the source, and remembers its index.
     fn index(&self, opened: Opened) -> Result<Arc<Remembered>, Trouble> {
         let identity = Identity::of(&opened.metadata);
-        let most = if self.at_home.is_some() { MOST_AT_HOME } else { MOST };
+        let before = self.remembered();
         let index = if opened.metadata.is_dir() {
-            let before = self.remembered();
-            folder::sweep(
-                self.path,
-                before.as_ref().map_or(&Index::default(), |known| &known.index),
-                most,
-                self.deadline,
-            )?
+            let none = Index::default();
+            let known = before.as_ref().map_or(&none, |known| &known.index);
+            folder::sweep(self.path, known, self.most(), self.deadline)?
         } else {
-            let mut builder = Builder::new(most, self.deadline);
+            let mut builder = Builder::new(self.most(), self.deadline);
             builder.read(OsStr::new(""), Ok(opened.regular()?))?;
             builder.finish()
         };
-        if let Some(temp_dir) = self.temp_dir().filter(|_| lasting::is_worth_it(&index)) {
+        // A folder without the recipient is looked at for each message: it need not be written each time.
+        let is_saved = before.is_some_and(|known| {
+            known.swept.elapsed() < SWEEP_EVERY
+                && known.identity == identity
+                && known.index.is_of_the_same_files(&index)
+        });
+        if let Some(temp_dir) = self.temp_dir().filter(|_| !is_saved && lasting::is_worth_it(&index)) {
             // Without it, the next process takes longer.
             let _ = lasting::save(temp_dir, self.path, &index, identity);
         }

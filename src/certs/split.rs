@@ -7,7 +7,7 @@ use sequoia_openpgp::parse::Parse;
 use sequoia_openpgp::types::SignatureType;
 use sequoia_openpgp::KeyID;
 
-use super::raw::{RawCert, Revocation, MAX_BYTES};
+use super::raw::{RawCert, Revocation, Summary, MAX_BYTES};
 use super::text::{Part, Position};
 use super::trouble::{Problem, Trouble};
 use crate::openpgp::packet::{tag, BodyLength, Header};
@@ -21,6 +21,13 @@ pub enum Item {
     Revocation(Revocation),
     /// What cannot be used.
     Unusable(Problem),
+}
+
+impl Item {
+    /// Makes an item of a constant text.
+    pub fn unusable(why: &str) -> Self {
+        Self::Unusable(Problem { why: why.to_owned(), ..Problem::default() })
+    }
 }
 
 /// Takes an item, the place where its packets begin, and how many bytes they are.
@@ -157,13 +164,10 @@ impl<'a> Splitter<'a> {
         let Some(cert) = self.cert.take() else { return Ok(()) };
         let (begins, size, is_too_large) = (cert.begins, cert.size, cert.is_too_large());
         let raw = RawCert::new(cert.bytes);
-        let name = raw
-            .summary()
-            .map_or_else(|_| "a certificate in it".into(), |s| format!("certificate {}", s.fingerprint));
         let why = match raw.summary() {
-            Ok(_) if is_too_large => {
+            Ok(Summary { fingerprint, .. }) if is_too_large => {
                 let export = "export it anew with `gpg --export-options export-minimal`";
-                format!("{name} is larger than {} KiB: {export}", MAX_BYTES >> 10)
+                format!("certificate {fingerprint} is larger than {} KiB: {export}", MAX_BYTES >> 10)
             }
             Ok(_) => return (self.take)(Item::Certificate(raw), begins, size),
             Err(why) => why.clone(),

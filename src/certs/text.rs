@@ -13,6 +13,7 @@ use crate::openpgp::armor::checksum;
 const BEGIN: &[u8] = b"-----BEGIN PGP ";
 const END: &[u8] = b"-----END PGP ";
 const DAMAGED: &str = "its armor is damaged";
+const DAMAGED_BASE64: &str = "its base64 is damaged or cut off";
 const CUT_OFF: &str = "its armor has no END line: it is cut off";
 /// What a text is read in, in bytes: a line, or so much of a longer one.
 const PIECE: usize = 16 << 10;
@@ -259,7 +260,13 @@ struct Blocks {
 impl Blocks {
     fn piece(&mut self, at: u64, piece: &[u8], take: &mut Take<'_>) -> Result<(), Trouble> {
         if self.is_bare {
-            return if self.state == State::Data { self.digits(at, piece, take) } else { Ok(()) };
+            let mark = if at == 0 { byte_order_mark(piece) } else { 0 };
+            let digits = &piece[mark..];
+            return if self.state == State::Data {
+                self.digits(at + mark as u64, digits, take)
+            } else {
+                Ok(())
+            };
         }
         // GnuPG disables the revocation certificates that it makes by a colon in front.
         let begins = memchr::memmem::find(piece, BEGIN).filter(|&n| !piece[..n].ends_with(b":"));
@@ -319,7 +326,7 @@ impl Blocks {
                     self.state = State::Tail;
                     return Ok(());
                 }
-                _ => return self.end(Some(DAMAGED), take),
+                _ => return self.end(Some(self.damaged()), take),
             }
         }
         self.decode(self.digits.len() / 4 * 4, position, take)?;
@@ -339,7 +346,7 @@ impl Blocks {
 
     fn end(&mut self, wrong: Option<&'static str>, take: &mut Take<'_>) -> Result<(), Trouble> {
         let left = self.digits.len();
-        let wrong = wrong.or((left % 4 == 1).then_some(DAMAGED));
+        let wrong = wrong.or((left % 4 == 1).then_some(self.damaged()));
         // A block whose digits end without padding.
         if wrong.is_none() {
             self.decode(left, self.at, take)?;
@@ -347,6 +354,14 @@ impl Blocks {
         self.digits.clear();
         self.state = if self.is_bare { State::Tail } else { State::Outside };
         take(Part::End(wrong))
+    }
+
+    fn damaged(&self) -> &'static str {
+        if self.is_bare {
+            DAMAGED_BASE64
+        } else {
+            DAMAGED
+        }
     }
 
     fn end_of_file(&mut self, take: &mut Take<'_>) -> Result<(), Trouble> {
@@ -359,6 +374,11 @@ impl Blocks {
             State::Headers | State::Data | State::Tail => self.end(Some(CUT_OFF), take),
         }
     }
+}
+
+/// Returns the length of a byte order mark in front of base64. That of UTF-16 has become a question mark.
+fn byte_order_mark(text: &[u8]) -> usize {
+    [&b"\xef\xbb\xbf"[..], b"?"].into_iter().find(|mark| text.starts_with(mark)).map_or(0, <[u8]>::len)
 }
 
 /// Reads a checksum line: `=` and four digits (RFC 9580, section 6.1).

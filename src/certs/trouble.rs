@@ -29,6 +29,11 @@ impl Trouble {
         )
     }
 
+    /// There is more than is read. `what` has the number.
+    pub fn too_much(what: &str) -> Self {
+        Self::Failed(format!("{what}, which is the most that is read: remove what is not needed"))
+    }
+
     /// Classifies an error of the operating system. A file that this user may not read is passed over; a shortage of memory
     /// or file descriptors, or a disk that fails, says nothing of the file.
     pub fn reading(error: io::Error) -> Self {

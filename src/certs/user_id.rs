@@ -8,12 +8,18 @@ use std::borrow::Cow;
 
 use icu_normalizer::ComposingNormalizerBorrowed;
 
-/// Longest address that is looked for, in bytes: 64 for the local part, `@`, 255 for the domain (RFC 5321, section 4.5.3.1).
-pub const LONGEST_ADDRESS: usize = 320;
+use crate::recipient::LONGEST_ADDRESS;
+
+/// Longest User ID that is looked at, in bytes: GnuPG reads no longer ones, and a made-up one of a megabyte could have a
+/// hundred thousand addresses.
+const LONGEST_USER_ID: usize = 2048;
 
 /// Returns the addresses in a User ID, each in the form of [`normalise`]: what stands in angle brackets, wherever they are,
 /// or else the whole User ID (RFC 9580, section 5.11, and what GnuPG finds with `<address>`).
 pub fn addresses(user_id: &[u8]) -> Vec<String> {
+    if user_id.len() > LONGEST_USER_ID {
+        return Vec::new();
+    }
     // Old User IDs have names in other character sets than UTF-8.
     let text = String::from_utf8_lossy(user_id);
     if !text.contains('<') {
@@ -117,6 +123,9 @@ mod tests {
         assert_eq!(addresses(b"J\xfcrgen <me@example.org>"), ["me@example.org"]);
         assert!(addresses(b"<j\xfcrgen@example.org>").is_empty());
         assert!(addresses(format!("{}@example.org", "x".repeat(400)).as_bytes()).is_empty());
+        let long = |spaces| format!("{}<me@example.org>", " ".repeat(spaces));
+        assert_eq!(addresses(long(2032).as_bytes()), ["me@example.org"]);
+        assert!(addresses(long(2033).as_bytes()).is_empty());
     }
 
     #[test]

@@ -24,16 +24,16 @@ use contract::*;
 use host::{cpu_milliseconds, HostInput, HostLog};
 use outcome::CallResult;
 
-use crate::certs::advice::{self, Author};
+use crate::certs::advice::{self, Author, Finding};
 use crate::certs::finder::Owner;
 use crate::deadline::{Deadline, Timed};
 use crate::encrypt::{encrypt, Job, Outcome};
 use crate::error::{Error, Reason, Remedy, Result, Words};
 use crate::guard::{guard, Panicked};
-use crate::log::{printable_line, Level, Log};
+use crate::log::{printable, printable_line, Level, Log};
 use crate::message::inspect::inspect;
 use crate::openpgp::crypto::library_in_words;
-use crate::recipient::MAX_RECIPIENTS;
+use crate::recipient::{Recipient, MAX_RECIPIENTS};
 use crate::settings::{Deliveries, Loaded, OnError, RawSettings};
 use crate::spool::{Spool, Waiting};
 use crate::verdict::{Exemption, Form, Terms, Verdict, Whereabouts};
@@ -47,6 +47,7 @@ pub static CORE: perot_core = perot_core {
     encrypt: Some(core_encrypt),
     inspect: Some(core_inspect),
     check: Some(core_check),
+    offers_alias: Some(core_offers_alias),
     saves: Some(core_saves),
     spool_open: Some(spool::core_spool_open),
     spool_write: Some(spool::core_spool_write),
@@ -123,6 +124,7 @@ unsafe fn load(settings: &perot_settings) -> Loaded {
             hide_subject: settings.hide_subject.get(),
             compress: settings.compress.get(),
             subkeys: settings.subkeys.get(),
+            alias: settings.alias.get(),
             deliveries: settings.deliveries.get(),
             saved: settings.saved.get(),
             user_email: settings.user_email.get(),
@@ -299,6 +301,9 @@ unsafe fn run(
             Error::new(Reason::BadRecipient, "not the user's own mailbox").helps("name the recipients")
         );
     }
+    if request.only_certificates {
+        recipients.iter().try_for_each(|text| Recipient::parse_certificate(text).map(drop))?;
+    }
     let settings = loaded.settings.as_ref().map_err(Clone::clone)?;
     #[cfg(feature = "inject-panic")]
     assert!(!recipients.contains(&INJECTED.as_bytes()) && owner.user != INJECTED, "injected");
@@ -439,10 +444,17 @@ unsafe extern "C" fn core_saves(
 
 // Scripts -------------------------------------------------------------------------------------------
 
+unsafe extern "C" fn core_offers_alias(instance: *const perot_instance) -> bool {
+    let loaded = instance.cast::<Loaded>();
+    borrow!(loaded; false);
+    loaded.alias
+}
+
 unsafe extern "C" fn core_check(
     instance: *const perot_instance,
     owner: *const perot_owner,
     recipient: perot_bytes,
+    only_certificates: bool,
     author: perot_author,
     log: *const perot_log,
 ) -> *mut perot_result {
@@ -458,7 +470,13 @@ unsafe extern "C" fn core_check(
         // SAFETY: promise 1.
         let (owner, recipient, log) =
             unsafe { (self::owner(owner), recipient.get().unwrap_or_default(), HostLog::new(log.as_ref())) };
-        advice::recipient(loaded, owner, recipient, SystemTime::now(), &log).for_author(author)
+        let finding = match Recipient::parse_certificate(recipient) {
+            Err(why) if only_certificates => {
+                Finding::Wrong(format!("'{}': {}", printable(recipient), why.in_words(&loaded.words)))
+            }
+            _ => advice::recipient(loaded, owner, recipient, SystemTime::now(), &log),
+        };
+        finding.for_author(author)
     });
     CallResult::from_verdict(|| match advice {
         Ok(None) => Verdict::nothing(),

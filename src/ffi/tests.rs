@@ -179,9 +179,15 @@ impl Host {
         report(unsafe { core_encrypt(instance, request, &self.input(), &self.log()) })
     }
 
-    fn check(&self, instance: *const perot_instance, recipient: perot_bytes, author: perot_author) -> Report {
+    fn check(
+        &self,
+        instance: *const perot_instance,
+        recipient: perot_bytes,
+        only_certificates: bool,
+        author: perot_author,
+    ) -> Report {
         // SAFETY: all are valid for the call.
-        report(unsafe { core_check(instance, &OWNER, recipient, author, &self.log()) })
+        report(unsafe { core_check(instance, &OWNER, recipient, only_certificates, author, &self.log()) })
     }
 }
 
@@ -194,6 +200,7 @@ const NO_SETTINGS: perot_settings = perot_settings {
     hide_subject: NOTHING,
     compress: NOTHING,
     subkeys: NOTHING,
+    alias: NOTHING,
     deliveries: NOTHING,
     saved: NOTHING,
     user_email: NOTHING,
@@ -217,6 +224,7 @@ fn request(recipients: &[perot_bytes]) -> perot_request {
         owner: OWNER,
         recipients: if recipients.is_empty() { null() } else { recipients.as_ptr() },
         recipient_count: recipients.len(),
+        only_certificates: false,
         also: null(),
         also_count: 0,
         temp_dir: lend("/tmp"),
@@ -408,18 +416,20 @@ fn recipients_are_checked() {
     let instance = host.instance(lend("~/certs"), NOTHING);
     let (error, warning) = (PEROT_LEVEL_ERROR, PEROT_LEVEL_WARNING);
     let too_short = "DEADBEEFDEADBEEF";
-    for (instance, recipient, uploads, compiles, text) in [
-        (instance.0, NOTHING, error, error, "'': a recipient in the script is not one"),
-        (instance.0, lend(too_short), error, error, "is a key ID"),
-        (instance.0, lend(FINGERPRINT), error, warning, "Searched: ~/certs (the user has no home"),
-        (null_mut(), lend(FINGERPRINT), error, error, "got no pointer"),
+    for (instance, recipient, only_certificates, uploads, compiles, text) in [
+        (instance.0, NOTHING, false, error, error, "'': a recipient in the script is not one"),
+        (instance.0, lend(too_short), false, error, error, "is a key ID"),
+        (instance.0, lend(FINGERPRINT), false, error, warning, "Searched: ~/certs (the user has no home"),
+        (instance.0, lend(FINGERPRINT), true, error, error, "in the script is not an armored certificate"),
+        (instance.0, lend("-----BEGIN PGP X"), true, error, error, "it is armored, but not a certificate"),
+        (null_mut(), lend(FINGERPRINT), false, error, error, "got no pointer"),
     ] {
         for (author, level) in [(PEROT_AUTHOR_UPLOADS, uploads), (PEROT_AUTHOR_COMPILES, compiles)] {
-            let report = host.check(instance, recipient, author);
+            let report = host.check(instance, recipient, only_certificates, author);
             let (at, line) = report.line.expect("an explanation");
             assert!(at == level && line.contains(text), "{at} {line}");
         }
-        assert_eq!(host.check(instance, recipient, PEROT_AUTHOR_AWAY).line, None);
+        assert_eq!(host.check(instance, recipient, only_certificates, PEROT_AUTHOR_AWAY).line, None);
     }
 }
 
@@ -451,6 +461,7 @@ fn each_failure_has_its_reason() {
         (good.0, found(PEROT_OBSTACLE_UNSTORED), "write_failed"),
         (good.0, perot_request { foreign: true, ..request(&[]) }, "bad_recipient"),
         (good.0, perot_request { foreign: true, ..request(&one) }, "no_certificate"),
+        (good.0, perot_request { only_certificates: true, ..request(&one) }, "bad_recipient"),
     ] {
         let report = host.encrypt(instance, &request);
         assert!(report.defer && !report.encrypted && !report.replaces, "{report:?}");

@@ -8,6 +8,8 @@ use crate::message::original::MAX_BYTES;
 /// The bytes that are read at once. Longer lines come in pieces; lines of mail have at most 998 bytes (RFC
 /// 5322, section 2.1.1), so that few do.
 const BUFFER: usize = 64 << 10;
+/// The bytes that are read first. Most mail is small, and a large buffer would take longer to make than to read.
+const FIRST: usize = 8 << 10;
 
 /// Reads lines. A line that does not fit the buffer comes in several pieces.
 pub struct Lines<R> {
@@ -56,7 +58,7 @@ impl<R: Read> Lines<R> {
     pub fn new(reader: R) -> Self {
         Self {
             reader,
-            buffer: vec![0; BUFFER],
+            buffer: vec![0; FIRST],
             start: 0,
             end: 0,
             total: 0,
@@ -125,6 +127,9 @@ impl<R: Read> Lines<R> {
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
+        if self.total >= FIRST as u64 {
+            self.buffer.resize(BUFFER, 0);
+        }
         let n = self.reader.read(&mut self.buffer[self.end..]).map_err(|why| match why.kind() {
             io::ErrorKind::TimedOut => Unreadable::TooSlow,
             _ => Unreadable::Failed(why),

@@ -33,8 +33,8 @@ impl<W: Write> ArmorWriter<W> {
     pub fn new(inner: W) -> Self {
         Self {
             inner,
-            data: Vec::with_capacity(LINES * LINE),
-            digits: vec![0; LINES * DIGITS],
+            data: Vec::new(),
+            digits: Vec::new(),
             text: b"-----BEGIN PGP MESSAGE-----\r\n\r\n".to_vec(),
             crc: CRC.digest(),
         }
@@ -55,6 +55,7 @@ impl<W: Write> ArmorWriter<W> {
     }
 
     fn write_lines(&mut self) -> io::Result<()> {
+        self.digits.resize(STANDARD.encoded_length(self.data.len()), 0);
         let digits = STANDARD.encode(&self.data, self.digits.as_out());
         for line in digits.chunks(DIGITS) {
             self.text.extend_from_slice(line);

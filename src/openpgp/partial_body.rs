@@ -17,7 +17,7 @@ pub struct PartialBody<W: Write> {
 impl<W: Write> PartialBody<W> {
     /// Begins a packet of the type `tag`.
     pub fn new(tag: u8, inner: W) -> Self {
-        Self { inner, header: Some(0xc0 | tag), body: Vec::with_capacity(1 << PARTIAL_BITS) }
+        Self { inner, header: Some(0xc0 | tag), body: Vec::new() }
     }
 
     fn write_header(&mut self) -> io::Result<()> {

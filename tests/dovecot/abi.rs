@@ -12,7 +12,7 @@ const PAGE: &str = "dovecot-headers/ABI.md";
 
 /// The first cell of a row, code that compiles only with the headers of 2.3, and code that compiles only with
 /// those of 2.4.
-const DIFFERENT: [(&str, &str, &str); 8] = [
+const DIFFERENT: [(&str, &str, &str); 7] = [
     (
         "sieve_extension_register",
         "const struct sieve_extension *(*f)(struct sieve_instance *, const struct sieve_extension_def *, bool) =
@@ -45,15 +45,6 @@ const DIFFERENT: [(&str, &str, &str); 8] = [
         struct any { pool_t pool; };
         int f(struct mail_user *user, const struct setting_parser_info *info, const struct any **set, const char **error)
         { return settings_get(user->event, info, 0, set, error); }",
-    ),
-    (
-        "a user for raw storage",
-        "struct mail_user *f(struct mail_user *user)
-        { return raw_storage_create_from_set(user->set_info, user->unexpanded_set); }",
-        "#include \"mail-storage-service.h\"
-        struct mail_user *f(struct mail_user *user)
-        { return raw_storage_create_from_set(mail_storage_service_user_get_service_ctx(user->service_user),
-            mail_storage_service_user_get_settings_instance(user->service_user)); }",
     ),
     (
         "special uses of a mailbox",

@@ -5,7 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 
 use crate::{assert_nothing_stored, message, script, start, SECRET};
 use perot_testing::dovecot::{Config, Dovecot, Era, Lmtp};
-use perot_testing::{armored, armored_secret, decrypt, expired, key_for, only_seipd2, revoked, signing_only};
+use perot_testing::{
+    armored, armored_secret, decrypt, expired, key_for, only_seipd2, revoked, revoked_user_id, signing_only,
+};
 
 const ME: &str = "me@domain.com";
 
@@ -86,6 +88,12 @@ fn rows() -> Vec<Row> {
             prepare: |d, u| drop(d.give(u, "k.asc", &armored(&revoked(u)))),
             script: plain(),
             log: "is revoked: put the certificate of the new key in its place",
+        },
+        Row {
+            user: "retired@t.org",
+            prepare: |d, u| drop(d.give(u, "k.asc", &armored(&revoked_user_id(u)))),
+            script: plain(),
+            log: "does not count for retired@t.org: its User ID with this address is revoked",
         },
         Row {
             user: "signer@t.org",

@@ -455,6 +455,48 @@ fn change_at(faulty: &Faulty, session: &mut Lmtp, at: i64, message: &[u8], chang
     })
 }
 
+/// What could not be looked at may be what is looked for.
+#[test]
+fn a_shortage_is_no_reason_to_go_on_with_the_next_source() {
+    let faulty = Faulty::start(&script("", "encrypt;"));
+    let dovecot = &faulty.dovecot;
+    let file = dovecot.certs().join("other.asc");
+    fs::write(&file, armored(&key_for(ME))).unwrap();
+    let message = message("short");
+    for action in [libc::EMFILE, libc::ENOMEM, libc::EIO] {
+        let mut deferred = 0;
+        for at in 1.. {
+            // Each connection has a process of its own, which knows nothing of the folder.
+            let mut session = faulty.connect();
+            faulty.set(Plan {
+                kinds: OPEN,
+                path: "/pgp-certs",
+                at,
+                action: action.into(),
+                ..Plan::default()
+            });
+            let answer = session.deliver(&[ME], &message).remove(0);
+            let reached = faulty.count() >= at;
+            faulty.set(Plan::default());
+            if answer.starts_with("250 ") {
+                faulty.take_encrypted(&message, &faulty.key);
+            } else {
+                assert!(answer.starts_with("451 "), "{action} {at}: {answer}\n{}", dovecot.log());
+                assert_eq!(faulty.take(|_| {}), 0, "{action} {at}: {answer}");
+                deferred += 1;
+            }
+            if !reached {
+                break;
+            }
+        }
+        assert!(deferred > 1, "{action}: {deferred}");
+    }
+    // Were it not for the fault, the other certificate would serve when this one is gone.
+    fs::remove_file(dovecot.home(ME).join("pgp-certs/k.asc")).unwrap();
+    faulty.accept(&mut faulty.connect(), &message);
+    dovecot.assert_nowhere(SECRET);
+}
+
 // Other faults -------------------------------------------------------------------------------------
 
 #[test]

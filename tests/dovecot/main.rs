@@ -2,6 +2,7 @@
 
 mod abi;
 mod actions;
+mod alias;
 mod cluster;
 mod corpus;
 mod delivery;
@@ -27,6 +28,7 @@ mod saved;
 mod scripts;
 mod shared;
 mod sieve;
+mod sources;
 mod store;
 mod store_beside;
 mod store_load;

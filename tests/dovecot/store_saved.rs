@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 
-use perot_testing::dovecot::{era, Config, Dovecot, Era, Format};
+use perot_testing::dovecot::{era, free_port, Config, Dovecot, Era, Format};
 use perot_testing::{armored, decrypt, find, key_for, with_crlf};
 
 use sequoia_openpgp::Cert;
@@ -243,6 +243,10 @@ fn formats() {
         assert!(said.contains("APPENDUID") && said.contains("('COPYUID', [b'"), "{said}\n{}", dovecot.log());
         let text = dovecot.doveadm(&["fetch", "-u", ME, "text", "mailbox", "Sent", "uid", "1"]);
         assert!(find(&decrypt(text.as_bytes(), &key), SECRET.as_bytes()).is_some());
+        // The copy is another message.
+        let guids = |mailbox| dovecot.doveadm(&["fetch", "-u", ME, "guid", "mailbox", mailbox, "all"]);
+        let (original, stored) = (guids("Clear"), guids("Sent"));
+        assert!(!stored.contains(original.lines().next().unwrap()), "{original}\n{stored}");
 
         // The storage has to end a save that cannot be encrypted as well, and to go on with the next one.
         let dovecot = Dovecot::start(&Config { format, ..config("Sent") });
@@ -258,6 +262,29 @@ fn formats() {
         );
         assert!(!dovecot.log().contains("Panic"), "{}", dovecot.log());
     }
+}
+
+/// Dovecot can be in front of another IMAP server, which would copy a message by itself.
+#[test]
+fn mail_on_another_server() {
+    let port = free_port();
+    let listen = format!("service imap-login {{\n  inet_listener imap {{\n    port = {port}\n  }}\n}}\n");
+    let server = Dovecot::start(&Config { extra_23: listen.clone(), extra_24: listen, ..Config::default() });
+    let imapc = format!("imapc_host = 127.0.0.1\nimapc_port = {port}\nimapc_password = test\nimapc_user = ");
+    let (dovecot, key) = start(&Config {
+        extra_23: config("").extra_23 + &imapc + "%u\nmail_location = imapc:~/imapc\n",
+        extra_24: config("").extra_24 + &imapc + "%{user}\nmail_driver = imapc\n",
+        ..config("Sent")
+    });
+    let said = imap(
+        &dovecot,
+        "print(append('Sent'), append('Clear')); imap.select('Clear')\n\
+         print(imap.uid('COPY', '1', 'Sent'), imap.response('COPYUID'), imap.uid('MOVE', '1', 'Sent'))",
+    );
+    assert_eq!(said.matches("'OK'").count(), 4, "{said}\n{}{}", dovecot.log(), server.log());
+    assert!(said.contains("('COPYUID', [b'"), "{said}");
+    assert_encrypted(&server, ".Sent", &key, 3);
+    assert!(stored(&server, ".Clear").is_empty());
 }
 
 /// The plugin may be loaded everywhere.

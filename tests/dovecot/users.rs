@@ -169,9 +169,12 @@ fn a_certificate_for_each_user_from_sql() {
     let refused = [
         ("null@t.org", "no certificate for null@t.org. Searched: "),
         ("empty@t.org", "no certificate for empty@t.org. Searched: "),
-        ("cut@t.org", "it is neither armored nor base64, or it is cut off. It should be what `gpg --export ADDRESS | base64 -w0` prints"),
-        ("shorter@t.org", "it is damaged: its packets do not fit together. It should be "),
-        ("rubbish@t.org", "sieve_perot_encrypt_cert of rubbish@t.org: it is neither armored nor base64, "),
+        (
+            "cut@t.org",
+            "its base64 is damaged or cut off. It should be what `gpg --export ADDRESS | base64 -w0` prints",
+        ),
+        ("shorter@t.org", "it is cut off: its packets do not fit together. It should be "),
+        ("rubbish@t.org", "sieve_perot_encrypt_cert of rubbish@t.org: it holds no OpenPGP certificate. "),
     ];
     for (user, why) in refused {
         let answer = deliver(user);

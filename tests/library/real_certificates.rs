@@ -148,6 +148,11 @@ fn forms_of_text() {
         ("UTF-8 with byte order mark", [b"\xef\xbb\xbf", lines.as_bytes()].concat()),
         ("base64", base64.as_bytes().to_vec()),
         ("base64 on lines", wrapped),
+        ("base64 with byte order mark", [b"\xef\xbb\xbf", base64.as_bytes()].concat()),
+        (
+            "base64 in UTF-16",
+            [vec![0xff, 0xfe], base64.encode_utf16().flat_map(u16::to_le_bytes).collect()].concat(),
+        ),
         ("no empty line", no_empty_line.into_bytes()),
         ("quoted", quoted.into_bytes()),
         ("text around, with an umlaut first", format!("Über:\n{lines}Grüße\n").into_bytes()),
@@ -171,6 +176,8 @@ fn forms_of_text() {
         ("cut off", lines[..lines.len() / 2].to_owned(), "its armor has no END line: it is cut off"),
         ("damaged", damaged, "its armor is damaged"),
         ("text", "I have lost my key.\n".to_owned(), "it holds no OpenPGP certificate"),
+        ("base64, cut off", base64[..252].to_owned(), "it is cut off: its packets do not fit together"),
+        ("base64, cut within a digit", base64[..253].to_owned(), "its base64 is damaged or cut off"),
         ("nothing", String::new(), "it holds no OpenPGP certificate"),
         (
             "a keybox",
@@ -181,6 +188,12 @@ fn forms_of_text() {
         let said = fingerprints(content.as_bytes(), ME).unwrap_err();
         assert!(said.contains(why), "{what}: {said}");
     }
+    // It keeps nobody else's certificate from being found.
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.gpg"), b"\0\0\0\0\x01\x01\0\x02KBXf\0\0\0\0").unwrap();
+    fs::write(folder.path().join("me.asc"), armored(&key)).unwrap();
+    let found = search(&settings(&[folder.path()]), None, ME);
+    assert_eq!(found.map(|(found, _)| found), Ok(vec![hex(&key)]));
     // A folder of GnuPG.
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("pubring.kbx"), "").unwrap();
@@ -554,8 +567,27 @@ fn what_a_home_may_hold() {
     let many = (0..257).flat_map(|n| packets(&key_for(&format!("u{n}@t.org"))).concat()).collect::<Vec<_>>();
     fs::write(certs.join("many.pgp"), many).unwrap();
     assert_eq!(ask(&["pgp-certs"]), said("more than 256 certificates"));
+    // So do those that cannot be used: each takes time. And so do those in a file that is named after the address.
+    let unknown = [0xc6, 6, 99, 0, 0, 0, 0, 1].repeat(257);
+    fs::write(certs.join("many.pgp"), &unknown).unwrap();
+    assert_eq!(ask(&["pgp-certs"]), said("more than 256 certificates"));
+    fs::write(certs.join("me@example.org.pgp"), &unknown).unwrap();
+    assert_eq!(ask(&["pgp-certs"]), said("more than 256 certificates"));
+    fs::remove_file(certs.join("me@example.org.pgp")).unwrap();
     fs::write(certs.join("many.pgp"), vec![b' '; (1 << 20) + 1]).unwrap();
     assert_eq!(ask(&["pgp-certs"]), said("more than 1024 KiB"));
+    // The list for the administrator says the same.
+    let settings_of_home = sources(&["pgp-certs"]);
+    let finder = Finder {
+        settings: &settings_of_home,
+        owner: Owner { home: home.path().to_str(), ..Owner::default() },
+        now: SystemTime::now(),
+        deadline: Deadline::NONE,
+        temp_dir: None,
+        log: &(),
+    };
+    let listed = finder.list(&settings_of_home.sources[0]).map_err(|why| why.to_string());
+    assert_eq!(listed.map(|_| ()), said("more than 1024 KiB").map(|_: Vec<String>| ()));
     // The sources count together.
     fs::write(certs.join("many.pgp"), vec![b' '; 600 << 10]).unwrap();
     fs::create_dir(home.path().join("second")).unwrap();
@@ -567,6 +599,41 @@ fn what_a_home_may_hold() {
     fs::write(certs.join("many.pgp"), vec![b' '; 2 << 20]).unwrap();
     fs::write(certs.join("x.asc"), armored(&key)).unwrap();
     assert_eq!(search(&settings(&[Path::new(path)]), None, ME).map(|(found, _)| found), Ok(vec![hex(&key)]));
+}
+
+/// A new process does not read a large folder anew, and a folder without the recipient is not written down each time.
+#[test]
+fn the_index_of_a_large_folder_outlasts_the_process() {
+    use std::os::unix::fs::MetadataExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let (certs, temp_dir) = (folder.path().join("certs"), folder.path().join("tmp"));
+    fs::create_dir(&certs).unwrap();
+    fs::create_dir(&temp_dir).unwrap();
+    let key = armored(&key_for(ME));
+    for n in 0..200 {
+        fs::write(certs.join(format!("{n}.asc")), &key).unwrap();
+    }
+    let settings = settings(&[&certs]);
+    let miss = || {
+        let finder = Finder {
+            settings: &settings,
+            owner: Owner::default(),
+            now: SystemTime::now(),
+            deadline: Deadline::NONE,
+            temp_dir: Some(&temp_dir),
+            log: &(),
+        };
+        finder.find(&Recipient::Address("you@example.org".into())).unwrap_err();
+        let files = fs::read_dir(&temp_dir).unwrap().map(|entry| entry.unwrap().metadata().unwrap());
+        let files: Vec<_> = files.map(|metadata| (metadata.ino(), metadata.mode() & 0o777)).collect();
+        assert!(matches!(files[..], [(_, 0o600)]), "{files:?}");
+        files[0].0
+    };
+    let first = miss();
+    assert_eq!(miss(), first);
+    fs::write(certs.join("another.asc"), &key).unwrap();
+    assert_ne!(miss(), first);
 }
 
 /// The search counts towards the CPU time of the message.

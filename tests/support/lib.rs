@@ -33,10 +33,13 @@ use sequoia_openpgp as openpgp;
 
 use openpgp::cert::CertBuilder;
 use openpgp::crypto::SessionKey;
-use openpgp::packet::{PKESK, SEIP};
+use openpgp::packet::signature::SignatureBuilder;
+use openpgp::packet::{Signature, PKESK, SEIP};
 use openpgp::parse::{PacketParser, PacketParserResult, Parse};
 use openpgp::serialize::SerializeInto;
-use openpgp::types::{CompressionAlgorithm, SymmetricAlgorithm};
+use openpgp::types::{
+    CompressionAlgorithm, HashAlgorithm, ReasonForRevocation, SignatureType, SymmetricAlgorithm,
+};
 use openpgp::{Cert, KeyHandle, Packet, Profile};
 
 /// Makes a certificate with its secret key, for `address`.
@@ -59,6 +62,41 @@ pub fn revoked(address: &str) -> Cert {
     let reason = openpgp::types::ReasonForRevocation::KeyCompromised;
     let revocation = cert.revoke(&mut signer, reason, b"test").unwrap();
     cert.insert_packets(revocation).unwrap().0
+}
+
+/// Makes a certificate whose only User ID is revoked.
+pub fn revoked_user_id(address: &str) -> Cert {
+    let cert = key_for(address);
+    let mut signer = cert.primary_key().key().clone().parts_into_secret().unwrap().into_keypair().unwrap();
+    let user_id = cert.userids().next().unwrap().userid().clone();
+    let revocation = SignatureBuilder::new(SignatureType::CertificationRevocation)
+        .set_reason_for_revocation(ReasonForRevocation::UIDRetired, b"")
+        .unwrap()
+        .sign_userid_binding(&mut signer, cert.primary_key().key(), &user_id)
+        .unwrap();
+    cert.insert_packets(vec![Packet::from(revocation)]).unwrap().0
+}
+
+/// Makes a certificate whose self-signatures have SHA-1.
+pub fn with_sha1(address: &str) -> Cert {
+    let cert = CertBuilder::new().set_profile(Profile::RFC4880).unwrap();
+    let cert = cert.add_userid(format!("Test <{address}>")).add_transport_encryption_subkey();
+    let cert = cert.generate().unwrap().0;
+    let primary = cert.primary_key().key().clone().parts_into_secret().unwrap();
+    let mut signer = primary.clone().into_keypair().unwrap();
+    let again = |old: &Signature| SignatureBuilder::from(old.clone()).set_hash_algo(HashAlgorithm::SHA1);
+    let user_id = cert.userids().next().unwrap();
+    let of_user_id = again(user_id.self_signatures().next().unwrap())
+        .sign_userid_binding(&mut signer, cert.primary_key().key(), user_id.userid())
+        .unwrap();
+    let subkey = cert.keys().subkeys().next().unwrap();
+    let of_subkey = again(subkey.self_signatures().next().unwrap())
+        .sign_subkey_binding(&mut signer, cert.primary_key().key(), subkey.key())
+        .unwrap();
+    let secret = subkey.key().clone().parts_into_secret().unwrap();
+    let packets: [Packet; 5] =
+        [primary.into(), user_id.userid().clone().into(), of_user_id.into(), secret.into(), of_subkey.into()];
+    Cert::from_packets(packets.into_iter()).unwrap()
 }
 
 /// Makes a certificate that expired yesterday.

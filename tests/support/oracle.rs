@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use perot_encrypt::certs::advice::{self, Finding};
 use perot_encrypt::certs::choose::{choose, RecipientKeys};
 use perot_encrypt::certs::copies::{grouped, Copies};
-use perot_encrypt::certs::file::Contents;
+use perot_encrypt::certs::file::{Contents, Limit};
 use perot_encrypt::certs::finder::{display, Finder, Owner};
 use perot_encrypt::certs::raw::{self, RawCert};
 use perot_encrypt::certs::rules::Sha1;
@@ -258,7 +258,8 @@ pub fn certificates(data: &[u8]) {
 }
 
 fn contents(data: &[u8]) -> Contents {
-    Contents::read(&mut Cursor::new(data), &Deadline::NONE).expect("memory can be read")
+    let mut limit = Limit::new(usize::MAX, &Deadline::NONE);
+    Contents::read(&mut Cursor::new(data), &mut limit).expect("memory can be read")
 }
 
 fn certificate(copies: &Copies) {

@@ -7,8 +7,10 @@ use base64::Engine;
 
 use super::plain::Plain;
 
-/// The base64 digits that are decoded at once: a call for each group of four would be slow.
+/// The base64 digits that are decoded at once, in groups of four: a call for each group would be slow. The first are
+/// fewer, because they mostly show that a part is not encrypted, and the rest is not read then.
 const DIGITS: usize = 4096;
+const FIRST_DIGITS: usize = 64;
 /// Shortest line of base64 that may be followed by another, in digits. Programs write lines of 60 to 76;
 /// shorter ones could be the words of a text.
 const SHORTEST_LINE: usize = 40;
@@ -66,6 +68,8 @@ impl Transfer {
 #[derive(Default)]
 pub struct Base64 {
     digits: Vec<u8>,
+    /// True if the first digits have been decoded.
+    begun: bool,
     padding: usize,
     /// The length of the first line, and of the current line so far.
     first_line: Option<usize>,
@@ -100,7 +104,8 @@ impl Base64 {
             _ if self.padding > 0 || !is_digit(digit) => return Err(Plain),
             _ => self.digits.push(digit),
         }
-        if self.digits.len() == DIGITS {
+        if self.digits.len() == if self.begun { DIGITS } else { FIRST_DIGITS } {
+            self.begun = true;
             self.flush(out)?;
         }
         Ok(())

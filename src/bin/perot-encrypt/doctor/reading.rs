@@ -1,5 +1,8 @@
 //! Reads what a Sieve script says about encryption. The script is not run, so what depends on a message remains open.
 
+/// The names of the extension. The second one has `pgp_encrypt`, which is `encrypt` with another syntax.
+const NAMES: [&str; 2] = ["vnd.perot.encrypt", "vnd.dovecot.pgp-encrypt"];
+
 /// A token of a script. Strings keep their text, because that of `require` says which extensions are used.
 #[derive(Debug, PartialEq, Eq)]
 enum Token {
@@ -74,8 +77,8 @@ impl Reading {
         let at = || Some(At { command: word.to_owned(), line });
         let is_first = self.before.is_none() && self.encrypts < Encrypts::All;
         match word {
-            "require" => self.requires |= texts(arguments).any(|text| text == "vnd.perot.encrypt"),
-            "encrypt" => self.encrypt(depth == 0 && self.before.is_none(), arguments),
+            "require" => self.requires |= texts(arguments).any(|text| NAMES.contains(&text)),
+            "encrypt" | "pgp_encrypt" => self.encrypt(depth == 0 && self.before.is_none(), arguments),
             "include" => self.includes = self.includes.take().or_else(at),
             "fileinto" | "keep" => {
                 self.stores = self.stores.take().or_else(at);
@@ -222,6 +225,8 @@ mod tests {
             ("if true { fileinto \"Junk\"; stop; }\nencrypt;", Encrypts::Some),
             ("if true { discard; }\nencrypt;", Encrypts::All),
             ("encrypt", Encrypts::All),
+            ("pgp_encrypt :keys text:\nx\n.\n;", Encrypts::All),
+            ("if true { pgp_encrypt; }", Encrypts::Some),
             ("", Encrypts::Nothing),
         ];
         for (body, expected) in rows {
@@ -230,6 +235,7 @@ mod tests {
             assert_eq!(reading.encrypts, expected, "{body}");
         }
         assert!(!Reading::new("keep;").requires);
+        assert!(Reading::new("require \"vnd.dovecot.pgp-encrypt\";").requires);
     }
 
     #[test]
@@ -255,6 +261,7 @@ mod tests {
             "encrypt \"a@example.net\";",
             "encrypt [\"a@example.net\", \"b@example.net\"];",
             "encrypt :also [\"a@example.net\"] \"b@example.net\";",
+            "pgp_encrypt :keys \"x\";",
             "keep;",
         ] {
             assert!(!read(others).for_owner, "{others}");

@@ -1,0 +1,3 @@
+# Without the setting.
+require "vnd.dovecot.pgp-encrypt";
+pgp_encrypt;
