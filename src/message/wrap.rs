@@ -31,8 +31,9 @@ pub fn write_header(
     Ok(out.put(b"\r\n")?)
 }
 
-/// The name and the version, in one piece: `perot-encrypt doctor` looks for it in the plugin.
-const AGENT: &str = concat!("vnd.perot.encrypt/", env!("CARGO_PKG_VERSION"));
+/// The name and the version, in one piece: `perot-encrypt doctor` looks for it in the plugin, where nothing separates it from
+/// what stands behind it but the quotation mark.
+const AGENT: &str = concat!("agent=\"vnd.perot.encrypt/", env!("CARGO_PKG_VERSION"), "\"");
 
 /// Builds the marker field. It is folded, because 32 recipients do not fit in the 998 bytes of a line (RFC
 /// 5322, section 2.1.1).
@@ -41,7 +42,7 @@ fn marker(format: &str, addressees: &[Addressee<'_>]) -> String {
         of.map(|a| a.fingerprint).collect::<Vec<_>>().join(",\r\n ")
     };
     let to = list(&mut addressees.iter());
-    let mut field = format!("{MARKER}: {format}; agent=\"{AGENT}\";\r\n to={to}");
+    let mut field = format!("{MARKER}: {format}; {AGENT};\r\n to={to}");
     let expired = list(&mut addressees.iter().filter(|a| a.expired));
     if !expired.is_empty() {
         field = format!("{field};\r\n expired={expired}");

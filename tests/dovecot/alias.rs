@@ -195,8 +195,10 @@ fn a_name_that_is_not_offered() {
     fs::write(&local, format!("{REQUIRE}pgp_encrypt;\n")).unwrap();
     let commands = format!("list\nupload {} refused\n", local.display());
     let said = dovecot.sieve_connect(ME, &["--debug"], &commands);
-    assert!(said.contains(" vnd.perot.encrypt") && !said.contains(&format!(" {NAME}")), "{said}");
-    assert!(said.contains(&format!("unknown Sieve capability '{NAME}'")), "{said}");
+    let offered = said.lines().find(|line| line.contains("\"SIEVE\"")).unwrap();
+    assert!(offered.contains(" vnd.perot.encrypt") && !offered.contains(NAME), "{said}");
+    // The two eras quote in different ways.
+    assert!(said.contains("unknown Sieve capability ") && said.contains(&format!("{NAME}'")), "{said}");
 }
 
 /// Each row: the setting, `sieve_plugins`, and the warning.
