@@ -10,7 +10,7 @@ use sequoia_openpgp::parse::Parse;
 use sequoia_openpgp::{Cert, Message, Packet, PacketPile};
 
 use crate::measure::{deliver, empty};
-use perot_testing::dovecot::{run, Config, Dovecot, Lmtp};
+use perot_testing::dovecot::{era, run, Config, Dovecot, Era, Lmtp};
 use perot_testing::post_quantum::KINDS;
 use perot_testing::{armored, base64_lines, builder, ciphertext, find, key_for, keyring};
 
@@ -146,7 +146,9 @@ fn config(one_connection: bool, plugin: bool) -> Config {
     // For large messages, gpgit takes more memory than Dovecot allows by default.
     let memory = "vsz_limit = 4G";
     let filter = "sieve_filter_bin_dir = {dir}/bin\nsieve_filter_exec_timeout = 600s\n";
+    let user = if era() == Era::V23 { "%u" } else { "%{user}" };
     Config {
+        plugin: vec![("certs", format!("~/pgp-certs {{dir}}/certs {{dir}}/many/{user}"))],
         plugin_23: format!(
             "sieve_plugins = {ours} sieve_extprograms\nsieve_extensions = +vnd.dovecot.filter\n{filter}"
         ),
@@ -167,7 +169,8 @@ fn with_mail_plugin(config: Config) -> Config {
 }
 
 fn compressing(config: Config) -> Config {
-    Config { plugin: vec![("compress", "yes".into())], ..config }
+    let plugin = [config.plugin, vec![("compress", "yes".into())]].concat();
+    Config { plugin, ..config }
 }
 
 /// Installs the program for `filter "gpgit"`, and a keyring for `vmail`, who owns all mailboxes.

@@ -323,7 +323,10 @@ impl Finder<'_> {
         expanded: &'s Path,
         at_home: &'s AtHome,
     ) -> Source<'s> {
-        let at_home = matches!(path, SourcePath::Home(_)).then_some(at_home);
+        // The settings may name the home by a variable, too.
+        let home = self.owner.home.filter(|home| home.starts_with('/') && *home != "/");
+        let is_below = home.is_some_and(|home| expanded.starts_with(home));
+        let at_home = (is_below || matches!(path, SourcePath::Home(_))).then_some(at_home);
         Source { path: expanded, at_home, deadline: &self.deadline, temp_dir: self.temp_dir }
     }
 

@@ -590,8 +590,7 @@ fn the_lda_and_the_mailbox_of_a_detail_do_as_the_setting_says() {
             );
             assert!(stored.iter().all(|(_, text)| is_clear(text, &message("value"))), "{what}");
         }
-        let lines = dovecot.log().matches("Error: encrypt: message not encrypted, ").count();
-        assert_eq!(lines, if value == "no" { 0 } else { 2 }, "{what}");
+        assert_lines(&dovecot, "Error: encrypt: message not encrypted, ", if value == "no" { 0 } else { 2 });
     }
 }
 

@@ -136,6 +136,7 @@ fn forms_of_text() {
         [bom.to_vec(), lines.encode_utf16().flat_map(bytes).collect()].concat()
     };
     let base64 = base64::engine::general_purpose::STANDARD.encode(packets(&key).concat());
+    let end = base64.len() / 4 * 4 - 8;
     let wrapped =
         base64.as_bytes().chunks(60).map(|line| [line, b"\n"].concat()).collect::<Vec<_>>().concat();
     let no_empty_line = lines.replacen("\n\n", "\nVersion: GnuPG v2\n", 1);
@@ -176,8 +177,8 @@ fn forms_of_text() {
         ("cut off", lines[..lines.len() / 2].to_owned(), "its armor has no END line: it is cut off"),
         ("damaged", damaged, "its armor is damaged"),
         ("text", "I have lost my key.\n".to_owned(), "it holds no OpenPGP certificate"),
-        ("base64, cut off", base64[..252].to_owned(), "it is cut off: its packets do not fit together"),
-        ("base64, cut within a digit", base64[..253].to_owned(), "its base64 is damaged or cut off"),
+        ("base64, cut off", base64[..end].to_owned(), "it is cut off: its packets do not fit together"),
+        ("base64, cut within a digit", base64[..=end].to_owned(), "its base64 is damaged or cut off"),
         ("nothing", String::new(), "it holds no OpenPGP certificate"),
         (
             "a keybox",
@@ -594,9 +595,13 @@ fn what_a_home_may_hold() {
     fs::write(home.path().join("second/many.pgp"), vec![b' '; 600 << 10]).unwrap();
     assert!(ask(&["pgp-certs"]).unwrap_err().contains("no certificate for"));
     assert!(ask(&["second", "pgp-certs"]).unwrap_err().contains("pgp-certs: more than 1024 KiB"));
-    // Elsewhere the administrator decides.
+    // It is below the home by whatever name.
     let path = certs.to_str().unwrap();
+    let by_variable = settings(&[Path::new(path)]);
+    assert!(search(&by_variable, Some(home.path()), ME).is_err());
     fs::write(certs.join("many.pgp"), vec![b' '; 2 << 20]).unwrap();
+    assert!(search(&by_variable, Some(home.path()), ME).unwrap_err().contains("more than 1024 KiB"));
+    // Elsewhere the administrator decides.
     fs::write(certs.join("x.asc"), armored(&key)).unwrap();
     assert_eq!(search(&settings(&[Path::new(path)]), None, ME).map(|(found, _)| found), Ok(vec![hex(&key)]));
 }
