@@ -41,7 +41,7 @@ MAIL_PLUGIN = lib00_perot_encrypt_plugin.so
 SETTINGS = libsieve_perot_encrypt_settings.so
 
 .PHONY: all rust deps test-deps openpgpjs try test test-library test-dovecot test-hosts test-install deb fuzz soak keyrings memcheck miri bench \
-	install lint deny advisories clean
+	post-quantum-keys install lint deny advisories clean
 
 # Files of Debian's packages are as old as the packages, so that cargo does not notice a Dovecot that has been upgraded.
 HEADERS = $(shell . $(DOVECOT_CONFIG) && cd $$dovecot_pkgincludedir && cat config.h sieve/pigeonhole-config.h | cksum)
@@ -61,6 +61,10 @@ deps: rust
 test-deps: rust openpgpjs
 	@tests/install-missing tests/packages tests/packages.tests
 	@tests/unpack-missing $(TARGET)/mta postfix exim4-daemon-light
+
+# The certificates with post-quantum keys that are in the tree. It takes OpenSSL 3.5 or later, and is needed only for new kinds.
+post-quantum-keys: deps
+	$(CARGO) run --locked --features plugin --example post-quantum-keys
 
 # A program that tests read mail with, and not in Debian. Debian's npm is hundreds of packages: only where there is none.
 OPENPGPJS = build/openpgpjs/node_modules/.package-lock.json

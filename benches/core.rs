@@ -29,7 +29,7 @@ use perot_encrypt::certs::rules::Sha1;
 use perot_encrypt::deadline::Deadline;
 use perot_encrypt::encrypt::{encrypt, Job};
 use perot_encrypt::openpgp::encryptor::{Container, Encryptor};
-use perot_encrypt::settings::Settings;
+use perot_encrypt::settings::{Settings, Subkeys};
 use perot_testing::{armored, base64_lines, key_for, settings, version6};
 
 const ME: &str = "me@example.org";
@@ -166,7 +166,7 @@ fn main() {
             });
             limits.push((version, name, limit, ours));
         }
-        let keys = [choose(&key, SystemTime::now(), Sha1::Accepted).unwrap()];
+        let keys = [choose(&key, SystemTime::now(), Sha1::Accepted, Subkeys::All).unwrap()];
         for (name, size) in SIZES {
             let message = attachment(size);
             group.throughput(Throughput::Bytes(message.len() as u64));

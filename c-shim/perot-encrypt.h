@@ -89,6 +89,7 @@ struct perot_settings {
 	struct perot_bytes on_no_certificate;
 	struct perot_bytes hide_subject;
 	struct perot_bytes compress;
+	struct perot_bytes subkeys;
 	/* Of Sieve: another name under which the extension is offered */
 	struct perot_bytes alias;
 	/* Of Sieve: the address of the user */

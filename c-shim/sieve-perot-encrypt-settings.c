@@ -19,6 +19,7 @@ struct perot_encrypt_settings {
 	const char *on_no_certificate;
 	const char *hide_subject;
 	const char *compress;
+	const char *subkeys;
 	const char *alias;
 	const char *deliveries;
 	const char *saved;
@@ -52,6 +53,7 @@ static const struct setting_define perot_encrypt_setting_defines[] = {
 	DEF("sieve_perot_encrypt_", on_no_certificate),
 	DEF("sieve_perot_encrypt_", hide_subject),
 	DEF("sieve_perot_encrypt_", compress),
+	DEF("sieve_perot_encrypt_", subkeys),
 	DEF("sieve_perot_encrypt_", alias),
 	DEF("perot_encrypt_", deliveries),
 	DEF("perot_encrypt_", saved),
@@ -76,6 +78,7 @@ static const struct perot_encrypt_settings perot_encrypt_default_settings = {
 	.on_no_certificate = "tempfail",
 	.hide_subject = "no",
 	.compress = "no",
+	.subkeys = "all",
 	.alias = "",
 	.deliveries = "encrypt",
 	.saved = "",
@@ -161,6 +164,7 @@ perot_settings_get(const struct perot_setting_source *source,
 	set->hide_subject =
 		perot_setting(source, "sieve_perot_encrypt_hide_subject");
 	set->compress = perot_setting(source, "sieve_perot_encrypt_compress");
+	set->subkeys = perot_setting(source, "sieve_perot_encrypt_subkeys");
 	set->alias = perot_setting(source, "sieve_perot_encrypt_alias");
 	set->deliveries = perot_setting(source, "perot_encrypt_deliveries");
 	set->saved = perot_setting(source, "perot_encrypt_saved");
@@ -235,6 +239,7 @@ perot_settings_open(const struct perot_setting_source *source)
 	settings.on_no_certificate = perot_bytes(set->on_no_certificate);
 	settings.hide_subject = perot_bytes(set->hide_subject);
 	settings.compress = perot_bytes(set->compress);
+	settings.subkeys = perot_bytes(set->subkeys);
 	settings.alias = perot_bytes(set->alias);
 	settings.user_email = perot_bytes(perot_setting_field(set->user_email));
 #ifndef PEROT_SIEVE

@@ -72,6 +72,8 @@ pub enum Setting {
     HideSubject,
     /// Compression.
     Compress,
+    /// Which subkeys are used.
+    Subkeys,
     /// Another name of the Sieve extension.
     Alias,
     /// The treatment of deliveries.
@@ -92,6 +94,7 @@ impl Setting {
             Self::OnNoCertificate => "on_no_certificate",
             Self::HideSubject => "hide_subject",
             Self::Compress => "compress",
+            Self::Subkeys => "subkeys",
             Self::Alias => "alias",
             Self::Deliveries => "deliveries",
             Self::Saved => "saved",
@@ -159,6 +162,8 @@ pub enum Remedy {
     NameSources,
     /// Name the recipient: it cannot be guessed.
     NameRecipient,
+    /// Let classical subkeys serve, too.
+    AllSubkeys,
 }
 
 impl From<String> for Remedy {
@@ -240,6 +245,14 @@ impl Words {
             }
             Remedy::NameSources => {
                 format!("{} is empty: name a source there", self.setting(Setting::Certs)).into()
+            }
+            Remedy::AllSubkeys => {
+                let setting = self.setting(Setting::Subkeys);
+                format!(
+                    "With {setting}{}all, an encryption subkey of Curve25519 or RSA would do",
+                    self.assigns
+                )
+                .into()
             }
             Remedy::NameRecipient => {
                 let cert = self.setting(Setting::Cert);

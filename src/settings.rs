@@ -26,6 +26,8 @@ pub struct RawSettings<'a> {
     pub hide_subject: Option<&'a [u8]>,
     /// `sieve_perot_encrypt_compress`
     pub compress: Option<&'a [u8]>,
+    /// `sieve_perot_encrypt_subkeys`
+    pub subkeys: Option<&'a [u8]>,
     /// `sieve_perot_encrypt_alias`
     pub alias: Option<&'a [u8]>,
     /// `perot_encrypt_deliveries`
@@ -43,6 +45,15 @@ pub enum OnError {
     TempFail,
     /// The script goes on with the message as it was.
     Keep,
+}
+
+/// The values of `sieve_perot_encrypt_subkeys`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subkeys {
+    /// All that can be used.
+    All,
+    /// Where a certificate has post-quantum subkeys, none but these.
+    PostQuantum,
 }
 
 /// The values of `perot_encrypt_deliveries`: how the mail plugin treats a message that is about to be stored in a delivery.
@@ -73,6 +84,8 @@ pub struct Settings {
     pub hide_subject: bool,
     /// OpenPGP messages are compressed.
     pub compress: bool,
+    /// The subkeys to which messages are encrypted.
+    pub subkeys: Subkeys,
     /// The front end's names for things.
     pub words: Words,
 }
@@ -170,6 +183,14 @@ fn yes(setting: Setting, value: Option<&[u8]>) -> Result<bool> {
     }
 }
 
+fn subkeys(value: Option<&[u8]>) -> Result<Subkeys> {
+    match word(value).as_deref() {
+        None | Some("" | "all") => Ok(Subkeys::All),
+        Some("post-quantum") => Ok(Subkeys::PostQuantum),
+        Some(other) => Err(unknown(Setting::Subkeys, other, "write `all` or `post-quantum`")),
+    }
+}
+
 fn alias(value: Option<&[u8]>) -> Result<()> {
     match word(value).as_deref() {
         None | Some("" | ALIAS) => Ok(()),
@@ -191,6 +212,7 @@ fn settings(raw: &RawSettings<'_>, words: &Words) -> Result<Settings> {
         owner_cert: raw.cert.filter(|cert| !cert.trim_ascii().is_empty()).map(<[u8]>::to_vec),
         hide_subject: yes(Setting::HideSubject, raw.hide_subject)?,
         compress: yes(Setting::Compress, raw.compress)?,
+        subkeys: subkeys(raw.subkeys)?,
         words: words.clone(),
     })
 }
@@ -244,12 +266,13 @@ mod tests {
         );
         assert!(settings.owner_cert.is_none());
         assert!(!settings.hide_subject && !settings.compress);
+        assert_eq!(settings.subkeys, Subkeys::All);
         assert_eq!(settings.on_no_certificate, OnError::TempFail);
     }
 
     #[test]
     fn wrong_values_are_told_with_what_is_expected() {
-        let rows: [(RawSettings<'_>, &str); 8] = [
+        let rows: [(RawSettings<'_>, &str); 9] = [
             (
                 RawSettings { alias: Some(b"yes"), ..Default::default() },
                 "alias = yes: not understood: write `vnd.dovecot.pgp-encrypt`",
@@ -269,6 +292,10 @@ mod tests {
             (
                 RawSettings { compress: Some(b"zlib"), ..Default::default() },
                 "compress = zlib: not understood: write `yes` or `no`",
+            ),
+            (
+                RawSettings { subkeys: Some(b"pqc"), ..Default::default() },
+                "subkeys = pqc: not understood: write `all` or `post-quantum`",
             ),
             (
                 RawSettings { certs: Some(b"/etc/certs keys"), ..Default::default() },

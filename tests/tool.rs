@@ -18,7 +18,9 @@ use sequoia_openpgp::types::CompressionAlgorithm;
 use sequoia_openpgp::{Cert, Profile};
 use serde_json::Value;
 
+use perot_encrypt::openpgp::crypto::{has_post_quantum, library, library_in_words};
 use perot_testing::pages::blocks;
+use perot_testing::post_quantum::KINDS;
 use perot_testing::{
     armored, armored_secret, builder, decrypt, decrypt_content, expired, find, key_for, revoked,
     revoked_user_id, signing_only, version6, with_sha1,
@@ -266,6 +268,60 @@ fn help_is_not_a_failure() {
         assert!(output.status.success() && output.stderr.is_empty());
         assert!(find(&output.stdout, about.as_bytes()).is_some(), "{about}");
     }
+}
+
+/// Says which crypto library it has.
+#[test]
+fn the_crypto_library() {
+    let setting = Setting::new();
+    let version = concat!("perot-encrypt ", env!("CARGO_PKG_VERSION"));
+    let said = |option: &str| String::from_utf8(pipe(setting.tool(&[option]), b"").stdout).unwrap();
+    assert_eq!(said("--version"), format!("{version}\n{}\n", library_in_words()));
+    assert_eq!(said("-V"), format!("{version}\n"));
+    let report = setting.json(&[]);
+    assert_eq!(report["crypto_library"], library().as_str());
+    assert_eq!(report["post_quantum"], has_post_quantum());
+}
+
+/// What becomes of post-quantum subkeys depends on the crypto library.
+#[test]
+fn post_quantum_subkeys() {
+    let setting = Setting::new();
+    let both = KINDS.into_iter().filter(|kind| kind.name.ends_with("-both"));
+    let both: Vec<_> = both.map(|kind| (kind, kind.address())).collect();
+    for (kind, address) in &both {
+        setting.give(&format!("{address}.asc"), &kind.public());
+    }
+    let recipients: Vec<&str> = both.iter().map(|(_, address)| address.as_str()).collect();
+    let left_out = " has a post-quantum subkey that is not used: subkey ";
+    let (status, text, _) = setting.check(&recipients);
+    let expected = if has_post_quantum() { (0, 0) } else { (0, both.len()) };
+    assert_eq!((status, text.matches("  warning  certificate ").count()), expected, "{text}");
+    assert_eq!(text.matches(left_out).count(), expected.1, "{text}");
+    // The log has it once in the life of a process.
+    let output = pipe(setting.tool(&recipients), MESSAGE);
+    assert_eq!(
+        said(&output).matches(left_out).count(),
+        usize::from(!has_post_quantum()),
+        "{}",
+        said(&output)
+    );
+    assert!(both.iter().all(|(kind, _)| decrypt(&output.stdout, &kind.cert()) == MESSAGE));
+    // None but these.
+    let only = ["--subkeys", "post-quantum", recipients[0]];
+    let output = pipe(setting.tool(&only), MESSAGE);
+    let (status, text, _) = setting.check(&only);
+    if has_post_quantum() {
+        assert_eq!(decrypt(&output.stdout, &both[0].0.cert()), MESSAGE);
+        let passed_over = "not used: only post-quantum ones are wanted\n";
+        let counts = [", used\n", passed_over].map(|what| text.matches(what).count());
+        assert_eq!((status, counts), (0, [1, 1]), "{text}");
+    } else {
+        let remedy = "With --subkeys all, an encryption subkey of Curve25519 or RSA would do";
+        assert_failed("only post-quantum", &output, remedy);
+        assert!(status == 1 && text.contains(remedy), "{text}");
+    }
+    assert_failed("a wrong value", &pipe(setting.tool(&["--subkeys", "pqc", ME]), MESSAGE), "post-quantum");
 }
 
 // In gpgit's place ---------------------------------------------------------------------------------
@@ -649,6 +705,7 @@ fn the_man_pages_have_every_option() {
                 "--certs",
                 "--force",
                 "--compress",
+                "--subkeys",
                 "PEROT_ENCRYPT_CERTS",
                 "EXIT STATUS",
                 "perot-encrypt-check(1)",

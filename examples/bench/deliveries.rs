@@ -11,7 +11,9 @@ use crate::setup::{
     message, numbered, Servers, CONNECTIONS, ENCRYPT, ENCRYPT_ONE, GPGIT, KEEP, RSA, SIZES, SMALL, STORED,
     THREE,
 };
+use perot_encrypt::openpgp::crypto::{has_post_quantum, library_in_words};
 use perot_testing::dovecot::{run, Config, Dovecot, Format, Lmtp};
+use perot_testing::post_quantum::{Kind, KINDS};
 use perot_testing::{armored, key_for, with_crlf};
 
 /// A size, and the times with `keep`, the mail plugin, `encrypt` and gpgit.
@@ -122,12 +124,27 @@ pub fn other_cases(servers: &Servers, page: &mut Page) {
         ("`encrypt`, three recipients", THREE),
     ];
     add(&cases, &message);
+    if has_post_quantum() {
+        let kinds = KINDS.iter().filter(|kind| kind.version == 4);
+        let users: Vec<_> = kinds.map(|kind| (case(kind), kind.address())).collect();
+        let cases: Vec<_> = users.iter().map(|(name, user)| (name.as_str(), user.as_str())).collect();
+        add(&[&[("`keep`", KEEP)], &cases[..]].concat(), &message);
+    }
     deliver(&mut Lmtp::connect(&dovecot.path("run/lmtp")), ENCRYPT, &message);
     let encrypted = with_crlf(&dovecot.only_message(ENCRYPT));
     empty(dovecot, ENCRYPT);
     let cases = [("`keep`, encrypted already", KEEP), ("`encrypt`, encrypted already", ENCRYPT)];
     add(&cases, &encrypted);
     page.table(["case", "time", "/ `keep`"], &rows);
+    if !has_post_quantum() {
+        page.text(&format!("Not measured: post-quantum subkeys. Here is {}.", library_in_words()));
+    }
+}
+
+/// Names the case of a certificate with post-quantum subkeys.
+fn case(kind: &Kind) -> String {
+    let algorithms: Vec<String> = kind.subkeys.iter().map(ToString::to_string).collect();
+    format!("`encrypt`, {}", algorithms.join(" and "))
 }
 
 /// The turns of each way when rates are compared: the median of three disregards one that was disturbed.

@@ -11,6 +11,7 @@ use sequoia_openpgp::{Cert, Message, Packet, PacketPile};
 
 use crate::measure::{deliver, empty};
 use perot_testing::dovecot::{era, run, Config, Dovecot, Era, Lmtp};
+use perot_testing::post_quantum::KINDS;
 use perot_testing::{armored, base64_lines, builder, ciphertext, find, key_for, keyring};
 
 /// The users, named after their scripts.
@@ -126,6 +127,10 @@ fn start(config: Config, keys: &[(&str, Cert)]) -> Dovecot {
     }
     for (user, script) in USERS {
         dovecot.script(user, script);
+    }
+    for kind in KINDS {
+        dovecot.give(&kind.address(), "k.asc", &kind.public());
+        dovecot.script(&kind.address(), ENCRYPT_OWNER);
     }
     for n in 0..CONNECTIONS {
         dovecot.script(&numbered(KEEP, n), "keep;");

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::choose::RecipientKeys;
 use super::explain;
-use super::finder::{damaged_literal, expired, Finder, Owner};
+use super::finder::{damaged_literal, expired, left_out, Finder, Owner};
 use super::text;
 use crate::deadline::Deadline;
 use crate::error::Reason;
@@ -22,7 +22,7 @@ const SOON: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 pub enum Finding {
     /// The recipient has a certificate that can be used.
     Good,
-    /// The recipient has a certificate that can be used, but it has expired or will soon.
+    /// The recipient has a certificate that can be used, but it has expired or will soon, or not all of it can be used.
     Warning(String),
     /// The argument itself is wrong: no change to the certificate sources can help.
     Wrong(String),
@@ -74,7 +74,7 @@ pub fn recipient(loaded: &Loaded, owner: Owner<'_>, text: &[u8], now: SystemTime
     }
     let finder = Finder { settings, owner, now, deadline: Deadline::NONE, temp_dir: None, log };
     let why = match finder.find(&recipient) {
-        Ok(keys) => return keys.iter().find_map(|k| ends(k, now)).map_or(Finding::Good, Finding::Warning),
+        Ok(keys) => return keys.iter().find_map(|k| flaw(k, now)).map_or(Finding::Good, Finding::Warning),
         Err(why) => why,
     };
     let text = why.in_words(words);
@@ -87,7 +87,8 @@ pub fn recipient(loaded: &Loaded, owner: Owner<'_>, text: &[u8], now: SystemTime
     }
 }
 
-fn ends(keys: &RecipientKeys, now: SystemTime) -> Option<String> {
+/// Returns the first thing that the owner of a certificate should do something about.
+fn flaw(keys: &RecipientKeys, now: SystemTime) -> Option<String> {
     let fingerprint = &keys.fingerprint;
     if let Some(what) = keys.expired {
         return Some(format!("{} expired: renew it, and export it anew", expired(fingerprint, what)));
@@ -96,11 +97,12 @@ fn ends(keys: &RecipientKeys, now: SystemTime) -> Option<String> {
         let remedy = explain::sha1_remedy(fingerprint);
         return Some(format!("certificate {fingerprint} has self-signatures with SHA-1. {remedy}"));
     }
-    let left = keys.expires?.duration_since(now).ok()?;
-    (left < SOON).then(|| {
+    let left = keys.expires.and_then(|end| end.duration_since(now).ok());
+    let soon = left.filter(|left| *left < SOON).map(|left| {
         let days = left.as_secs() / (24 * 60 * 60);
         format!("certificate {fingerprint} expires in {days} days: renew it, and export it anew")
-    })
+    });
+    soon.or_else(|| left_out(keys))
 }
 
 #[cfg(test)]

@@ -11,9 +11,11 @@ use openpgp::Cert;
 
 use std::time::{Duration, SystemTime};
 
+use super::post_quantum::{encrypts, fits_seipd1, is_wanted};
 use super::rules::{unusable, Rules, Sha1};
 use super::{explain, user_id};
 use crate::error::Result;
+use crate::settings::Subkeys;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How far ahead it is looked for the end of an algorithm, in days: forty years.
@@ -30,7 +32,7 @@ pub struct RecipientKeys {
     /// The chosen subkeys, at least one.
     pub keys: Vec<EncryptionKey>,
     /// True if the recipient's software reads SEIPDv1: all software does, except where a version 6
-    /// certificate does not announce it.
+    /// certificate does not announce it, or has no subkey whose algorithm may be used with it.
     pub reads_seipd1: bool,
     /// True if the recipient's software reads SEIPDv2. Version 6 certificates only: GnuPG announces it in
     /// version 4 certificates, and does not read it.
@@ -41,6 +43,8 @@ pub struct RecipientKeys {
     pub expires: Option<SystemTime>,
     /// True if it counts only because self-signatures with SHA-1 are accepted.
     pub is_weak: bool,
+    /// Says why post-quantum subkeys are left out although there are some, behind "certificate ...".
+    pub left_out: Option<String>,
 }
 
 /// What has expired.
@@ -57,25 +61,46 @@ pub enum Expired {
 /// those that expired last are chosen. Self-signatures with SHA-1 count, if they are accepted, only where the certificate
 /// would have to be refused or has expired without them. Revocations with SHA-1 always count.
 ///
+/// If none but post-quantum subkeys are wanted, and the certificate has any, the others do not exist.
+///
 /// # Errors
 ///
 /// Fails with `UnusableCertificate` if no subkey is left; the error names the reason.
-pub fn choose(cert: &Cert, now: SystemTime, sha1: Sha1) -> Result<RecipientKeys> {
+pub fn choose(cert: &Cert, now: SystemTime, sha1: Sha1, subkeys: Subkeys) -> Result<RecipientKeys> {
     let rules = Rules::at(now);
     if let RevocationStatus::Revoked(_) = cert.revocation_status(&rules.with_sha1, now) {
         return Err(unusable(cert, "is revoked").helps("put the certificate of the new key in its place"));
     }
-    let strict = select(cert, &rules.strict, &rules);
-    if strict.as_ref().is_some_and(|strict| strict.keys.expired.is_none() && strict.has_subkey) {
-        return strict.map(|strict| strict.keys).ok_or_else(|| explain::refusal(cert, &rules, sha1));
+    let wanted = wanted(cert, &rules, subkeys);
+    let Some(keys) = best(cert, &rules, sha1, wanted) else {
+        return Err(explain::refusal(cert, &rules, sha1, wanted));
+    };
+    let is_classical = !keys.keys.iter().any(|key| encrypts(key.pk_algo()));
+    let left_out = is_classical.then(|| explain::left_out(cert, &rules, sha1)).flatten();
+    Ok(RecipientKeys { left_out, ..keys })
+}
+
+/// Returns which subkeys of this certificate are wanted.
+pub fn wanted(cert: &Cert, rules: &Rules, subkeys: Subkeys) -> Subkeys {
+    match subkeys {
+        Subkeys::PostQuantum if explain::has_post_quantum(cert, rules) => Subkeys::PostQuantum,
+        _ => Subkeys::All,
     }
-    let weak = (sha1 == Sha1::Accepted).then(|| select(cert, &rules.with_sha1, &rules)).flatten();
+}
+
+/// Chooses by the policy that lets the better ones be chosen.
+fn best(cert: &Cert, rules: &Rules, sha1: Sha1, wanted: Subkeys) -> Option<RecipientKeys> {
+    let strict = select(cert, &rules.strict, rules, wanted);
+    if strict.as_ref().is_some_and(|strict| strict.keys.expired.is_none() && strict.has_subkey) {
+        return strict.map(|strict| strict.keys);
+    }
+    let weak = (sha1 == Sha1::Accepted).then(|| select(cert, &rules.with_sha1, rules, wanted)).flatten();
     let weak = weak.map(|weak| Selected { keys: RecipientKeys { is_weak: true, ..weak.keys }, ..weak });
     let chosen = match (strict, weak) {
         (Some(strict), Some(weak)) => Some(if weak.is_better_than(&strict) { weak } else { strict }),
         (strict, weak) => strict.or(weak),
     };
-    chosen.map(|chosen| chosen.keys).ok_or_else(|| explain::refusal(cert, &rules, sha1))
+    chosen.map(|chosen| chosen.keys)
 }
 
 /// What one policy lets be chosen.
@@ -93,7 +118,7 @@ impl Selected {
 }
 
 /// Chooses among the subkeys that one policy accepts.
-fn select(cert: &Cert, policy: &StandardPolicy<'static>, rules: &Rules) -> Option<Selected> {
+fn select(cert: &Cert, policy: &StandardPolicy<'static>, rules: &Rules, wanted: Subkeys) -> Option<Selected> {
     let now = rules.now;
     let valid = cert.with_policy(policy, now).ok()?;
     let keys = valid.keys().supported().for_transport_encryption().for_storage_encryption();
@@ -101,7 +126,7 @@ fn select(cert: &Cert, policy: &StandardPolicy<'static>, rules: &Rules) -> Optio
     // The creation and expiration times of each subkey decide.
     let is_there = |key: &Key<_, _>| key.creation_time() <= now;
     let candidates: Vec<_> = keys
-        .filter(|ka| is_there(ka.key()))
+        .filter(|ka| is_there(ka.key()) && is_wanted(wanted, ka.key().pk_algo()))
         .filter(|ka| !explain::is_revoked(ka.amalgamation(), rules))
         .collect();
     // Orders expiration times; a subkey that never expires comes last.
@@ -118,25 +143,28 @@ fn select(cert: &Cert, policy: &StandardPolicy<'static>, rules: &Rules) -> Optio
         Ok(()) => (last <= today).then_some(Expired::Subkeys),
     };
     let has_subkey = chosen.iter().any(|ka| !ka.primary());
+    let announces_seipd1 = !version6 || advertised.as_ref().is_some_and(|f| f.supports_seipdv1());
     let keys = RecipientKeys {
+        reads_seipd1: announces_seipd1 && chosen.iter().any(|ka| fits_seipd1(ka.key().pk_algo())),
         keys: chosen.into_iter().map(|ka| ka.key().clone()).collect(),
-        reads_seipd1: !version6 || advertised.as_ref().is_some_and(|f| f.supports_seipdv1()),
         reads_seipd2: version6,
         expired,
         expires: [valid.primary_key().key_expiration_time(), last.1].into_iter().flatten().min(),
         fingerprint: cert.fingerprint().to_hex(),
         is_weak: false,
+        left_out: None,
     };
     Some(Selected { keys, has_subkey })
 }
 
 /// Returns when a certificate that can be used now will be refused because an algorithm of it counts as too weak from then
 /// on; `None` if that is not known of any.
-pub fn end_of_algorithms(cert: &Cert, now: SystemTime, sha1: Sha1) -> Option<SystemTime> {
+pub fn end_of_algorithms(cert: &Cert, now: SystemTime, sha1: Sha1, subkeys: Subkeys) -> Option<SystemTime> {
+    let wanted = wanted(cert, &Rules::at(now), subkeys);
     let is_usable = |days: u32| {
         let rules = Rules { now, ..Rules::at(now + DAY * days) };
         let policy = if sha1 == Sha1::Accepted { &rules.with_sha1 } else { &rules.strict };
-        select(cert, policy, &rules).is_some()
+        select(cert, policy, &rules, wanted).is_some()
     };
     let (mut good, mut bad) = (0, FAR_FUTURE_DAYS);
     if !is_usable(good) || is_usable(bad) {

@@ -4,7 +4,7 @@
 //! checks every packet. So the packets are looked at one by one first, and only those that encryption needs are handed on:
 //! primary key, subkeys, User IDs and the certificate's own signatures, up to a maximum number of each.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use sequoia_openpgp::packet::{key, Key, Packet, Signature};
@@ -13,6 +13,7 @@ use sequoia_openpgp::types::SignatureType;
 use sequoia_openpgp::{Cert, KeyHandle};
 
 use super::cache::Cache;
+use super::post_quantum;
 use super::raw::{key_id, primary_key, RawCert, Revocation, MAX_USER_IDS};
 use super::trouble::Refusal;
 use crate::log::printable;
@@ -111,7 +112,9 @@ fn parse(bytes: &[u8]) -> Result<Cert, Refusal> {
     for (tag, packet) in packets(bytes).flatten() {
         filter.packet(tag, packet)?;
     }
-    Cert::from_packets(filter.kept.into_iter())
+    // They come last: no signature belongs to them.
+    let librepgp = filter.librepgp.into_iter().map(post_quantum::librepgp_subkey);
+    Cert::from_packets(filter.kept.into_iter().chain(librepgp))
         .map_err(|e| format!("it is not a certificate: {}", printable(e.to_string())))
 }
 
@@ -125,6 +128,8 @@ struct Filter<'a> {
     cost: usize,
     /// The number of the packet in `kept` to which the next signature belongs; `None` if that was left out.
     component: Option<usize>,
+    /// The beginnings of subkeys in GnuPG's own format.
+    librepgp: BTreeSet<Vec<u8>>,
     user_ids: usize,
     subkeys: usize,
     signatures: usize,
@@ -177,6 +182,8 @@ impl<'a> Filter<'a> {
         };
         if is_needed {
             self.keep(packet);
+        } else if let Packet::Unknown(subkey) = &packet {
+            self.librepgp.extend(post_quantum::beginning(subkey));
         }
     }
 

@@ -10,9 +10,11 @@ use openpgp::policy::StandardPolicy;
 use openpgp::types::{Curve, HashAlgorithm, KeyFlags, PublicKeyAlgorithm, RevocationStatus};
 use openpgp::Cert;
 
+use super::post_quantum::{self, is_wanted};
 use super::rules::{unusable, Rules, Sha1};
-use crate::error::Error;
+use crate::error::{Error, Remedy};
 use crate::log::printable;
+use crate::settings::Subkeys;
 
 /// The bit of the key flag for an additional decryption subkey (ADSK), which GnuPG 2.4 makes for a second reader.
 const ADSK: usize = 10;
@@ -23,6 +25,8 @@ const SECP256K1: [u8; 5] = [0x2b, 0x81, 0x04, 0x00, 0x0a];
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Cause {
     Unsupported(Algorithm),
+    /// The subkey is in GnuPG's own format. True if it is one of Kyber.
+    LibrePgp(bool),
     TooWeak(String),
     Revoked,
     Expired,
@@ -39,7 +43,11 @@ impl Cause {
     fn text(&self) -> String {
         match self {
             Self::Unsupported(algorithm) => {
-                format!("is {}, to which this build cannot encrypt", algorithm.text)
+                format!("is {}, to which this build cannot encrypt{}", algorithm.text, algorithm.needs())
+            }
+            Self::LibrePgp(is_kyber) => {
+                let of_kyber = if *is_kyber { " of Kyber" } else { "" };
+                format!("is in GnuPG's own format{of_kyber} (LibrePGP, version 5), which this build does not write")
             }
             Self::TooWeak(what) => format!("is too weak ({what})"),
             Self::Revoked => "is revoked".into(),
@@ -58,17 +66,20 @@ impl Cause {
         }
     }
 
-    fn remedy(&self, cert: &Cert) -> String {
+    fn remedy(&self, cert: &Cert, wanted: Subkeys) -> Remedy {
         match self {
-            Self::Unsupported(algorithm) if algorithm.is_post_quantum => post_quantum_remedy(),
-            Self::Unsupported(_) | Self::Adsk | Self::Expired => ADD_SUBKEY.into(),
+            Self::Unsupported(_) | Self::LibrePgp(_) if wanted == Subkeys::PostQuantum => Remedy::AllSubkeys,
+            Self::Unsupported(algorithm) if algorithm.is_post_quantum => {
+                "An encryption subkey of Curve25519 or RSA beside it would do, too".into()
+            }
+            Self::Unsupported(_) | Self::LibrePgp(_) | Self::Adsk | Self::Expired => ADD_SUBKEY.into(),
             Self::TooWeak(_) => "Make a new key, and export its certificate".into(),
             Self::Revoked => "Add an encryption subkey, and export the certificate anew".into(),
             Self::NotYet => "Is the clock of this server right?".into(),
             Self::Unsigned | Self::Other(_) => {
                 "Export it anew from the program that holds the secret key".into()
             }
-            Self::Hash(_) => sha1_remedy(&cert.fingerprint().to_hex()),
+            Self::Hash(_) => sha1_remedy(&cert.fingerprint().to_hex()).into(),
             Self::NoFlags => {
                 "Set its usage (gpg --edit-key, change-usage), and export the certificate anew".into()
             }
@@ -84,15 +95,17 @@ struct Algorithm {
     is_post_quantum: bool,
 }
 
-const ADD_SUBKEY: &str = "Add an encryption subkey of Curve25519 or RSA, and export the certificate anew";
-
-fn post_quantum_remedy() -> String {
-    let library = printable(openpgp::crypto::backend());
-    format!(
-        "Post-quantum algorithms need OpenSSL 3.5 or later on this server, and there is {library}. An encryption subkey of \
-         Curve25519 or RSA beside it would do, too"
-    )
+impl Algorithm {
+    /// Says what this server lacks, if it is that, behind a sentence.
+    fn needs(&self) -> String {
+        match self.is_post_quantum {
+            true => format!(": {}", post_quantum::needs()),
+            false => String::new(),
+        }
+    }
 }
+
+const ADD_SUBKEY: &str = "Add an encryption subkey of Curve25519 or RSA, and export the certificate anew";
 
 /// Says how self-signatures with SHA-1 are renewed.
 pub fn sha1_remedy(fingerprint: &str) -> String {
@@ -115,28 +128,75 @@ fn policy(rules: &Rules, sha1: Sha1) -> &StandardPolicy<'static> {
     }
 }
 
-/// Says why no subkey of a certificate can be used.
-pub fn refusal(cert: &Cert, rules: &Rules, sha1: Sha1) -> Error {
+/// Says why no subkey of a certificate can be used, of those that are wanted.
+pub fn refusal(cert: &Cert, rules: &Rules, sha1: Sha1, wanted: Subkeys) -> Error {
     let policy = policy(rules, sha1);
     if let Err(why) = cert.with_policy(policy, rules.now) {
         return not_accepted(cert, rules, policy, &why);
     }
     let mut causes: Vec<(Cause, Vec<String>)> = Vec::new();
-    for subkey in cert.keys().subkeys() {
-        let id = subkey.key().keyid().to_hex();
-        let Some(cause) = cause(&subkey.into(), rules, policy) else { continue };
+    for (cause, id) in subkey_causes(cert, rules, policy, wanted) {
         match causes.iter_mut().find(|(known, _)| *known == cause) {
-            Some((_, ids)) => ids.push(id),
-            None => causes.push((cause, vec![id])),
+            Some((_, ids)) => ids.extend(id),
+            None => causes.push((cause, id.into_iter().collect())),
         }
     }
     let Some((first, _)) = causes.first() else {
         return unusable(cert, "cannot be encrypted to: it has no encryption subkey")
             .helps("Add one, and export the certificate anew");
     };
-    let reasons = causes.iter().map(|(cause, ids)| format!("subkey {} {}", ids.join(", "), cause.text()));
+    let reasons = causes.iter().map(|(cause, ids)| about_subkeys(ids, cause));
     let text = format!("cannot be encrypted to: {}", reasons.collect::<Vec<_>>().join("; "));
-    unusable(cert, &text).helps(first.remedy(cert))
+    unusable(cert, &text).helps(first.remedy(cert, wanted))
+}
+
+fn about_subkeys(ids: &[String], cause: &Cause) -> String {
+    match ids {
+        [] => format!("a subkey {}", cause.text()),
+        ids => format!("subkey {} {}", ids.join(", "), cause.text()),
+    }
+}
+
+/// Returns the reasons why wanted subkeys do not count, and the IDs of those that have one.
+fn subkey_causes<'a>(
+    cert: &'a Cert,
+    rules: &'a Rules,
+    policy: &'a StandardPolicy<'static>,
+    wanted: Subkeys,
+) -> impl Iterator<Item = (Cause, Option<String>)> + 'a {
+    let subkeys = cert.keys().subkeys();
+    let of_openpgp = subkeys.filter(move |subkey| is_wanted(wanted, subkey.key().pk_algo()));
+    let of_openpgp = of_openpgp.filter_map(|subkey| {
+        let id = subkey.key().keyid().to_hex();
+        Some((cause(&subkey.into(), rules, policy)?, Some(id)))
+    });
+    let of_librepgp = post_quantum::librepgp_subkeys(cert).map(|is_kyber| (Cause::LibrePgp(is_kyber), None));
+    of_openpgp.chain(of_librepgp)
+}
+
+/// Returns true if a certificate has a post-quantum subkey, whether this build can use it or not. One that is revoked or not
+/// signed by the primary key counts for nothing, and an additional decryption subkey is not the owner's.
+pub fn has_post_quantum(cert: &Cert, rules: &Rules) -> bool {
+    let counts = |subkey: &ErasedKeyAmalgamation<'_, key::PublicParts>| {
+        post_quantum::encrypts(subkey.key().pk_algo())
+            && subkey.self_signatures().next().is_some()
+            && !matches!(
+                cause(subkey, rules, &rules.with_sha1),
+                Some(Cause::Revoked | Cause::Unsigned | Cause::Adsk)
+            )
+    };
+    cert.keys().subkeys().any(|subkey| counts(&subkey.into()))
+        || post_quantum::librepgp_subkeys(cert).any(|is_kyber| is_kyber)
+}
+
+/// Says why post-quantum subkeys are left out, behind "certificate ...": this build has none of their algorithms, or they are
+/// in GnuPG's own format.
+pub fn left_out(cert: &Cert, rules: &Rules, sha1: Sha1) -> Option<String> {
+    let mut causes = subkey_causes(cert, rules, policy(rules, sha1), Subkeys::PostQuantum)
+        .filter(|(cause, _)| matches!(cause, Cause::Unsupported(_) | Cause::LibrePgp(true)));
+    let (cause, id) = causes.next()?;
+    let subkey = about_subkeys(id.as_slice(), &cause);
+    Some(format!("has a post-quantum subkey that is not used: {subkey}"))
 }
 
 /// Says why a certificate is not accepted as a whole.
@@ -151,22 +211,22 @@ fn not_accepted(
         .self_signatures()
         .chain(cert.userids().flat_map(|u| u.self_signatures().collect::<Vec<_>>()))
         .collect();
+    if !is_supported(primary.key()) {
+        let algorithm = algorithm(primary.key());
+        let (text, needs) = (&algorithm.text, algorithm.needs());
+        let text = format!("has a primary key {text}, which this build cannot check{needs}");
+        return unusable(cert, &text).helps(match algorithm.is_post_quantum {
+            true => "A certificate with a primary key of Curve25519 or RSA would do, too",
+            false => "Make a new key, and export its certificate",
+        });
+    }
     if signatures.is_empty() && cert.userids().count() == 0 {
         let text = "has no User ID and no self-signature on its primary key, as keys.openpgp.org hands out a key whose \
             address is not confirmed";
         return unusable(cert, text).helps("Export it from the program that holds the secret key");
     }
-    if !is_supported(primary.key()) {
-        let algorithm = algorithm(primary.key());
-        let error =
-            unusable(cert, &format!("has a primary key {}, which this build cannot check", algorithm.text));
-        return match algorithm.is_post_quantum {
-            true => error.helps(post_quantum_remedy()),
-            false => error.helps("Make a new key, and export its certificate"),
-        };
-    }
     if primary.key().creation_time() > rules.now {
-        return unusable(cert, "is not valid yet").helps(Cause::NotYet.remedy(cert));
+        return unusable(cert, "is not valid yet").helps(Cause::NotYet.remedy(cert, Subkeys::All));
     }
     let cause = signature_cause(signatures.into_iter(), rules, policy)
         .unwrap_or_else(|| weak_or_other(primary.key(), why));
@@ -175,7 +235,7 @@ fn not_accepted(
         Cause::TooWeak(what) => unusable(cert, &format!("has a primary key that is too weak ({what})")),
         cause => unusable(cert, &format!("cannot be used: it {}", cause.text())),
     }
-    .helps(cause.remedy(cert))
+    .helps(cause.remedy(cert, Subkeys::All))
 }
 
 /// Says why a key was left out. Returns `None` if it is not meant for encryption, or could be used.
@@ -184,8 +244,16 @@ pub fn key(key: &ErasedKeyAmalgamation<'_, key::PublicParts>, rules: &Rules, sha
     Some(format!("it {}", cause.text()))
 }
 
-/// Says why a key was left out although it could be used: there is one that is signed better.
-pub fn is_passed_over(key: &ErasedKeyAmalgamation<'_, key::PublicParts>, rules: &Rules) -> Option<String> {
+/// Says why a key was left out although it could be used: it is not wanted, or there is one that is signed better.
+pub fn is_passed_over(
+    key: &ErasedKeyAmalgamation<'_, key::PublicParts>,
+    rules: &Rules,
+    wanted: Subkeys,
+) -> Option<String> {
+    let algorithm = key.key().pk_algo();
+    if algorithm.for_encryption() && !key.primary() && !is_wanted(wanted, algorithm) {
+        return Some("only post-quantum ones are wanted".into());
+    }
     cause(key, rules, &rules.strict).map(|_| "it counts only with SHA-1, and another one without".into())
 }
 
@@ -285,16 +353,7 @@ fn curve<R: key::KeyRole>(key: &Key<key::PublicParts, R>) -> Option<&Curve> {
 #[allow(deprecated)] // because of ElGamal
 fn algorithm<R: key::KeyRole>(key: &Key<key::PublicParts, R>) -> Algorithm {
     use PublicKeyAlgorithm as A;
-    let is_post_quantum = matches!(
-        key.pk_algo(),
-        A::MLKEM768_X25519
-            | A::MLKEM1024_X448
-            | A::MLDSA65_Ed25519
-            | A::MLDSA87_Ed448
-            | A::SLHDSA128s
-            | A::SLHDSA128f
-            | A::SLHDSA256s
-    );
+    let is_post_quantum = post_quantum::encrypts(key.pk_algo()) || post_quantum::signs(key.pk_algo());
     let text = match curve(key) {
         Some(Curve::Unknown(oid)) if oid[..] == SECP256K1 => "on the curve secp256k1".into(),
         Some(curve) => format!("on the curve {}", printable(curve.to_string())),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -22,7 +23,7 @@ use crate::deadline::Deadline;
 use crate::error::{Error, Place, Reason, Remedy, Result, Setting, Words};
 use crate::log::{printable, Level, Log};
 use crate::recipient::Recipient;
-use crate::settings::{Settings, SourcePath};
+use crate::settings::{Settings, SourcePath, Subkeys};
 
 /// The number of certificates that one recipient may have. Each adds a session key to every message, and an
 /// address rarely has more than its old and its new certificate.
@@ -52,6 +53,8 @@ pub struct Found {
     pub has_secret: bool,
     /// Whether self-signatures with SHA-1 count there.
     pub sha1: Sha1,
+    /// Which subkeys are used.
+    pub subkeys: Subkeys,
     /// The keys to which a message is encrypted, or the reason why it cannot be.
     pub keys: Result<RecipientKeys>,
 }
@@ -352,13 +355,14 @@ impl Finder<'_> {
                 }
             };
             let sha1 = if copies.is_shared { Sha1::Refused } else { Sha1::Accepted };
-            let keys = choose::choose(&cert, self.now, sha1).and_then(|keys| match query {
+            let subkeys = self.settings.subkeys;
+            let keys = choose::choose(&cert, self.now, sha1, subkeys).and_then(|keys| match query {
                 Query::Address(address) => choose::carries(&cert, address, self.now, sha1)
                     .map(|is_weak| RecipientKeys { is_weak: keys.is_weak || is_weak, ..keys }),
                 Query::Fingerprint(_) | Query::All => Ok(keys),
             });
             let (files, has_secret) = (copies.files(), copies.has_secret());
-            found.push(Found { cert, place: place.clone(), files, has_secret, sha1, keys });
+            found.push(Found { cert, place: place.clone(), files, has_secret, sha1, subkeys, keys });
         }
         (found, refusals)
     }
@@ -385,8 +389,18 @@ impl Finder<'_> {
             for text in warnings(keys) {
                 self.log.log(Level::Warning, &text);
             }
+            self.warn_once_of_left_out(keys);
         }
         Ok(keys)
+    }
+
+    /// Warns of post-quantum subkeys that are left out, for one certificate in the life of a process: what helps is a newer
+    /// server, and that helps all certificates.
+    fn warn_once_of_left_out(&self, keys: &RecipientKeys) {
+        static IS_TOLD: AtomicBool = AtomicBool::new(false);
+        if let Some(text) = left_out(keys).filter(|_| !IS_TOLD.swap(true, Ordering::Relaxed)) {
+            self.log.log(Level::Warning, &text);
+        }
     }
 
     /// Reads the certificates in `sieve_perot_encrypt_cert`, which are armored, or base64 on one line as the
@@ -497,6 +511,11 @@ pub fn warnings(keys: &RecipientKeys) -> Vec<String> {
         )
     });
     expired.into_iter().chain(weak).collect()
+}
+
+/// Says which post-quantum subkeys are left out, and why.
+pub fn left_out(keys: &RecipientKeys) -> Option<String> {
+    keys.left_out.as_ref().map(|why| format!("certificate {} {why}", keys.fingerprint))
 }
 
 /// Names what has expired, up to the verb.

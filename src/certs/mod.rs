@@ -13,6 +13,7 @@ mod folder;
 mod index;
 mod lasting;
 pub mod open;
+pub mod post_quantum;
 pub mod raw;
 pub mod rules;
 mod source;

@@ -8,7 +8,7 @@ use sequoia_openpgp::parse::Parse;
 use sequoia_openpgp::{Fingerprint, KeyID};
 
 use super::trouble::Refusal;
-use super::user_id;
+use super::{post_quantum, user_id};
 use crate::openpgp::packet::{packets, tag, Header};
 
 /// Largest certificate, in bytes. The largest in use are a few hundred kilobytes, most of it signatures by
@@ -118,6 +118,11 @@ pub fn primary_key(bytes: &[u8]) -> Result<Key<key::PublicParts, key::PrimaryRol
     let key = match Packet::from_bytes(bytes) {
         Ok(Packet::PublicKey(key)) => key,
         Ok(Packet::SecretKey(key)) => key.take_secret().0,
+        Ok(Packet::Unknown(key)) if post_quantum::is_librepgp(key.body()) => {
+            let text = "it has a primary key in GnuPG's own format (LibrePGP, version 5), which this build does not read: make a \
+                key of version 4 or 6";
+            return Err(text.into());
+        }
         _ => return Err("it has a primary key of a version or algorithm that is not supported".into()),
     };
     if !is_quick(key.mpis()) {

@@ -32,6 +32,7 @@ use crate::error::{Error, Reason, Remedy, Result, Words};
 use crate::guard::{guard, Panicked};
 use crate::log::{printable, printable_line, Level, Log};
 use crate::message::inspect::inspect;
+use crate::openpgp::crypto::library_in_words;
 use crate::recipient::{Recipient, MAX_RECIPIENTS};
 use crate::settings::{Deliveries, Loaded, OnError, RawSettings};
 use crate::spool::{Spool, Waiting};
@@ -91,6 +92,8 @@ unsafe extern "C" fn core_open(
             // SAFETY: promise 1.
             |settings| unsafe { load(settings) },
         );
+        let version = env!("CARGO_PKG_VERSION");
+        log.log(Level::Debug, &format!("perot-encrypt {version}, {}", library_in_words()));
         for why in loaded.errors() {
             log.log(Level::Error, &why.in_words(&loaded.words));
         }
@@ -120,6 +123,7 @@ unsafe fn load(settings: &perot_settings) -> Loaded {
             on_no_certificate: settings.on_no_certificate.get(),
             hide_subject: settings.hide_subject.get(),
             compress: settings.compress.get(),
+            subkeys: settings.subkeys.get(),
             alias: settings.alias.get(),
             deliveries: settings.deliveries.get(),
             saved: settings.saved.get(),

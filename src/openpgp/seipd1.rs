@@ -22,6 +22,7 @@ use std::io::{self, Write};
 use super::packet::tag;
 use super::partial_body::PartialBody;
 use crate::certs::choose::RecipientKeys;
+use crate::certs::post_quantum::fits_seipd1;
 
 /// The block size of AES, in bytes.
 const BLOCK: usize = 16;
@@ -86,11 +87,11 @@ impl<W: Write> Write for Seipd1<W> {
     }
 }
 
-/// Makes a session key, and writes it for each key in a version 3 PKESK packet (RFC 9580, section 5.1.1).
+/// Makes a session key, and writes it for each key that can have it in a version 3 PKESK packet (RFC 9580, section 5.1.1).
 fn write_session_keys(recipients: &[RecipientKeys], out: &mut impl Write) -> openpgp::Result<SessionKey> {
     let algorithm = SymmetricAlgorithm::AES256;
     let session_key = SessionKey::new(algorithm.key_size()?)?;
-    for key in recipients.iter().flat_map(|r| &r.keys) {
+    for key in recipients.iter().flat_map(|r| &r.keys).filter(|key| fits_seipd1(key.pk_algo())) {
         let pkesk = PKESK3::for_recipient(algorithm, &session_key, key)?;
         let mut bytes = Vec::new();
         Packet::from(PKESK::from(pkesk)).serialize(&mut bytes)?;

@@ -266,6 +266,7 @@ fn every_setting_is_documented_with_its_default() {
         ("on_no_certificate", "tempfail"),
         ("hide_subject", "no"),
         ("compress", "no"),
+        ("subkeys", "all"),
         ("alias", ""),
     ] {
         let set = format!("sieve_perot_encrypt_{name} = {default}");

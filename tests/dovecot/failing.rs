@@ -198,6 +198,11 @@ fn a_wrong_setting_defers_every_message() {
         ),
         ("compress", "zlib", "sieve_perot_encrypt_compress = zlib: not understood: write `yes` or `no`"),
         (
+            "subkeys",
+            "pqc",
+            "sieve_perot_encrypt_subkeys = pqc: not understood: write `all` or `post-quantum`",
+        ),
+        (
             "certs",
             "certs/x",
             "sieve_perot_encrypt_certs = certs/x: not understood: write paths that begin with",

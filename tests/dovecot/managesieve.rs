@@ -4,8 +4,10 @@ use std::fs;
 use std::process::Command;
 
 use crate::{literal, message, script, start, SECRET};
+use perot_encrypt::openpgp::crypto::has_post_quantum;
 use perot_testing::dovecot::{run, Dovecot};
 use perot_testing::pages::blocks;
+use perot_testing::post_quantum::KINDS;
 use perot_testing::{armored, armored_secret, decrypt, expired, key_for, revoked, signing_only};
 
 const ME: &str = "me@domain.com";
@@ -221,6 +223,23 @@ fn a_warning_reaches_the_user() {
     let answer = dovecot.deliver(ME, &message("late"));
     assert!(answer.starts_with("250 "), "{answer}\n{}", dovecot.log());
     assert!(decrypt(&dovecot.only_message(ME), &key).ends_with(&message("late")));
+}
+
+/// A certificate that is used in part, since the crypto library lacks algorithms, draws a warning, too.
+#[test]
+fn a_warning_of_post_quantum_subkeys_that_are_left_out() {
+    let dovecot = start();
+    let [both, ..] = KINDS;
+    let local = file(&dovecot, "mine", &script("", &literal(&both.public())));
+    let said = dovecot.sieve_connect(ME, &[], &format!("upload {local} mine\nactivate mine\n"));
+    let warning = format!(
+        "mine: line 2: warning: encrypt: certificate {} has a post-quantum subkey that is not used: subkey ",
+        both.cert().fingerprint()
+    );
+    assert_eq!(said.contains(&warning), !has_post_quantum(), "{said}");
+    let answer = dovecot.deliver(ME, &message("both"));
+    assert!(answer.starts_with("250 "), "{answer}\n{}", dovecot.log());
+    assert!(decrypt(&dovecot.only_message(ME), &both.cert()).ends_with(&message("both")));
 }
 
 #[test]

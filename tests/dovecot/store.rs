@@ -4,8 +4,10 @@ use std::fs;
 use std::os::unix::fs::{chown, MetadataExt, PermissionsExt};
 use std::process::Output;
 
+use perot_encrypt::openpgp::crypto::has_post_quantum;
 use perot_testing::dovecot::{era, is_root, run_with, Config, Dovecot, Era, Lmtp};
 use perot_testing::messages::encrypted;
+use perot_testing::post_quantum::KINDS;
 use perot_testing::{armored, decrypt, decrypt_content, find, key_for, revoked, with_crlf};
 
 use sequoia_openpgp::types::CompressionAlgorithm;
@@ -230,6 +232,35 @@ fn compression() {
     dovecot
         .log_line(&["Error: ", "sieve_perot_encrypt_compress = zlib: not understood: write `yes` or `no`"]);
     assert_nothing_stored(&dovecot, ME);
+}
+
+/// None but post-quantum subkeys if the setting says so, by both plugins; never a classical one in their place.
+#[test]
+fn none_but_post_quantum_subkeys() {
+    let only = vec![("subkeys", "post-quantum".to_owned())];
+    for (what, config) in [("mail plugin", alone as fn() -> Config), ("script", Config::default)] {
+        let (dovecot, key) = start(&Config { plugin: only.clone(), ..config() });
+        let [both, ..] = KINDS;
+        let user = &both.address();
+        dovecot.give(user, "k.asc", &both.public());
+        for user in [ME, user] {
+            dovecot.script(user, &script("", "encrypt;"));
+        }
+        let mail = message("post-quantum");
+        let answer = dovecot.deliver(ME, &mail);
+        assert!(answer.starts_with("250 "), "{what}: {answer}\n{}", dovecot.log());
+        assert!(decrypt(&dovecot.only_message(ME), &key).ends_with(&mail), "{what}");
+        let answer = dovecot.deliver(user, &mail);
+        if has_post_quantum() {
+            assert!(answer.starts_with("250 "), "{what}: {answer}\n{}", dovecot.log());
+            let stored = dovecot.only_message(user);
+            assert!(decrypt(&stored, &both.cert()).ends_with(&mail), "{what}");
+        } else {
+            assert!(answer.starts_with("451 "), "{what}: {answer}\n{}", dovecot.log());
+            dovecot.log_line(&["Error: ", "With sieve_perot_encrypt_subkeys = all, an encryption subkey of"]);
+            assert_nothing_stored(&dovecot, user);
+        }
+    }
 }
 
 /// `on_no_certificate = keep`: who brings a certificate gets ciphertext or nothing, and the others get what comes, from both

@@ -14,7 +14,7 @@ use perot_encrypt::deadline::Deadline;
 
 use perot_encrypt::encrypt::Outcome;
 use perot_encrypt::recipient::Recipient;
-use perot_encrypt::settings::{OnError, Settings, SourcePath};
+use perot_encrypt::settings::{OnError, Settings, SourcePath, Subkeys};
 use perot_testing::{
     armored, armored_secret, builder, encrypt_to, expired, key_for, revoked, revoked_user_id, settings,
 };
@@ -319,7 +319,7 @@ fn subkeys_that_are_alive_are_used_or_the_last_that_were() {
             builder = builder.add_subkey(KeyFlags::empty().set_transport_encryption(), valid, None);
         }
         let cert = builder.generate().unwrap().0;
-        let keys = choose::choose(&cert, now, Sha1::Accepted).unwrap();
+        let keys = choose::choose(&cert, now, Sha1::Accepted, Subkeys::All).unwrap();
         // Their order is not known, so they are told apart by their end.
         let years = |end: SystemTime| {
             ((end.duration_since(created).unwrap() + YEAR / 2).as_secs() / YEAR.as_secs()) as u32

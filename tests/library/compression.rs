@@ -9,7 +9,7 @@ use perot_encrypt::encrypt::Outcome;
 use perot_encrypt::envelope::{Envelope, Seal};
 use perot_encrypt::message::inspect::inspect;
 use perot_encrypt::openpgp::pgp_mime::PgpMime;
-use perot_encrypt::settings::Settings;
+use perot_encrypt::settings::{Settings, Subkeys};
 use perot_testing::{armored, base64_lines, decrypt_content, encrypt_to, key_for, settings, version6};
 use sequoia_openpgp::crypto::random;
 use sequoia_openpgp::types::CompressionAlgorithm;
@@ -25,7 +25,8 @@ fn keys() -> [Cert; 2] {
 /// Encrypts `payload`. Returns the body of the message.
 fn sealed(key: &Cert, payload: &[u8], compress: bool) -> Vec<u8> {
     let envelope =
-        PgpMime::new(vec![choose(key, SystemTime::now(), Sha1::Accepted).unwrap()], compress).unwrap();
+        PgpMime::new(vec![choose(key, SystemTime::now(), Sha1::Accepted, Subkeys::All).unwrap()], compress)
+            .unwrap();
     let mut seal = envelope.open(Vec::new()).unwrap();
     seal.write_all(payload).unwrap();
     seal.finish().unwrap()

@@ -89,6 +89,7 @@ const NO_MESSAGES: &[&str] = &[
     "for temporary files",
     "the limit of CPU time",
     // These are traces and dumps.
+    "<>, <> post-quantum algorithms",
     "the message is encrypted already",
     "certificate <> with <> key(s)",
     "encrypted test: all of the message is encrypted: <>",

@@ -7,6 +7,7 @@ mod corpus;
 mod documents;
 mod inspection;
 mod message;
+mod post_quantum;
 mod properties;
 mod real_certificates;
 mod source;

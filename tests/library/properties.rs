@@ -17,6 +17,7 @@ use perot_encrypt::certs::rules::Sha1;
 use perot_encrypt::envelope::{Envelope, Seal};
 use perot_encrypt::openpgp::armor::ArmorWriter;
 use perot_encrypt::openpgp::pgp_mime::PgpMime;
+use perot_encrypt::settings::Subkeys;
 use perot_testing::oracle::{self, Options};
 use perot_testing::{armored, armored_secret, decrypt, expired, key_for, messages, revoked, version6};
 
@@ -197,7 +198,7 @@ proptest! {
     #[test]
     fn containers_of_any_size(pieces in vec(prop_oneof![0..200_usize, 8000..9000_usize, 65_400..65_600_usize], 0..4), key in select(vec![0, 1]), compress: bool) {
         let key = &KEYS[key];
-        let recipient = choose(key, std::time::SystemTime::now(), Sha1::Accepted).unwrap();
+        let recipient = choose(key, std::time::SystemTime::now(), Sha1::Accepted, Subkeys::All).unwrap();
         let envelope = PgpMime::new(vec![recipient], compress).unwrap();
         let mut payload = envelope.open(Vec::new()).unwrap();
         pieces.iter().for_each(|&size| payload.write_all(&vec![b'x'; size]).unwrap());

@@ -12,7 +12,7 @@ use perot_encrypt::certs::rules::Sha1;
 use perot_encrypt::deadline::Deadline;
 use perot_encrypt::log::{Level, Log};
 use perot_encrypt::recipient::Recipient;
-use perot_encrypt::settings::{Settings, SourcePath};
+use perot_encrypt::settings::{Settings, SourcePath, Subkeys};
 use perot_testing::{armored, builder, key_for, settings};
 
 use base64::Engine;
@@ -350,7 +350,7 @@ fn self_signatures_with_sha1() {
         ),
     ] {
         let cert = Signed { user_id, subkeys: subkeys.to_vec() }.cert();
-        let chosen = choose::choose(&cert, SystemTime::now(), Sha1::Accepted);
+        let chosen = choose::choose(&cert, SystemTime::now(), Sha1::Accepted, Subkeys::All);
         match (chosen, expected) {
             (Ok(keys), Ok((used, is_weak, is_expired))) => {
                 let used: Vec<_> = used
@@ -437,12 +437,12 @@ fn a_subkey_with_sha1_beside_a_primary_key_that_encrypts() {
         .sign_subkey_binding(&mut signer(&all), all.primary_key().key(), &subkey)
         .unwrap();
     let all = all.insert_packets(vec![Packet::from(subkey.clone()), signature.into()]).unwrap().0;
-    let keys = choose::choose(&all, SystemTime::now(), Sha1::Accepted).unwrap();
+    let keys = choose::choose(&all, SystemTime::now(), Sha1::Accepted, Subkeys::All).unwrap();
     assert!(
         keys.is_weak && keys.keys.iter().any(|key| key.fingerprint() == subkey.fingerprint()),
         "{keys:?}"
     );
-    let keys = choose::choose(&all, SystemTime::now(), Sha1::Refused).unwrap();
+    let keys = choose::choose(&all, SystemTime::now(), Sha1::Refused, Subkeys::All).unwrap();
     assert!(!keys.is_weak && keys.keys.len() == 1);
 }
 

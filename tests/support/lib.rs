@@ -8,6 +8,7 @@ pub mod messages;
 pub mod mta;
 pub mod oracle;
 pub mod pages;
+pub mod post_quantum;
 mod reference;
 mod valgrind;
 
@@ -23,7 +24,7 @@ use perot_encrypt::certs::finder::Owner;
 use perot_encrypt::deadline::Deadline;
 use perot_encrypt::encrypt::{encrypt, Job, Outcome};
 use perot_encrypt::error::{Error, Words};
-use perot_encrypt::settings::{OnError, Settings, SourcePath};
+use perot_encrypt::settings::{OnError, Settings, SourcePath, Subkeys};
 
 use base64::Engine;
 use flate2::bufread::ZlibDecoder;
@@ -155,6 +156,7 @@ pub fn settings(sources: &[&Path]) -> Settings {
         on_no_certificate: OnError::TempFail,
         hide_subject: false,
         compress: false,
+        subkeys: Subkeys::All,
         words: Words::default(),
     }
 }

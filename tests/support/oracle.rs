@@ -26,7 +26,7 @@ use perot_encrypt::message::original::Original;
 use perot_encrypt::message::{hide_subject, wrap};
 use perot_encrypt::openpgp::pgp_mime::PgpMime;
 use perot_encrypt::recipient::Recipient;
-use perot_encrypt::settings::{Deliveries, Loaded, OnError, RawSettings, Settings, SourcePath};
+use perot_encrypt::settings::{Deliveries, Loaded, OnError, RawSettings, Settings, SourcePath, Subkeys};
 use perot_encrypt::sink::Sink;
 
 use sequoia_openpgp as openpgp;
@@ -270,7 +270,7 @@ fn certificate(copies: &Copies) {
     };
     assert_eq!(cert.fingerprint().to_hex(), copies.fingerprint);
     assert!(!cert.is_tsk() && cert.keys().count() <= 129 && cert.userids().count() <= 256);
-    match choose(&cert, SystemTime::now(), Sha1::Accepted) {
+    match choose(&cert, SystemTime::now(), Sha1::Accepted, Subkeys::All) {
         Ok(keys) => usable(&[keys]),
         Err(why) => harmless(why),
     }

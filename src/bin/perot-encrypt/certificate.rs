@@ -10,10 +10,11 @@ use sequoia_openpgp::packet::key;
 use serde_json::{json, Value};
 
 use perot_encrypt::certs::choose::{self, RecipientKeys};
-use perot_encrypt::certs::finder::{warnings, Found};
+use perot_encrypt::certs::finder::{left_out, warnings, Found};
 use perot_encrypt::certs::rules::{Rules, Sha1};
 use perot_encrypt::certs::{explain, user_id};
 use perot_encrypt::log::printable;
+use perot_encrypt::settings::Subkeys;
 
 use crate::words;
 
@@ -41,7 +42,7 @@ struct UserIdNote {
 impl Checked {
     /// Looks at a certificate that was found.
     pub fn new(recipient: Option<String>, found: Found, is_used: bool, now: SystemTime) -> Self {
-        let end_of_algorithms = choose::end_of_algorithms(&found.cert, now, found.sha1);
+        let end_of_algorithms = choose::end_of_algorithms(&found.cert, now, found.sha1, found.subkeys);
         Self { recipient, found, is_used, end_of_algorithms }
     }
 
@@ -86,7 +87,8 @@ impl Checked {
             chosen.iter().any(|chosen| chosen.fingerprint() == key.key().fingerprint())
         };
         let rules = Rules::at(now);
-        let note = |key| KeyNote::new(is_chosen(&key), key, &rules, self.found.sha1);
+        let wanted = choose::wanted(&self.found.cert, &rules, self.found.subkeys);
+        let note = |key| KeyNote::new(is_chosen(&key), key, &rules, self.found.sha1, wanted);
         self.found.cert.keys().map(note).collect()
     }
 
@@ -151,7 +153,9 @@ impl Checked {
         if let Some(end) = self.end_of_algorithms {
             line(text, format_args!("  warning  its algorithms count as too weak from {} on", day(end)));
         }
-        for warning in self.found.keys.iter().flat_map(warnings) {
+        for warning in
+            self.found.keys.iter().flat_map(|keys| warnings(keys).into_iter().chain(left_out(keys)))
+        {
             line(text, format_args!("  warning  {warning}"));
         }
         match &self.found.keys {
@@ -183,7 +187,13 @@ struct KeyNote {
 }
 
 impl KeyNote {
-    fn new(used: bool, key: ErasedKeyAmalgamation<'_, key::PublicParts>, rules: &Rules, sha1: Sha1) -> Self {
+    fn new(
+        used: bool,
+        key: ErasedKeyAmalgamation<'_, key::PublicParts>,
+        rules: &Rules,
+        sha1: Sha1,
+        wanted: Subkeys,
+    ) -> Self {
         let (bits, curve) = size_of(key.key().mpis());
         Self {
             fingerprint: key.key().fingerprint().to_hex(),
@@ -200,7 +210,9 @@ impl KeyNote {
             used,
             reason: match used {
                 true => None,
-                false => explain::key(&key, rules, sha1).or_else(|| explain::is_passed_over(&key, rules)),
+                false => {
+                    explain::key(&key, rules, sha1).or_else(|| explain::is_passed_over(&key, rules, wanted))
+                }
             },
         }
     }

@@ -13,6 +13,7 @@ use perot_encrypt::certs::finder::{display, Finder, Owner};
 use perot_encrypt::deadline::Deadline;
 use perot_encrypt::error::Reason;
 use perot_encrypt::log::printable;
+use perot_encrypt::openpgp::crypto::{has_post_quantum, library};
 use perot_encrypt::recipient::Recipient;
 
 use crate::certificate::{line, Checked};
@@ -184,7 +185,8 @@ impl Report {
             "certificates": self.certificates.iter().map(|c| c.json(now)).collect::<Vec<_>>(),
             "problems": problems.collect::<Vec<_>>(),
             "shared_addresses": self.shared_addresses(now).iter().map(SharedAddress::json).collect::<Vec<_>>(),
-            "crypto_library": sequoia_openpgp::crypto::backend(),
+            "crypto_library": library(),
+            "post_quantum": has_post_quantum(),
         });
         format!("{report:#}\n")
     }

@@ -46,6 +46,7 @@ pub fn command() -> Command {
         .arg(flag("force", "Encrypt a message that is encrypted already, too"))
         .arg(flag("hide-subject", "Put the subject into the encrypted part, and `[...]` in its place"))
         .arg(compress())
+        .arg(subkeys())
         .arg(recipient().required(true))
         .subcommand(check())
         .subcommand(doctor())
@@ -65,6 +66,7 @@ fn check() -> Command {
             "For monitoring: end with 1 also if a certificate counts only because self-signatures with SHA-1 are accepted",
         ))
         .arg(flag("json", "Write JSON"))
+        .arg(subkeys())
         .arg(recipient())
 }
 
@@ -93,6 +95,15 @@ pub fn gpgit() -> Command {
 
 fn compress() -> Arg {
     flag("compress", "Compress the message before it is encrypted")
+}
+
+fn subkeys() -> Arg {
+    Arg::new("subkeys")
+        .long("subkeys")
+        .value_name("WHICH")
+        .value_parser(["all", "post-quantum"])
+        .default_value("all")
+        .help("Which subkeys are used; post-quantum: where a certificate has such subkeys, only these")
 }
 
 fn flag(name: &'static str, help: &'static str) -> Arg {

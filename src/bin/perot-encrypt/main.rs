@@ -14,17 +14,23 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 use clap::ArgMatches;
 
 use perot_encrypt::error::{Error as CoreError, Words};
 use perot_encrypt::guard::{guard, quiet_panics, Panicked};
 use perot_encrypt::log::{Level, Log};
+use perot_encrypt::openpgp::crypto::library_in_words;
 use perot_encrypt::settings::{Loaded, RawSettings, Settings};
 
 /// EX_TEMPFAIL of sysexits.h, on which a mail server keeps the message and tries again. Every failure ends
 /// with it, even a wrong command line: on other numbers, mail servers return the message to its sender.
 const TEMPORARY_FAILURE: u8 = 75;
+
+/// What `--version` says.
+static VERSION: LazyLock<String> =
+    LazyLock::new(|| format!("{}\n{}", env!("CARGO_PKG_VERSION"), library_in_words()));
 
 type Done = Result<ExitCode, Box<dyn Error>>;
 
@@ -41,6 +47,7 @@ fn main() -> ExitCode {
 fn run(arguments: Vec<OsString>) -> Done {
     let called_gpgit = arguments.first().is_some_and(|name| is_gpgit(Path::new(name)));
     let command = if called_gpgit { command::gpgit() } else { command::command() };
+    let command = command.long_version(VERSION.as_str());
     let mut matches = match command.try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(asked) if asked.exit_code() == 0 => {
@@ -80,7 +87,13 @@ fn words() -> Words {
 fn settings(matches: &mut ArgMatches) -> Result<Settings, CoreError> {
     let sources: Vec<String> = matches.remove_many("certs").into_iter().flatten().collect();
     let certs = (!sources.is_empty()).then(|| sources.join(" "));
-    let raw = RawSettings { certs: certs.as_ref().map(String::as_bytes), ..RawSettings::default() };
+    // gpgit had nothing like it.
+    let subkeys = matches.try_remove_one::<String>("subkeys").unwrap_or_default();
+    let raw = RawSettings {
+        certs: certs.as_ref().map(String::as_bytes),
+        subkeys: subkeys.as_ref().map(String::as_bytes),
+        ..RawSettings::default()
+    };
     Loaded::new(&raw, words()).settings
 }
 

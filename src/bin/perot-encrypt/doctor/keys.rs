@@ -60,8 +60,9 @@ impl Keys {
 /// Fails if this process may not take the user's rights.
 pub fn of(configuration: &Configuration, protocol: &str, user: &User) -> Result<Keys, Box<dyn Error>> {
     let setting = |name: &str| user.setting(configuration, protocol, &format!("{PREFIX}{name}"));
-    let [certs, cert, on_error, on_no_certificate, hide_subject, compress] =
-        ["certs", "cert", "on_error", "on_no_certificate", "hide_subject", "compress"].map(setting);
+    let [certs, cert, on_error, on_no_certificate, hide_subject, compress, subkeys] =
+        ["certs", "cert", "on_error", "on_no_certificate", "hide_subject", "compress", "subkeys"]
+            .map(setting);
     let user_email = user.setting(configuration, protocol, "sieve_user_email");
     let user_email = user_email.map(|address| user.expand(&address).unwrap_or(address));
     let certs = certs.map(|certs| {
@@ -80,6 +81,7 @@ pub fn of(configuration: &Configuration, protocol: &str, user: &User) -> Result<
         on_no_certificate: on_no_certificate.as_ref().map(String::as_bytes),
         hide_subject: hide_subject.as_ref().map(String::as_bytes),
         compress: compress.as_ref().map(String::as_bytes),
+        subkeys: subkeys.as_ref().map(String::as_bytes),
         user_email: user_email.as_ref().map(String::as_bytes),
         ..RawSettings::default()
     };
