@@ -15,6 +15,7 @@ pub mod log;
 pub mod mailboxes;
 pub mod message;
 pub mod openpgp;
+pub mod openssl;
 pub mod recipient;
 pub mod sealed_spool;
 pub mod settings;
