@@ -6,6 +6,7 @@
 
 use std::ffi::{c_int, c_ulong};
 
+pub mod cms;
 pub mod x509;
 
 extern "C" {
