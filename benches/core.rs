@@ -86,6 +86,7 @@ fn encrypt_message(certs: &Path, message: &[u8], compress: bool) {
         also: &[],
         force: false,
         hide_subject: false,
+        smime: false,
         now: SystemTime::now(),
         deadline: Deadline::NONE,
         temp_dir: None,

@@ -71,6 +71,10 @@ static const struct sieve_argument_def encrypt_hidesubject_tag = {
 	.identifier = "hidesubject",
 };
 
+static const struct sieve_argument_def encrypt_smime_tag = {
+	.identifier = "smime",
+};
+
 static bool
 cmd_encrypt_validate_also_tag(struct sieve_validator *valdtr,
 			      struct sieve_ast_argument **arg,
@@ -100,6 +104,7 @@ enum cmd_encrypt_optional {
 	OPT_HIDESUBJECT,
 	OPT_ALSO,
 	OPT_KEYS,
+	OPT_SMIME,
 };
 
 static bool
@@ -114,6 +119,8 @@ cmd_encrypt_registered(struct sieve_validator *valdtr,
 	sieve_validator_register_tag(valdtr, cmd_reg, ext,
 				     &encrypt_hidesubject_tag,
 				     OPT_HIDESUBJECT);
+	sieve_validator_register_tag(valdtr, cmd_reg, ext, &encrypt_smime_tag,
+				     OPT_SMIME);
 	sieve_validator_register_tag(valdtr, cmd_reg, ext, &encrypt_also_tag,
 				     OPT_ALSO);
 	return TRUE;
@@ -429,6 +436,9 @@ cmd_encrypt_operation_dump(const struct sieve_dumptime_env *denv,
 		case OPT_HIDESUBJECT:
 			sieve_code_dumpf(denv, "hidesubject");
 			break;
+		case OPT_SMIME:
+			sieve_code_dumpf(denv, "smime");
+			break;
 		case OPT_ALSO:
 			if (!sieve_opr_stringlist_dump(denv, address, "also"))
 				return FALSE;
@@ -543,6 +553,9 @@ cmd_encrypt_read_operands(const struct sieve_runtime_env *renv,
 			break;
 		case OPT_HIDESUBJECT:
 			request->hide_subject = TRUE;
+			break;
+		case OPT_SMIME:
+			request->smime = TRUE;
 			break;
 		case OPT_ALSO:
 			ret = cmd_encrypt_read_also(renv, address, request);

@@ -90,6 +90,7 @@ struct perot_settings {
 	struct perot_bytes hide_subject;
 	struct perot_bytes compress;
 	struct perot_bytes subkeys;
+	struct perot_bytes prefer;
 	/* Of Sieve: another name under which the extension is offered */
 	struct perot_bytes alias;
 	/* Of Sieve: the address of the user */
@@ -180,6 +181,8 @@ struct perot_request {
 	bool force;
 	/* Hide the subject, whatever the settings say. */
 	bool hide_subject;
+	/* S/MIME where a recipient has both, whatever the settings say. */
+	bool smime;
 	/* The message is not read then. */
 	enum perot_exemption exemption;
 	/* Its mailbox is not the user's own: only named recipients are

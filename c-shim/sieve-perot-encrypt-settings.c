@@ -20,6 +20,7 @@ struct perot_encrypt_settings {
 	const char *hide_subject;
 	const char *compress;
 	const char *subkeys;
+	const char *prefer;
 	const char *alias;
 	const char *deliveries;
 	const char *saved;
@@ -54,6 +55,7 @@ static const struct setting_define perot_encrypt_setting_defines[] = {
 	DEF("sieve_perot_encrypt_", hide_subject),
 	DEF("sieve_perot_encrypt_", compress),
 	DEF("sieve_perot_encrypt_", subkeys),
+	DEF("sieve_perot_encrypt_", prefer),
 	DEF("sieve_perot_encrypt_", alias),
 	DEF("perot_encrypt_", deliveries),
 	DEF("perot_encrypt_", saved),
@@ -79,6 +81,7 @@ static const struct perot_encrypt_settings perot_encrypt_default_settings = {
 	.hide_subject = "no",
 	.compress = "no",
 	.subkeys = "all",
+	.prefer = "openpgp",
 	.alias = "",
 	.deliveries = "encrypt",
 	.saved = "",
@@ -165,6 +168,7 @@ perot_settings_get(const struct perot_setting_source *source,
 		perot_setting(source, "sieve_perot_encrypt_hide_subject");
 	set->compress = perot_setting(source, "sieve_perot_encrypt_compress");
 	set->subkeys = perot_setting(source, "sieve_perot_encrypt_subkeys");
+	set->prefer = perot_setting(source, "sieve_perot_encrypt_prefer");
 	set->alias = perot_setting(source, "sieve_perot_encrypt_alias");
 	set->deliveries = perot_setting(source, "perot_encrypt_deliveries");
 	set->saved = perot_setting(source, "perot_encrypt_saved");
@@ -240,6 +244,7 @@ perot_settings_open(const struct perot_setting_source *source)
 	settings.hide_subject = perot_bytes(set->hide_subject);
 	settings.compress = perot_bytes(set->compress);
 	settings.subkeys = perot_bytes(set->subkeys);
+	settings.prefer = perot_bytes(set->prefer);
 	settings.alias = perot_bytes(set->alias);
 	settings.user_email = perot_bytes(perot_setting_field(set->user_email));
 #ifndef PEROT_SIEVE

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use crate::certs::choose::RecipientKeys;
+use crate::certs::chosen::Chosen;
 use crate::certs::finder::{Finder, Owner};
 use crate::deadline::Deadline;
 use crate::envelope::{Envelope, Seal};
@@ -18,7 +19,8 @@ use crate::message::{hide_subject, wrap};
 use crate::openpgp::crypto::random_hex;
 use crate::openpgp::pgp_mime::PgpMime;
 use crate::recipient::{Recipient, MAX_RECIPIENTS};
-use crate::settings::Settings;
+use crate::settings::{Prefer, Settings};
+use crate::smime::{self, Smime};
 
 /// The encryption of one message.
 #[derive(Clone, Copy)]
@@ -35,6 +37,8 @@ pub struct Job<'a> {
     pub force: bool,
     /// True to hide the subject even if the settings do not ask for it.
     pub hide_subject: bool,
+    /// True to use S/MIME where a recipient has both kinds of certificate, whatever the settings say.
+    pub smime: bool,
     /// The time at which certificates must be valid.
     pub now: SystemTime,
     /// When the search for certificates has to end. Reading the message has a deadline of its own.
@@ -82,18 +86,66 @@ pub fn encrypt<W: Write + Send>(
         return Ok((Outcome::AlreadyEncrypted, out));
     }
     let Job { settings, owner, now, deadline, temp_dir, .. } = *job;
+    let asked_for = job.smime.then(|| Settings { prefer: Prefer::Smime, ..settings.clone() });
+    let settings = asked_for.as_ref().unwrap_or(settings);
     let finder = Finder { settings, owner, now, deadline, temp_dir, log };
     let recipients = match find_recipients(job, &finder)? {
         Ok(recipients) => recipients,
         // Nothing is encrypted for further recipients alone: the owner could not read it.
         Err(why) => return Ok((Outcome::NoCertificate { why }, out)),
     };
-    let hide_subject = hides_subject(job, &inspection, log);
-    let fingerprints = recipients.iter().map(|r| r.fingerprint.clone()).collect();
-    let envelope = PgpMime::new(recipients, job.settings.compress)?;
+    let fingerprints = recipients.iter().map(|r| r.fingerprint().to_owned()).collect();
     let out = Counter { inner: out, bytes: 0 };
-    let (bytes_in, out) = write(message, &inspection, &envelope, hide_subject, out)?;
+    let (bytes_in, out) = match of_one_kind(recipients)? {
+        OneKind::OpenPgp(recipients) => {
+            let hide_subject = hides_subject(job, &inspection, log);
+            let envelope = PgpMime::new(recipients, settings.compress)?;
+            write(message, &inspection, &envelope, hide_subject, out)?
+        }
+        OneKind::X509(recipients) => {
+            if job.hide_subject || settings.hide_subject {
+                log.log(
+                    Level::Info,
+                    "the subject stays in clear: no mail program shows a hidden one in S/MIME",
+                );
+            }
+            write(message, &inspection, &Smime::new(recipients), false, out)?
+        }
+    };
     Ok((Outcome::Encrypted { recipients: fingerprints, bytes_in, bytes_out: out.bytes }, out.inner))
+}
+
+/// The recipients of a message, which is in one format.
+enum OneKind {
+    OpenPgp(Vec<RecipientKeys>),
+    X509(Vec<smime::Recipient>),
+}
+
+/// Fails if the recipients are of both kinds.
+fn of_one_kind(recipients: Vec<Chosen>) -> Result<OneKind> {
+    let (mut openpgp, mut x509) = (Vec::new(), Vec::new());
+    for recipient in recipients {
+        match recipient {
+            Chosen::OpenPgp(keys) => openpgp.push(keys),
+            Chosen::X509(recipient) => x509.push(smime::Recipient {
+                expired: recipient.expired.is_some(),
+                cert: recipient.cert,
+                fingerprint: recipient.fingerprint,
+            }),
+        }
+    }
+    match (openpgp.first(), x509.first()) {
+        (Some(one), Some(other)) => {
+            let text = format!(
+                "certificate {} is one of OpenPGP and certificate {} one of S/MIME, and a message has one format",
+                one.fingerprint, other.fingerprint
+            );
+            let remedy = "name recipients that have certificates of the same kind";
+            Err(Error::new(Reason::UnusableCertificate, text).helps(remedy))
+        }
+        (None, _) => Ok(OneKind::X509(x509)),
+        (Some(_), None) => Ok(OneKind::OpenPgp(openpgp)),
+    }
 }
 
 /// Writes the encrypted message. Returns the size of the original in bytes, and `out`.
@@ -117,16 +169,13 @@ fn write<W: Write + Send>(
 
 /// Finds the keys of all recipients, each certificate once. Fails if one recipient has none. For an owner whose mail is left
 /// as it is then, it returns where the search went.
-fn find_recipients(
-    job: &Job<'_>,
-    finder: &Finder<'_>,
-) -> Result<std::result::Result<Vec<RecipientKeys>, String>> {
+fn find_recipients(job: &Job<'_>, finder: &Finder<'_>) -> Result<std::result::Result<Vec<Chosen>, String>> {
     let count = job.recipients.len() + job.also.len();
     if count > MAX_RECIPIENTS {
         let text = format!("{count} recipients: {MAX_RECIPIENTS} is the most");
         return Err(Error::new(Reason::BadRecipient, text));
     }
-    let mut keys: Vec<RecipientKeys> = Vec::new();
+    let mut keys: Vec<Chosen> = Vec::new();
     if job.recipients.is_empty() {
         match finder.owner() {
             Ok(found) => keys = found,
@@ -135,16 +184,17 @@ fn find_recipients(
     }
     for text in job.recipients.iter().chain(job.also) {
         for found in finder.find(&Recipient::parse(text)?)? {
-            if !keys.iter().any(|k| k.fingerprint == found.fingerprint) {
+            if !keys.iter().any(|k| k.fingerprint() == found.fingerprint()) {
                 keys.push(found);
             }
         }
     }
     for found in &keys {
-        finder.log.log(
-            Level::Debug,
-            &format!("certificate {} with {} key(s)", found.fingerprint, found.keys.len()),
-        );
+        let kind = match found {
+            Chosen::OpenPgp(keys) => format!("{} key(s)", keys.keys.len()),
+            Chosen::X509(_) => "a key for S/MIME".to_owned(),
+        };
+        finder.log.log(Level::Debug, &format!("certificate {} with {kind}", found.fingerprint()));
     }
     Ok(Ok(keys))
 }

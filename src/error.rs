@@ -74,6 +74,8 @@ pub enum Setting {
     Compress,
     /// Which subkeys are used.
     Subkeys,
+    /// The kind of certificate that is used where a recipient has both.
+    Prefer,
     /// Another name of the Sieve extension.
     Alias,
     /// The treatment of deliveries.
@@ -95,6 +97,7 @@ impl Setting {
             Self::HideSubject => "hide_subject",
             Self::Compress => "compress",
             Self::Subkeys => "subkeys",
+            Self::Prefer => "prefer",
             Self::Alias => "alias",
             Self::Deliveries => "deliveries",
             Self::Saved => "saved",

@@ -16,7 +16,7 @@ pub enum Recipient {
     Address(String),
     /// The fingerprint of a certificate that has to be found, in upper case hex.
     Fingerprint(String),
-    /// The certificate itself, armored.
+    /// The certificate itself, armored or in PEM.
     Literal(Vec<u8>),
 }
 
@@ -28,7 +28,7 @@ impl Recipient {
     /// Fails with `BadRecipient` if the text is none of the three.
     pub fn parse(text: &[u8]) -> Result<Self> {
         let trimmed = text.trim_ascii();
-        if trimmed.starts_with(b"-----BEGIN PGP ") {
+        if trimmed.starts_with(b"-----BEGIN ") {
             return Ok(Self::Literal(trimmed.to_vec()));
         }
         let as_text = std::str::from_utf8(trimmed).map_err(|_| not_a_recipient())?;
@@ -50,7 +50,9 @@ impl Recipient {
     /// Fails with `BadRecipient` if the text is anything else.
     pub fn parse_certificate(text: &[u8]) -> Result<Self> {
         match Self::parse(text) {
-            Ok(literal @ Self::Literal(_)) => Ok(literal),
+            Ok(Self::Literal(armored)) if armored.starts_with(b"-----BEGIN PGP ") => {
+                Ok(Self::Literal(armored))
+            }
             _ => Err(not_a_certificate()),
         }
     }

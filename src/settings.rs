@@ -28,6 +28,8 @@ pub struct RawSettings<'a> {
     pub compress: Option<&'a [u8]>,
     /// `sieve_perot_encrypt_subkeys`
     pub subkeys: Option<&'a [u8]>,
+    /// `sieve_perot_encrypt_prefer`
+    pub prefer: Option<&'a [u8]>,
     /// `sieve_perot_encrypt_alias`
     pub alias: Option<&'a [u8]>,
     /// `perot_encrypt_deliveries`
@@ -86,8 +88,19 @@ pub struct Settings {
     pub compress: bool,
     /// The subkeys to which messages are encrypted.
     pub subkeys: Subkeys,
+    /// The kind of certificate that is used where a recipient has both.
+    pub prefer: Prefer,
     /// The front end's names for things.
     pub words: Words,
+}
+
+/// The values of `sieve_perot_encrypt_prefer`: the kind of certificate that is used where a recipient has both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prefer {
+    /// OpenPGP.
+    OpenPgp,
+    /// X.509, for S/MIME.
+    Smime,
 }
 
 /// Where a source is, before the user's home is known.
@@ -183,6 +196,14 @@ fn yes(setting: Setting, value: Option<&[u8]>) -> Result<bool> {
     }
 }
 
+fn prefer(value: Option<&[u8]>) -> Result<Prefer> {
+    match word(value).as_deref() {
+        None | Some("" | "openpgp") => Ok(Prefer::OpenPgp),
+        Some("smime") => Ok(Prefer::Smime),
+        Some(other) => Err(unknown(Setting::Prefer, other, "write `openpgp` or `smime`")),
+    }
+}
+
 fn subkeys(value: Option<&[u8]>) -> Result<Subkeys> {
     match word(value).as_deref() {
         None | Some("" | "all") => Ok(Subkeys::All),
@@ -213,6 +234,7 @@ fn settings(raw: &RawSettings<'_>, words: &Words) -> Result<Settings> {
         hide_subject: yes(Setting::HideSubject, raw.hide_subject)?,
         compress: yes(Setting::Compress, raw.compress)?,
         subkeys: subkeys(raw.subkeys)?,
+        prefer: prefer(raw.prefer)?,
         words: words.clone(),
     })
 }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::choose::RecipientKeys;
+use super::chosen::Chosen;
 use super::explain;
 use super::finder::{damaged_literal, expired, left_out, Finder, Owner};
 use super::text;
@@ -68,9 +68,11 @@ pub fn recipient(loaded: &Loaded, owner: Owner<'_>, text: &[u8], now: SystemTime
     };
     // The certificate may still be usable: signatures protect its keys. But a User ID or a revocation may
     // have become unreadable, and the author has the text at hand to paste it again.
-    if matches!(&recipient, Recipient::Literal(armored) if text::has_wrong_checksum(armored)) {
-        let why = damaged_literal("it is damaged: its checksum is wrong");
-        return Finding::Wrong(why.in_words(words));
+    if let Recipient::Literal(armored) = &recipient {
+        if text::has_wrong_checksum(armored) {
+            let why = damaged_literal(armored, "it is damaged: its checksum is wrong");
+            return Finding::Wrong(why.in_words(words));
+        }
     }
     let finder = Finder { settings, owner, now, deadline: Deadline::NONE, temp_dir: None, log };
     let why = match finder.find(&recipient) {
@@ -88,16 +90,16 @@ pub fn recipient(loaded: &Loaded, owner: Owner<'_>, text: &[u8], now: SystemTime
 }
 
 /// Returns the first thing that the owner of a certificate should do something about.
-fn flaw(keys: &RecipientKeys, now: SystemTime) -> Option<String> {
-    let fingerprint = &keys.fingerprint;
-    if let Some(what) = keys.expired {
+fn flaw(keys: &Chosen, now: SystemTime) -> Option<String> {
+    let fingerprint = keys.fingerprint();
+    if let Some(what) = keys.expired() {
         return Some(format!("{} expired: renew it, and export it anew", expired(fingerprint, what)));
     }
-    if keys.is_weak {
+    if keys.is_weak() {
         let remedy = explain::sha1_remedy(fingerprint);
         return Some(format!("certificate {fingerprint} has self-signatures with SHA-1. {remedy}"));
     }
-    let left = keys.expires.and_then(|end| end.duration_since(now).ok());
+    let left = keys.expires().and_then(|end| end.duration_since(now).ok());
     let soon = left.filter(|left| *left < SOON).map(|left| {
         let days = left.as_secs() / (24 * 60 * 60);
         format!("certificate {fingerprint} expires in {days} days: renew it, and export it anew")

@@ -13,11 +13,12 @@ use sequoia_openpgp::types::SignatureType;
 use sequoia_openpgp::{Cert, KeyHandle};
 
 use super::cache::Cache;
-use super::post_quantum;
 use super::raw::{key_id, primary_key, RawCert, Revocation, MAX_USER_IDS};
 use super::trouble::Refusal;
+use super::{post_quantum, x509};
 use crate::log::printable;
 use crate::openpgp::packet::{packets, tag};
+use crate::openssl::x509::X509;
 
 /// Most subkeys and own signatures of one certificate. A signature takes up to 0.1 ms to check: so a made-up certificate
 /// cannot keep a process busy for long.
@@ -30,6 +31,15 @@ const USUAL_RSA_BITS: usize = 4096;
 /// The bytes of parsed certificates that are cached: a thousand usual ones of some kilobytes, or eight of the
 /// largest size.
 const MAX_REMEMBERED_BYTES: usize = 8 << 20;
+
+/// A certificate of one of the two kinds.
+#[derive(Clone, Debug)]
+pub enum Certificate {
+    /// OpenPGP.
+    OpenPgp(Arc<Cert>),
+    /// X.509, for S/MIME.
+    X509(Arc<X509>),
+}
 
 /// All copies of one certificate in a source. A revocation in one of them holds for all.
 #[derive(Clone, Debug)]
@@ -67,6 +77,11 @@ impl Copies {
         self.is_shared &= more.is_shared;
     }
 
+    /// Returns true if it is an X.509 certificate.
+    pub fn is_x509(&self) -> bool {
+        self.certs.first().is_some_and(RawCert::is_x509)
+    }
+
     /// Returns true if a copy includes secret key material.
     pub fn has_secret(&self) -> bool {
         self.certs.iter().any(RawCert::has_secret)
@@ -83,6 +98,18 @@ impl Copies {
         let mut files: Vec<String> = self.certs.iter().filter_map(|cert| cert.file.clone()).collect();
         files.dedup();
         files
+    }
+
+    /// Parses the certificate.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Copies::certificate`]; or the certificate is of X.509, and cannot be read.
+    pub fn parse(&self) -> Result<Certificate, Refusal> {
+        match self.certs.first().filter(|raw| raw.is_x509()) {
+            Some(raw) => Ok(Certificate::X509(Arc::new(x509::read(raw.bytes())?))),
+            None => self.certificate().map(Certificate::OpenPgp),
+        }
     }
 
     /// Parses the packets that encryption needs. Secret key material is dropped. The result is cached by its bytes, because

@@ -110,7 +110,7 @@ pub fn scan(input: &mut (impl Read + Seek), limit: &mut Limit, take: &mut Take<'
         }
     }
     if nothing.is_empty() {
-        return take(Item::unusable("it holds no OpenPGP certificate"), nowhere);
+        return take(Item::unusable("it holds no certificate"), nowhere);
     }
     nothing.into_iter().try_for_each(|(item, extent)| take(item, extent))
 }
@@ -142,6 +142,8 @@ impl Contents {
             }
             Ok(())
         })?;
+        let has_private_key = contents.problems.iter().any(Problem::is_private_key);
+        contents.certs.iter_mut().for_each(|cert| cert.has_private_key = has_private_key && cert.is_x509());
         Ok(contents)
     }
 }

@@ -4,26 +4,27 @@ use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use sequoia_openpgp::Cert;
 
 use super::choose::{self, Expired, RecipientKeys};
-use super::copies::{grouped, Copies};
+use super::chosen::Chosen;
+use super::copies::{grouped, Certificate, Copies};
 use super::explain;
 use super::file::{Contents, Limit};
 use super::index::Query;
 use super::raw;
 use super::rules::Sha1;
 use super::source::{AtHome, Source, MAX_PROBLEMS};
-use super::trouble::{Refusal, Trouble};
+use super::trouble::{Refusal, Trouble, PRIVATE_KEY};
 use super::user_id::normalise;
+use super::x509;
 use crate::deadline::Deadline;
 use crate::error::{Error, Place, Reason, Remedy, Result, Setting, Words};
 use crate::log::{printable, Level, Log};
 use crate::recipient::Recipient;
-use crate::settings::{Settings, SourcePath, Subkeys};
+use crate::settings::{Prefer, Settings, SourcePath, Subkeys};
 
 /// The number of certificates that one recipient may have. Each adds a session key to every message, and an
 /// address rarely has more than its old and its new certificate.
@@ -44,7 +45,9 @@ pub struct Owner<'a> {
 #[derive(Clone, Debug)]
 pub struct Found {
     /// The certificate, put together from all copies in that place.
-    pub cert: Arc<Cert>,
+    pub cert: Certificate,
+    /// Its fingerprint, in upper case hex.
+    pub fingerprint: String,
     /// The place where the copies were found.
     pub place: Place,
     /// The files that held the copies, printable. Empty if the certificate is in a setting or in the script.
@@ -56,22 +59,36 @@ pub struct Found {
     /// Which subkeys are used.
     pub subkeys: Subkeys,
     /// The keys to which a message is encrypted, or the reason why it cannot be.
-    pub keys: Result<RecipientKeys>,
+    pub keys: Result<Chosen>,
 }
 
 impl Found {
     fn is_good(&self) -> bool {
-        self.keys.as_ref().is_ok_and(|keys| keys.expired.is_none())
+        self.keys.as_ref().is_ok_and(|keys| keys.expired().is_none())
+    }
+
+    /// Orders certificates: those that have not expired are better, and then those of the preferred kind. `None` if it cannot
+    /// be used.
+    fn rank(&self, prefer: Prefer) -> Option<(bool, bool)> {
+        let keys = self.keys.as_ref().ok()?;
+        Some((self.is_good(), keys.is_preferred(prefer)))
+    }
+
+    fn is_rsa(&self) -> bool {
+        matches!(&self.keys, Ok(Chosen::X509(recipient)) if recipient.is_rsa)
+    }
+
+    fn is_x509(&self) -> bool {
+        matches!(self.cert, Certificate::X509(_))
     }
 }
 
 /// The result of a search.
 #[derive(Debug, Default)]
 pub struct Search {
-    /// The certificates that are used: those of the first place that has any that can be used and have not expired, else of
-    /// the first place that has any that can be used.
+    /// The certificates that are used: the best ones, of the first place that has such. They are of one kind.
     pub used: Vec<Found>,
-    /// The certificates that are not used: they have expired, or cannot be used.
+    /// The certificates that are not used: there are better ones, or they cannot be used.
     pub others: Vec<Found>,
     /// The reasons why certificates cannot even be read.
     refusals: Vec<Error>,
@@ -80,19 +97,24 @@ pub struct Search {
 }
 
 impl Search {
-    /// Takes the certificates of a place. Returns true if they end the search.
-    fn take(&mut self, (certs, refusals): (Vec<Found>, Vec<Error>)) -> bool {
+    /// Takes the certificates of a place. Returns true if they end the search: none can be better.
+    fn take(&mut self, prefer: Prefer, (certs, refusals): (Vec<Found>, Vec<Error>)) -> bool {
         self.refusals.extend(refusals);
-        let is_end = certs.iter().any(Found::is_good);
-        if is_end {
+        let before = self.used.first().and_then(|found| found.rank(prefer));
+        let best = certs.iter().filter_map(|found| found.rank(prefer)).max();
+        if best <= before {
+            self.others.extend(certs);
+        } else {
             self.others.append(&mut self.used);
+            let is_best = |found: &Found| found.rank(prefer) == best;
+            // One recipient with elliptic curves makes the message unreadable for the RSA keys, too, in NSS of Debian 12.
+            let is_rsa = certs.iter().any(|found| is_best(found) && found.is_rsa());
+            for found in certs {
+                let is_used = is_best(&found) && (found.is_rsa() || !(is_rsa && found.is_x509()));
+                if is_used { &mut self.used } else { &mut self.others }.push(found);
+            }
         }
-        let is_first = self.used.is_empty();
-        for found in certs {
-            let is_used = if is_end { found.is_good() } else { is_first && found.keys.is_ok() };
-            if is_used { &mut self.used } else { &mut self.others }.push(found);
-        }
-        is_end
+        best.max(before) == Some((true, true))
     }
 
     /// Returns the reason why nothing is used: nothing was found for `recipient`, or nothing that can be used.
@@ -150,7 +172,7 @@ impl Finder<'_> {
     /// # Errors
     ///
     /// Fails if there is no such certificate, or if it cannot be used.
-    pub fn owner(&self) -> Result<Vec<RecipientKeys>> {
+    pub fn owner(&self) -> Result<Vec<Chosen>> {
         let search = self.look_up_owner()?;
         self.used(search, &self.owner_name())
     }
@@ -168,7 +190,10 @@ impl Finder<'_> {
     pub fn look_up_owner(&self) -> Result<Search> {
         if self.settings.owner_cert.is_some() {
             let mut search = Search::default();
-            search.take(self.opened(&Place::FoundIn(Setting::Cert), &self.owner_certs()?, Query::All)?);
+            search.take(
+                self.settings.prefer,
+                self.opened(&Place::FoundIn(Setting::Cert), &self.owner_certs()?, Query::All)?,
+            );
             return Ok(search);
         }
         match self.owner_address() {
@@ -190,7 +215,7 @@ impl Finder<'_> {
     /// # Errors
     ///
     /// Fails if there is no certificate, or if none can be used.
-    pub fn find(&self, recipient: &Recipient) -> Result<Vec<RecipientKeys>> {
+    pub fn find(&self, recipient: &Recipient) -> Result<Vec<Chosen>> {
         self.used(self.look_up(recipient)?, &recipient.name(&self.settings.words.literal))
     }
 
@@ -233,14 +258,17 @@ impl Finder<'_> {
     }
 
     fn literal(&self, armored: &[u8]) -> Result<Search> {
-        let certs = self.read(armored).map_err(|why| damaged_literal(&why))?;
-        if certs.iter().any(Copies::has_secret) {
+        let certs = self.read(armored).map_err(|why| damaged_literal(armored, &why))?;
+        if let Some(copies) = certs.iter().find(|copies| copies.has_secret()) {
             let text = "it holds the secret key, which must never be on a server";
-            let remedy = "export the public part (gpg --armor --export ADDRESS), and consider the secret key as known to others";
+            let remedy = match copies.is_x509() {
+                true => "paste the certificate alone (-----BEGIN CERTIFICATE-----), and consider the private key as known to others",
+                false => "export the public part (gpg --armor --export ADDRESS), and consider the secret key as known to others",
+            };
             return Err(unusable_literal(text).helps(remedy));
         }
         let mut search = Search::default();
-        search.take(self.opened(&Place::Literal, &certs, Query::All)?);
+        search.take(self.settings.prefer, self.opened(&Place::Literal, &certs, Query::All)?);
         Ok(search)
     }
 
@@ -249,7 +277,8 @@ impl Finder<'_> {
     fn read(&self, text: &[u8]) -> std::result::Result<Vec<Copies>, Refusal> {
         let mut limit = Limit::new(raw::MAX_AT_ONCE, &self.deadline);
         let contents = Contents::read(&mut Cursor::new(text), &mut limit).map_err(Trouble::into_refusal)?;
-        match contents.problems.into_iter().next() {
+        let is_alone = contents.certs.is_empty();
+        match contents.problems.into_iter().find(|problem| is_alone || !problem.is_private_key()) {
             Some(problem) => Err(problem.why),
             None => Ok(grouped(contents.certs, &contents.revocations)),
         }
@@ -264,7 +293,8 @@ impl Finder<'_> {
             search.searched.clear();
             let inline: Vec<Copies> =
                 self.owner_certs()?.into_iter().filter(|copies| query.matches(copies)).collect();
-            if search.take(self.opened(&Place::FoundIn(Setting::Cert), &inline, query)?) {
+            if search.take(self.settings.prefer, self.opened(&Place::FoundIn(Setting::Cert), &inline, query)?)
+            {
                 return Ok(search);
             }
             for path in &self.settings.sources {
@@ -297,9 +327,9 @@ impl Finder<'_> {
         if let Query::Address(address) = query {
             let named = source.named_after(address).map_err(|why| bad_source(&name, why))?;
             let (certs, refusals) = self.opened(&place, &named, query)?;
-            // If none of them is good, the search through the whole folder finds them again.
-            if certs.iter().any(Found::is_good) {
-                return Ok(search.take((certs, refusals)));
+            // If another one may be better, the search through the whole folder finds them again.
+            if certs.iter().any(|found| found.rank(self.settings.prefer) == Some((true, true))) {
+                return Ok(search.take(self.settings.prefer, (certs, refusals)));
             }
         }
         let Some(answer) = source.search(query).map_err(|why| bad_source(&name, why))? else {
@@ -313,7 +343,7 @@ impl Finder<'_> {
             search.searched.push(format!("{name} ({})", answer.holds));
             return Ok(false);
         }
-        Ok(search.take(self.opened(&place, &answer.certs, query)?))
+        Ok(search.take(self.settings.prefer, self.opened(&place, &answer.certs, query)?))
     }
 
     /// Returns a source, with what it may hold.
@@ -344,7 +374,7 @@ impl Finder<'_> {
             self.warn_of_secret(place, copies);
             let cert = match self.deadline.has_passed() {
                 true => Err(Trouble::too_slow().into_refusal()),
-                false => copies.certificate(),
+                false => copies.parse(),
             };
             let cert = match cert {
                 Ok(cert) => cert,
@@ -355,36 +385,51 @@ impl Finder<'_> {
                 }
             };
             let sha1 = if copies.is_shared { Sha1::Refused } else { Sha1::Accepted };
-            let subkeys = self.settings.subkeys;
-            let keys = choose::choose(&cert, self.now, sha1, subkeys).and_then(|keys| match query {
-                Query::Address(address) => choose::carries(&cert, address, self.now, sha1)
-                    .map(|is_weak| RecipientKeys { is_weak: keys.is_weak || is_weak, ..keys }),
-                Query::Fingerprint(_) | Query::All => Ok(keys),
-            });
-            let (files, has_secret) = (copies.files(), copies.has_secret());
-            found.push(Found { cert, place: place.clone(), files, has_secret, sha1, subkeys, keys });
+            let keys = match &cert {
+                Certificate::OpenPgp(cert) => self.choose(cert, sha1, query).map(Chosen::OpenPgp),
+                Certificate::X509(cert) => {
+                    x509::choose(cert, &copies.fingerprint, self.now).map(Chosen::X509)
+                }
+            };
+            let (fingerprint, files, has_secret) =
+                (copies.fingerprint.clone(), copies.files(), copies.has_secret());
+            let (place, subkeys) = (place.clone(), self.settings.subkeys);
+            found.push(Found { cert, fingerprint, place, files, has_secret, sha1, subkeys, keys });
         }
         (found, refusals)
+    }
+
+    /// Chooses among the keys of an OpenPGP certificate that was found by `query`.
+    fn choose(&self, cert: &Cert, sha1: Sha1, query: Query<'_>) -> Result<RecipientKeys> {
+        let keys = choose::choose(cert, self.now, sha1, self.settings.subkeys)?;
+        match query {
+            Query::Address(address) => choose::carries(cert, address, self.now, sha1)
+                .map(|is_weak| RecipientKeys { is_weak: keys.is_weak || is_weak, ..keys }),
+            Query::Fingerprint(_) | Query::All => Ok(keys),
+        }
     }
 
     fn warn_of_secret(&self, place: &Place, copies: &Copies) {
         for raw in copies.certs.iter().filter(|raw| raw.has_secret()) {
             let place = raw.file.clone().map_or_else(|| place.clone(), Place::Found);
-            let text = format!(
-                "{}it holds a secret key, which must not be on a server: put there what `gpg --armor --export` prints. \
-                 Only its public part is used",
-                self.settings.words.place(&place)
-            );
+            let place = self.settings.words.place(&place);
+            let text = match raw.is_x509() {
+                true => format!("{place}{}: put the certificate alone there. Only it is used", PRIVATE_KEY),
+                false => format!(
+                    "{place}it holds a secret key, which must not be on a server: put there what `gpg --armor --export` \
+                     prints. Only its public part is used"
+                ),
+            };
             self.log.log(Level::Error, &text);
         }
     }
 
     /// Returns the keys of the certificates that are used, and warns of what their owners should do. Fails if there are none.
-    fn used(&self, search: Search, recipient: &str) -> Result<Vec<RecipientKeys>> {
+    fn used(&self, search: Search, recipient: &str) -> Result<Vec<Chosen>> {
         if search.used.is_empty() {
             return Err(search.failure(recipient, &self.settings.words));
         }
-        let keys: Vec<RecipientKeys> = search.used.into_iter().filter_map(|found| found.keys.ok()).collect();
+        let keys: Vec<Chosen> = search.used.into_iter().filter_map(|found| found.keys.ok()).collect();
         for keys in &keys {
             for text in warnings(keys) {
                 self.log.log(Level::Warning, &text);
@@ -396,7 +441,7 @@ impl Finder<'_> {
 
     /// Warns of post-quantum subkeys that are left out, for one certificate in the life of a process: what helps is a newer
     /// server, and that helps all certificates.
-    fn warn_once_of_left_out(&self, keys: &RecipientKeys) {
+    fn warn_once_of_left_out(&self, keys: &Chosen) {
         static IS_TOLD: AtomicBool = AtomicBool::new(false);
         if let Some(text) = left_out(keys).filter(|_| !IS_TOLD.swap(true, Ordering::Relaxed)) {
             self.log.log(Level::Warning, &text);
@@ -409,7 +454,7 @@ impl Finder<'_> {
         let Some(text) = &self.settings.owner_cert else { return Ok(Vec::new()) };
         self.read(text).map_err(|why| {
             let place = Place::SettingOf(Setting::Cert, printable(self.owner.user));
-            let remedy = "It should be what `gpg --export ADDRESS | base64 -w0` prints";
+            let remedy = "It should be what `gpg --export ADDRESS | base64 -w0` prints, or an X.509 certificate in PEM";
             Error::new(Reason::UnusableCertificate, why).about(place).helps(remedy)
         })
     }
@@ -435,7 +480,7 @@ impl Finder<'_> {
         let place = searched.join(", ");
         let all: Vec<Copies> = all.into_values().collect();
         let count = all.len();
-        search.take(self.opened(&Place::Found(place.clone()), &all, Query::All)?);
+        search.take(self.settings.prefer, self.opened(&Place::Found(place.clone()), &all, Query::All)?);
         // Old ones beside it do not matter.
         if count == 1 || (search.used.len() == 1 && search.used.iter().all(Found::is_good)) {
             return Ok(search);
@@ -495,16 +540,16 @@ fn few_enough(place: &Place, count: usize) -> Result<()> {
 }
 
 /// Says what the owner of a certificate that is used all the same should do.
-pub fn warnings(keys: &RecipientKeys) -> Vec<String> {
-    let fingerprint = &keys.fingerprint;
-    let expired = keys.expired.map(|what| {
+pub fn warnings(keys: &Chosen) -> Vec<String> {
+    let fingerprint = keys.fingerprint();
+    let expired = keys.expired().map(|what| {
         format!(
             "{} expired; {} used all the same. Ask its owner for a renewed one",
             expired(fingerprint, what),
             if what == Expired::Certificate { "it is" } else { "they are" }
         )
     });
-    let weak = keys.is_weak.then(|| {
+    let weak = keys.is_weak().then(|| {
         format!(
             "certificate {fingerprint} has self-signatures with SHA-1, and is used all the same. {}",
             explain::sha1_remedy(fingerprint)
@@ -514,7 +559,8 @@ pub fn warnings(keys: &RecipientKeys) -> Vec<String> {
 }
 
 /// Says which post-quantum subkeys are left out, and why.
-pub fn left_out(keys: &RecipientKeys) -> Option<String> {
+pub fn left_out(keys: &Chosen) -> Option<String> {
+    let Chosen::OpenPgp(keys) = keys else { return None };
     keys.left_out.as_ref().map(|why| format!("certificate {} {why}", keys.fingerprint))
 }
 
@@ -531,10 +577,11 @@ fn unusable_literal(why: &str) -> Error {
 }
 
 /// The error for a certificate in a script that was damaged on its way there.
-pub fn damaged_literal(why: &str) -> Error {
-    unusable_literal(why).helps(
-        "Export it anew (gpg --armor --export ADDRESS), and paste all of it, from the BEGIN line to the END line",
-    )
+pub fn damaged_literal(armored: &[u8], why: &str) -> Error {
+    unusable_literal(why).helps(match armored.starts_with(b"-----BEGIN PGP ") {
+        true => "Export it anew (gpg --armor --export ADDRESS), and paste all of it, from the BEGIN line to the END line",
+        false => "Paste all of the certificate, from -----BEGIN CERTIFICATE----- to its END line, and nothing else",
+    })
 }
 
 /// The error for a source that cannot be read or must not be trusted.

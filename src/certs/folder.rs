@@ -17,7 +17,7 @@ use crate::deadline::Deadline;
 use crate::log::printable;
 
 /// The extensions of files that are read. `rev` is what GnuPG gives to revocations.
-const SUFFIXES: [&str; 6] = ["asc", "pgp", "gpg", "pub", "key", "rev"];
+const SUFFIXES: [&str; 9] = ["asc", "pgp", "gpg", "pub", "key", "rev", "pem", "crt", "cer"];
 /// Most names in a folder, of whatever files, beyond the files that are read. Listing them takes time, too.
 const MAX_OTHER_NAMES: usize = 10_000;
 /// The deadline is looked at once for so many files.

@@ -255,6 +255,8 @@ impl Index {
         if cert.summary().is_ok_and(|summary| summary.fingerprint != self.fingerprint(entry)) {
             return Ok(Err(Changed));
         }
+        let is_in_it = |(number, problem): &(u32, Problem)| *number == entry.file && problem.is_private_key();
+        cert.has_private_key = cert.is_x509() && self.problems.iter().any(is_in_it);
         cert.file = Some(printable(file.as_os_str().as_bytes()));
         Ok(Ok(Some(Item::Certificate(cert))))
     }

@@ -1,4 +1,4 @@
-//! A certificate as a file holds it. Nothing of it has been checked.
+//! A certificate as a file holds it: OpenPGP packets, or X.509 in DER. Nothing of it has been checked.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use sequoia_openpgp::parse::Parse;
 use sequoia_openpgp::{Fingerprint, KeyID};
 
 use super::trouble::Refusal;
-use super::{post_quantum, user_id};
+use super::{post_quantum, user_id, x509};
 use crate::openpgp::packet::{packets, tag, Header};
 
 /// Largest certificate, in bytes. The largest in use are a few hundred kilobytes, most of it signatures by
@@ -25,12 +25,14 @@ const MAX_RSA_BITS: usize = 16_384;
 /// Largest DSA modulus that the standard defines, in bits (FIPS 186-4, section 4.2).
 const MAX_DSA_BITS: usize = 3072;
 
-/// The packets of one certificate. No signature has been checked.
+/// The bytes of one certificate. No signature has been checked.
 #[derive(Clone, Debug)]
 pub struct RawCert {
-    /// All packets, in the order of the file.
+    /// All packets, in the order of the file; or the DER.
     bytes: Arc<[u8]>,
     summary: Result<Summary, Refusal>,
+    /// True if a private key stands beside it in the file (X.509; OpenPGP has it in the packets).
+    pub has_private_key: bool,
     /// The file that it was read from, printable, if it is from a file.
     pub file: Option<String>,
 }
@@ -40,7 +42,7 @@ pub struct RawCert {
 pub struct Summary {
     /// The fingerprint, in upper case hex.
     pub fingerprint: String,
-    /// The addresses in its User IDs, normalised, valid or not.
+    /// The addresses in its User IDs, normalised, valid or not; or those of the X.509 certificate.
     pub addresses: Vec<String>,
 }
 
@@ -54,21 +56,35 @@ pub struct Revocation {
 }
 
 impl RawCert {
-    /// Takes the packets of a certificate.
+    /// Takes the packets or the DER of a certificate.
     pub fn new(bytes: Vec<u8>) -> Self {
-        let summary =
-            fingerprint(&bytes).map(|fingerprint| Summary { fingerprint, addresses: claims(&bytes) });
-        Self { bytes: bytes.into(), summary, file: None }
+        let summary = match x509::is_der(&bytes) {
+            true => x509::read(&bytes).and_then(|cert| {
+                Ok(Summary { fingerprint: x509::fingerprint(&bytes)?, addresses: x509::addresses(&cert) })
+            }),
+            false => {
+                fingerprint(&bytes).map(|fingerprint| Summary { fingerprint, addresses: claims(&bytes) })
+            }
+        };
+        Self { bytes: bytes.into(), summary, has_private_key: false, file: None }
     }
 
-    /// Returns the packets. They identify the certificate in the cache.
+    /// Returns true if it is an X.509 certificate.
+    pub fn is_x509(&self) -> bool {
+        x509::is_der(&self.bytes)
+    }
+
+    /// Returns its bytes. They identify the certificate in the cache.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Returns true if it includes secret key material.
+    /// Returns true if it includes secret key material, or stands beside it.
     pub fn has_secret(&self) -> bool {
-        packets(&self.bytes).flatten().any(|(tag, _)| matches!(tag, tag::SECRET_KEY | tag::SECRET_SUBKEY))
+        self.has_private_key
+            || packets(&self.bytes)
+                .flatten()
+                .any(|(tag, _)| matches!(tag, tag::SECRET_KEY | tag::SECRET_SUBKEY))
     }
 
     /// Returns the certificate's claims about itself.

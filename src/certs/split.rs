@@ -1,4 +1,4 @@
-//! Splits packets into certificates. What is wrong with one of them takes nothing away from the others.
+//! Splits packets and DER into certificates. What is wrong with one of them takes nothing away from the others.
 
 use std::collections::VecDeque;
 
@@ -9,7 +9,8 @@ use sequoia_openpgp::KeyID;
 
 use super::raw::{RawCert, Revocation, Summary, MAX_BYTES};
 use super::text::{Part, Position};
-use super::trouble::{Problem, Trouble};
+use super::trouble::{Problem, Trouble, PRIVATE_KEY};
+use super::x509;
 use crate::openpgp::packet::{tag, BodyLength, Header};
 
 /// What a file holds.
@@ -33,7 +34,7 @@ impl Item {
 /// Takes an item, the place where its packets begin, and how many bytes they are.
 pub type Take<'a> = dyn FnMut(Item, Position, usize) -> Result<(), Trouble> + 'a;
 
-/// Splits packets, which come in pieces.
+/// Splits packets and DER, which come in pieces.
 pub struct Splitter<'a> {
     take: &'a mut Take<'a>,
     /// Bytes of packets that are not complete, and where each piece of them comes from.
@@ -89,6 +90,7 @@ impl<'a> Splitter<'a> {
                 }
                 self.packets()
             }
+            Part::PrivateKey => (self.take)(Item::unusable(PRIVATE_KEY), Position::default(), 0),
             Part::Checksum(_) => Ok(()),
             Part::End(wrong) => self.end(wrong),
         }
@@ -99,6 +101,21 @@ impl<'a> Splitter<'a> {
         let mut done = 0;
         while done < pending.len() {
             let rest = &pending[done..];
+            if x509::is_der(rest) {
+                match x509::size(rest) {
+                    Ok(Some(size)) if size <= MAX_BYTES && size > rest.len() => break,
+                    Ok(Some(size)) => {
+                        let object = &rest[..size.min(rest.len())];
+                        self.der(object, size)?;
+                        self.skip = size - object.len();
+                        self.advance(object.len());
+                        done += object.len();
+                        continue;
+                    }
+                    Ok(None) => break,
+                    Err(()) => return self.lose("it is damaged: its packets do not fit together"),
+                }
+            }
             let (tag, size) = match Header::parse(rest) {
                 Ok(None) => break,
                 Ok(Some(Header { tag, length: BodyLength::Full(length), size })) => {
@@ -158,6 +175,21 @@ impl<'a> Splitter<'a> {
             None => {}
         }
         Ok(())
+    }
+
+    /// Takes a DER object of `size` bytes, of which `object` is the beginning if it is larger than a certificate may be.
+    fn der(&mut self, object: &[u8], size: usize) -> Result<(), Trouble> {
+        let begins = self.origins.front().map(|&(_, position)| position).unwrap_or_default();
+        self.finish()?;
+        if object.len() < size {
+            let why = format!("a certificate in it is larger than {} KiB", MAX_BYTES >> 10);
+            return (self.take)(Item::unusable(&why), begins, size);
+        }
+        let raw = RawCert::new(object.to_vec());
+        match raw.summary() {
+            Ok(_) => (self.take)(Item::Certificate(raw), begins, size),
+            Err(why) => (self.take)(Item::unusable(why), begins, size),
+        }
     }
 
     fn finish(&mut self) -> Result<(), Trouble> {

@@ -1,5 +1,5 @@
-//! Gets the packets out of a certificate file: binary, armored blocks with any text around them, or bare base64, the text in
-//! UTF-16 or with quoting, too. What it reads is handed on in pieces, so memory does not depend on the size of the file.
+//! Gets the packets or the DER out of a certificate file: binary, armored blocks (of OpenPGP, or PEM) with any text around
+//! them, or bare base64, the text in UTF-16 or with quoting, too. What it reads is handed on in pieces, so memory does not depend on the size of the file.
 
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
@@ -8,10 +8,15 @@ use base64::engine::general_purpose::{GeneralPurpose, NO_PAD};
 use base64::Engine;
 
 use super::trouble::Trouble;
+use super::x509;
 use crate::openpgp::armor::checksum;
 
-const BEGIN: &[u8] = b"-----BEGIN PGP ";
-const END: &[u8] = b"-----END PGP ";
+const BEGIN: &[u8] = b"-----BEGIN ";
+const END: &[u8] = b"-----END ";
+/// The kinds of blocks that hold certificates, as they stand behind `BEGIN`. PEM has more names for them than that of the
+/// standard.
+const KINDS: [&[u8]; 4] =
+    [b"PGP PUBLIC KEY", b"PGP PRIVATE KEY", b"CERTIFICATE-----", b"X509 CERTIFICATE-----"];
 const DAMAGED: &str = "its armor is damaged";
 const DAMAGED_BASE64: &str = "its base64 is damaged or cut off";
 const CUT_OFF: &str = "its armor has no END line: it is cut off";
@@ -30,7 +35,7 @@ const BASE64: GeneralPurpose =
 pub enum Form {
     /// As they are.
     Binary,
-    /// In armored blocks (RFC 9580, section 6).
+    /// In armored blocks (RFC 9580, section 6; RFC 7468).
     Armored,
     /// In base64, and nothing else.
     Base64,
@@ -81,6 +86,8 @@ pub struct Position {
 pub enum Part<'a> {
     /// Bytes of packets, and the place from which they are read.
     Bytes(u64, &'a [u8]),
+    /// A private key in PEM begins, which is not read.
+    PrivateKey,
     /// The checksum of a block, as it is written.
     Checksum(u32),
     /// The end of a block, or of the file. What is wrong with the block, if something is.
@@ -108,7 +115,11 @@ impl Encoding {
             [0xfe, 0xff, ..] | [0, b'-', ..] => Some(Order::Big),
             _ => None,
         };
-        let binary = first.first().is_some_and(|&byte| byte >= 0x80).then_some((Form::Binary, None));
+        let is_binary = match first[..] {
+            [x509::SEQUENCE, next, ..] | [next, ..] => next >= 0x80,
+            [] => false,
+        };
+        let binary = is_binary.then_some((Form::Binary, None));
         let text = [(Form::Armored, utf16), (Form::Base64, utf16)];
         Ok(binary.into_iter().chain(text).map(|(form, utf16)| Self { form, utf16 }).collect())
     }
@@ -152,7 +163,7 @@ impl Encoding {
                     Ok(())
                 }
             }
-            Part::Checksum(_) => Ok(()),
+            Part::Checksum(_) | Part::PrivateKey => Ok(()),
             Part::End(_) => Err(enough.clone()),
         });
         match result {
@@ -298,10 +309,15 @@ impl Blocks {
         if matches!(self.state, State::Headers | State::Data | State::Tail) {
             self.end(Some(CUT_OFF), take)?;
         }
-        let holds_keys = kind.starts_with(b"PUBLIC KEY") || kind.starts_with(b"PRIVATE KEY");
-        self.only_foreign = Some(!holds_keys && self.only_foreign != Some(false));
+        let holds_keys = KINDS.iter().any(|known| kind.starts_with(known));
+        // RFC 7468, sections 10 and 11, and what OpenSSL writes beside: `RSA PRIVATE KEY`.
+        let is_private_key = !holds_keys && memchr::memmem::find(kind, b"PRIVATE KEY-----").is_some();
+        self.only_foreign = Some(!holds_keys && !is_private_key && self.only_foreign != Some(false));
         self.state = if holds_keys { State::Headers } else { State::Foreign };
-        Ok(())
+        match is_private_key {
+            true => take(Part::PrivateKey),
+            false => Ok(()),
+        }
     }
 
     /// Decodes a line of digits.
@@ -366,9 +382,9 @@ impl Blocks {
 
     fn end_of_file(&mut self, take: &mut Take<'_>) -> Result<(), Trouble> {
         match self.state {
-            State::Outside | State::Foreign if self.only_foreign == Some(true) => {
-                take(Part::End(Some("it is armored, but not a certificate (PGP PUBLIC KEY BLOCK)")))
-            }
+            State::Outside | State::Foreign if self.only_foreign == Some(true) => take(Part::End(Some(
+                "it is armored, but not a certificate (PGP PUBLIC KEY BLOCK, CERTIFICATE)",
+            ))),
             State::Outside | State::Foreign => Ok(()),
             State::Data | State::Tail if self.is_bare => self.end(None, take),
             State::Headers | State::Data | State::Tail => self.end(Some(CUT_OFF), take),
@@ -397,6 +413,7 @@ pub fn has_wrong_checksum(text: &[u8]) -> bool {
     let read = armored.read(io::Cursor::new(text), &mut |part| {
         match part {
             Part::Bytes(_, bytes) => content.extend_from_slice(bytes),
+            Part::PrivateKey => {}
             Part::Checksum(written) => is_wrong |= written != checksum(&content),
             Part::End(_) => content.clear(),
         }

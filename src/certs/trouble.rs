@@ -4,6 +4,9 @@ use std::{fmt, io};
 
 use crate::log::printable;
 
+/// What is said of a file with a private key of X.509 in it.
+pub const PRIVATE_KEY: &str = "it holds a private key, which must not be on a server";
+
 /// The reason why data is not accepted as a certificate, in words for the log.
 pub type Refusal = String;
 
@@ -64,6 +67,13 @@ pub struct Problem {
     pub why: Refusal,
     /// The addresses that it claims, as far as they could be read.
     pub claims: Vec<String>,
+}
+
+impl Problem {
+    /// Returns true if it is a private key, which takes nothing away from the certificate beside it.
+    pub fn is_private_key(&self) -> bool {
+        self.why == PRIVATE_KEY
+    }
 }
 
 impl fmt::Display for Problem {

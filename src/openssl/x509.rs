@@ -1,6 +1,7 @@
 //! An X.509 certificate (RFC 5280), as OpenSSL reads it.
 
 use std::ffi::{c_char, c_int, c_long, CStr};
+use std::fmt;
 use std::ptr::{self, NonNull};
 use std::time::{Duration, SystemTime};
 
@@ -188,6 +189,12 @@ impl X509 {
             addresses.extend(unsafe { text(value) });
         }
         addresses
+    }
+}
+
+impl fmt::Debug for X509 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("X509")
     }
 }
 

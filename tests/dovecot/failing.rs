@@ -48,7 +48,7 @@ fn rows() -> Vec<Row> {
             user: "empty@t.org",
             prepare: |d, u| drop(d.give(u, "k.asc", b"")),
             script: plain(),
-            log: "k.asc: it holds no OpenPGP certificate",
+            log: "k.asc: it holds no certificate",
         },
         Row {
             user: "unreadable@t.org",

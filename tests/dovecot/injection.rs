@@ -160,7 +160,7 @@ fn text_of_others_shapes_neither_logs_nor_answers() {
         ("%s%n@t.org", certs, plain(), Err("no certificate for %s%n@t.org. ".into())),
         ("path@t.org", &format!("certs={PATH}"), plain(), Err(format!("Searched: {PATH_SHOWN} (not there)"))),
         ("bad@t.org", &format!("on_error={PATH}"), plain(), Err(format!("on_error = {PATH_SHOWN}: not"))),
-        ("cert@t.org", &format!("cert={PATH}"), plain(), Err("it holds no OpenPGP certificate".into())),
+        ("cert@t.org", &format!("cert={PATH}"), plain(), Err("it holds no certificate".into())),
     ];
     for (user, setting, script, _) in &rows {
         add(&dovecot, user, None, setting);

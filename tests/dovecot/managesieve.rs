@@ -105,7 +105,7 @@ fn what_is_refused_says_why_and_what_helps() {
         ("line", literal(without_a_line.as_bytes()), "it is damaged: its checksum is wrong. ", anew),
         ("letter", literal(&flipped), "it is damaged: its checksum is wrong. ", anew),
         ("garbage", block("PUBLIC KEY BLOCK", "xxxx"), "it is cut off: its packets do not fit together. ", anew),
-        ("message", block("MESSAGE", "xxxx"), "not a certificate (PGP PUBLIC KEY BLOCK). ", anew),
+        ("message", block("MESSAGE", "xxxx"), "not a certificate (PGP PUBLIC KEY BLOCK, CERTIFICATE). ", anew),
         (
             "secret",
             literal(&armored_secret(&key)),

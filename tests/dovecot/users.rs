@@ -176,7 +176,7 @@ fn a_certificate_for_each_user_from_sql() {
             "its base64 is damaged or cut off. It should be what `gpg --export ADDRESS | base64 -w0` prints",
         ),
         ("shorter@t.org", "it is cut off: its packets do not fit together. It should be "),
-        ("rubbish@t.org", "sieve_perot_encrypt_cert of rubbish@t.org: it holds no OpenPGP certificate. "),
+        ("rubbish@t.org", "sieve_perot_encrypt_cert of rubbish@t.org: it holds no certificate. "),
     ];
     for (user, why) in refused {
         let answer = deliver(user);

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use perot_encrypt::certs::choose;
+use perot_encrypt::certs::chosen::Chosen;
 use perot_encrypt::certs::file::{Contents, Limit};
 use perot_encrypt::certs::finder::{Finder, Owner};
 use perot_encrypt::certs::rules::Sha1;
@@ -397,8 +398,8 @@ fn hostile_files() {
             (0..100_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8 | 0x80).collect(),
             "x.pgp: it ",
         ),
-        ("no key", bytes(&[signature]), "it holds no OpenPGP certificate"),
-        ("a message", [0xd2, 3, 1, 2, 3].to_vec(), "it holds no OpenPGP certificate"),
+        ("no key", bytes(&[signature]), "it holds no certificate"),
+        ("a message", [0xd2, 3, 1, 2, 3].to_vec(), "it holds no certificate"),
         ("a half", binary(&key)[..200].to_vec(), "its packets do not fit together"),
     ] {
         fs::write(folder.path().join("x.pgp"), &data).unwrap();
@@ -476,7 +477,7 @@ fn a_file_with_a_key_of_another_kind_is_told() {
     };
     let problem = "both.pgp: it has a primary key of a version or algorithm that is not supported";
     let fingerprints =
-        |found: Vec<choose::RecipientKeys>| found.into_iter().map(|k| k.fingerprint).collect::<Vec<_>>();
+        |found: Vec<Chosen>| found.iter().map(|k| k.fingerprint().to_owned()).collect::<Vec<_>>();
     assert_eq!(fingerprints(finder.owner().unwrap()), [hex(&good)]);
     let address = |address: &str| finder.find(&Recipient::Address(address.into()));
     assert_eq!(fingerprints(address("good@t.org").unwrap()), [hex(&good)]);

@@ -91,7 +91,8 @@ const NO_MESSAGES: &[&str] = &[
     // These are traces and dumps.
     "<>, <> post-quantum algorithms",
     "the message is encrypted already",
-    "certificate <> with <> key(s)",
+    "certificate <> with <>",
+    "a key for S/MIME",
     "encrypted test: all of the message is encrypted: <>",
     "invalid is_test flag",
     "unknown optional operand",

@@ -313,6 +313,7 @@ fn a_message_that_cannot_be_read_or_written_is_an_error() {
             also: &[],
             force: false,
             hide_subject: false,
+            smime: false,
             now: std::time::SystemTime::now(),
             deadline: Deadline::NONE,
             temp_dir: None,

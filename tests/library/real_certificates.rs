@@ -58,7 +58,7 @@ fn search(
     };
     let found =
         finder.find(&Recipient::parse(recipient.as_bytes()).unwrap()).map_err(|why| why.to_string())?;
-    let fingerprints = found.into_iter().map(|keys| keys.fingerprint).collect();
+    let fingerprints = found.iter().map(|keys| keys.fingerprint().to_owned()).collect();
     Ok((fingerprints, log.0.into_inner().unwrap()))
 }
 
@@ -176,10 +176,10 @@ fn forms_of_text() {
         ("a message", lines.replace("PUBLIC KEY BLOCK", "MESSAGE"), "it is armored, but not a certificate"),
         ("cut off", lines[..lines.len() / 2].to_owned(), "its armor has no END line: it is cut off"),
         ("damaged", damaged, "its armor is damaged"),
-        ("text", "I have lost my key.\n".to_owned(), "it holds no OpenPGP certificate"),
+        ("text", "I have lost my key.\n".to_owned(), "it holds no certificate"),
         ("base64, cut off", base64[..end].to_owned(), "it is cut off: its packets do not fit together"),
         ("base64, cut within a digit", base64[..=end].to_owned(), "its base64 is damaged or cut off"),
-        ("nothing", String::new(), "it holds no OpenPGP certificate"),
+        ("nothing", String::new(), "it holds no certificate"),
         (
             "a keybox",
             "\0\0\0\0\u{1}\u{1}\0\u{2}KBXf\0\0\0\0".to_owned(),

@@ -250,6 +250,7 @@ fn what_must_be_outermost_keeps_its_subject_and_the_log_says_so() {
             also: &[],
             force: false,
             hide_subject: true,
+            smime: false,
             now: std::time::SystemTime::now(),
             deadline: Deadline::NONE,
             temp_dir: None,

@@ -25,7 +25,7 @@ use perot_encrypt::certs::finder::Owner;
 use perot_encrypt::deadline::Deadline;
 use perot_encrypt::encrypt::{encrypt, Job, Outcome};
 use perot_encrypt::error::{Error, Words};
-use perot_encrypt::settings::{OnError, Settings, SourcePath, Subkeys};
+use perot_encrypt::settings::{OnError, Prefer, Settings, SourcePath, Subkeys};
 
 use base64::Engine;
 use flate2::bufread::ZlibDecoder;
@@ -165,6 +165,7 @@ pub fn settings(sources: &[&Path]) -> Settings {
         hide_subject: false,
         compress: false,
         subkeys: Subkeys::All,
+        prefer: Prefer::OpenPgp,
         words: Words::default(),
     }
 }
@@ -183,6 +184,7 @@ pub fn encrypt_to(
         also: &[],
         force: false,
         hide_subject: false,
+        smime: false,
         now: SystemTime::now(),
         deadline: Deadline::NONE,
         temp_dir: None,

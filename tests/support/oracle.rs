@@ -8,12 +8,14 @@ use std::time::SystemTime;
 
 use perot_encrypt::certs::advice::{self, Finding};
 use perot_encrypt::certs::choose::{choose, RecipientKeys};
-use perot_encrypt::certs::copies::{grouped, Copies};
+use perot_encrypt::certs::chosen::Chosen;
+use perot_encrypt::certs::copies::{grouped, Certificate, Copies};
 use perot_encrypt::certs::file::{Contents, Limit};
 use perot_encrypt::certs::finder::{display, Finder, Owner};
 use perot_encrypt::certs::raw::{self, RawCert};
 use perot_encrypt::certs::rules::Sha1;
 use perot_encrypt::certs::text::has_wrong_checksum;
+use perot_encrypt::certs::x509;
 use perot_encrypt::deadline::Deadline;
 use perot_encrypt::encrypt::{encrypt, Job, Outcome};
 use perot_encrypt::envelope::{Addressee, Envelope, Seal};
@@ -264,8 +266,12 @@ fn contents(data: &[u8]) -> Contents {
 
 fn certificate(copies: &Copies) {
     assert!(copies.certs.iter().all(|raw| raw.bytes().len() <= raw::MAX_BYTES));
-    let cert = match copies.certificate() {
-        Ok(cert) => cert,
+    let cert = match copies.parse() {
+        Ok(Certificate::OpenPgp(cert)) => cert,
+        Ok(Certificate::X509(cert)) => {
+            let _ = x509::choose(&cert, &copies.fingerprint, SystemTime::now()).map_err(harmless);
+            return;
+        }
         Err(why) => return harmless(why),
     };
     assert_eq!(cert.fingerprint().to_hex(), copies.fingerprint);
@@ -297,12 +303,12 @@ fn same_in_armor(data: &[u8], certs: &[RawCert]) {
 }
 
 fn by_setting_and_in_script(data: &[u8], certs: &[RawCert]) {
-    let known = |keys: &RecipientKeys| {
-        certs.iter().any(|raw| raw.summary().is_ok_and(|s| s.fingerprint == keys.fingerprint))
+    let known = |keys: &Chosen| {
+        certs.iter().any(|raw| raw.summary().is_ok_and(|s| s.fingerprint == keys.fingerprint()))
     };
     let mut settings = settings(&[]);
     settings.owner_cert = Some(data.to_vec());
-    let answer = |found: Result<Vec<RecipientKeys>, Error>| match found {
+    let answer = |found: Result<Vec<Chosen>, Error>| match found {
         Ok(keys) => {
             assert!((1..=16).contains(&keys.len()));
             keys
@@ -356,17 +362,17 @@ fn in_a_folder(data: &[u8], certs: &[RawCert]) {
     let is_mistakable =
         summaries.iter().any(|s| s.fingerprint == good || s.addresses.iter().any(|a| a == ADDRESS));
     match finder.owner() {
-        Ok(keys) => assert!(keys.iter().any(|k| k.fingerprint == good)),
+        Ok(keys) => assert!(keys.iter().any(|k| k.fingerprint() == good)),
         Err(why) => assert!(is_mistakable, "{why}"),
     }
     let all = finder.list(&settings.sources[0]).unwrap();
-    assert!(all.certs.iter().any(|found| found.cert.fingerprint().to_hex() == good));
+    assert!(all.certs.iter().any(|found| found.fingerprint == good));
     all.problems.iter().for_each(harmless);
     let keyring = super::settings(&[&other]);
     for summary in summaries.iter().take(4) {
         let recipient = Recipient::Fingerprint(summary.fingerprint.clone());
         match self::finder(&keyring).find(&recipient) {
-            Ok(keys) => assert!(keys.iter().all(|k| k.fingerprint == summary.fingerprint)),
+            Ok(keys) => assert!(keys.iter().all(|k| k.fingerprint() == summary.fingerprint)),
             Err(why) => harmless(why),
         }
     }
@@ -385,6 +391,7 @@ pub fn configuration(data: &[u8]) {
         on_error: next(),
         hide_subject: next(),
         compress: next(),
+        prefer: next(),
         ..RawSettings::default()
     };
     let mut loaded = Loaded::new(&raw, Words::default());
@@ -534,6 +541,7 @@ impl Options {
             also: &[],
             force: self.force,
             hide_subject: self.hide_subject,
+            smime: false,
             now: SystemTime::now(),
             deadline: Deadline::NONE,
             temp_dir: None,

@@ -9,11 +9,14 @@ use sequoia_openpgp::crypto::mpi;
 use sequoia_openpgp::packet::key;
 use serde_json::{json, Value};
 
-use perot_encrypt::certs::choose::{self, RecipientKeys};
+use perot_encrypt::certs::choose;
+use perot_encrypt::certs::chosen::Chosen;
+use perot_encrypt::certs::copies::Certificate;
 use perot_encrypt::certs::finder::{left_out, warnings, Found};
 use perot_encrypt::certs::rules::{Rules, Sha1};
-use perot_encrypt::certs::{explain, user_id};
+use perot_encrypt::certs::{explain, user_id, x509};
 use perot_encrypt::log::printable;
+use perot_encrypt::openssl::x509::{PublicKey, X509};
 use perot_encrypt::settings::Subkeys;
 
 use crate::words;
@@ -42,20 +45,22 @@ struct UserIdNote {
 impl Checked {
     /// Looks at a certificate that was found.
     pub fn new(recipient: Option<String>, found: Found, is_used: bool, now: SystemTime) -> Self {
-        let end_of_algorithms = choose::end_of_algorithms(&found.cert, now, found.sha1, found.subkeys);
+        let end_of_algorithms = match &found.cert {
+            Certificate::OpenPgp(cert) => choose::end_of_algorithms(cert, now, found.sha1, found.subkeys),
+            Certificate::X509(_) => None,
+        };
         Self { recipient, found, is_used, end_of_algorithms }
     }
 
     /// Returns true if the certificate can be used, and still can be at the time `until`.
     pub fn outlasts(&self, until: SystemTime) -> bool {
-        let lives =
-            |keys: &RecipientKeys| keys.expired.is_none() && self.expires().is_none_or(|end| end > until);
+        let lives = |keys: &Chosen| keys.expired().is_none() && self.expires().is_none_or(|end| end > until);
         !self.found.has_secret && self.found.keys.as_ref().is_ok_and(lives)
     }
 
     /// Returns true if it counts only because self-signatures with SHA-1 are accepted.
     pub fn is_weak(&self) -> bool {
-        self.found.keys.as_ref().is_ok_and(|keys| keys.is_weak)
+        self.found.keys.as_ref().is_ok_and(Chosen::is_weak)
     }
 
     /// Returns the reason why the certificate cannot be used.
@@ -64,9 +69,14 @@ impl Checked {
     }
 
     fn user_ids(&self, now: SystemTime) -> Vec<UserIdNote> {
+        let cert = match &self.found.cert {
+            Certificate::OpenPgp(cert) => cert,
+            Certificate::X509(cert) => {
+                return x509::addresses(cert).into_iter().map(UserIdNote::address).collect()
+            }
+        };
         let rules = Rules::at(now);
-        let user_ids = self.found.cert.userids();
-        let note = user_ids.map(|id| UserIdNote {
+        let note = cert.userids().map(|id| UserIdNote {
             text: printable(id.userid().value()),
             addresses: user_id::addresses(id.userid().value()),
             reason: explain::user_id(&id, &rules, self.found.sha1),
@@ -82,25 +92,36 @@ impl Checked {
     }
 
     fn keys(&self, now: SystemTime) -> Vec<KeyNote> {
-        let chosen = self.found.keys.as_ref().map(|keys| keys.keys.as_slice()).unwrap_or_default();
+        let cert = match &self.found.cert {
+            Certificate::OpenPgp(cert) => cert,
+            Certificate::X509(cert) => return vec![KeyNote::x509(cert, &self.found)],
+        };
+        let chosen = match &self.found.keys {
+            Ok(Chosen::OpenPgp(keys)) => keys.keys.as_slice(),
+            _ => &[],
+        };
         let is_chosen = |key: &ErasedKeyAmalgamation<'_, key::PublicParts>| {
             chosen.iter().any(|chosen| chosen.fingerprint() == key.key().fingerprint())
         };
         let rules = Rules::at(now);
-        let wanted = choose::wanted(&self.found.cert, &rules, self.found.subkeys);
+        let wanted = choose::wanted(cert, &rules, self.found.subkeys);
         let note = |key| KeyNote::new(is_chosen(&key), key, &rules, self.found.sha1, wanted);
-        self.found.cert.keys().map(note).collect()
+        cert.keys().map(note).collect()
     }
 
     /// Returns when the certificate expires, or its algorithms count as too weak.
     pub fn expires(&self) -> Option<SystemTime> {
-        let expires = self.found.keys.as_ref().ok().and_then(|keys| keys.expires);
+        let expires = self.found.keys.as_ref().ok().and_then(Chosen::expires);
         expires.into_iter().chain(self.end_of_algorithms).min()
     }
 
     /// Returns the certificate for `--json`.
     pub fn json(&self, now: SystemTime) -> Value {
-        let cert = &self.found.cert;
+        let (kind, version) = match &self.found.cert {
+            Certificate::OpenPgp(cert) => ("OpenPGP", Some(cert.primary_key().key().version())),
+            Certificate::X509(_) => ("X.509", None),
+        };
+        let all_keys = self.keys(now);
         let user_ids = self.user_ids(now).into_iter().map(|id| {
             let state = if id.reason.is_some() { "not accepted" } else { "valid" };
             let is_weak = id.reason.is_none() && id.is_weak;
@@ -108,28 +129,30 @@ impl Checked {
         });
         let keys = self.found.keys.as_ref();
         json!({
-            "fingerprint": cert.fingerprint().to_hex(),
-            "version": cert.primary_key().key().version(),
+            "fingerprint": self.found.fingerprint,
+            "kind": kind,
+            "version": version,
             "recipient": self.recipient,
             "source": self.found.place.name(),
             "files": self.found.files,
             "secret_key": self.found.has_secret,
             "user_ids": user_ids.collect::<Vec<_>>(),
-            "created": time(cert.primary_key().key().creation_time()),
+            "created": all_keys.first().and_then(|key| key.created).map(time),
             "expires": self.expires().map(time),
-            "expired": keys.is_ok_and(|keys| keys.expired.is_some()),
+            "expired": keys.is_ok_and(|keys| keys.expired().is_some()),
             "algorithms_end": self.end_of_algorithms.map(time),
             "weak": self.is_weak(),
             "usable": keys.is_ok(),
             "used": self.is_used,
             "reason": self.reason(),
-            "keys": self.keys(now).iter().map(KeyNote::json).collect::<Vec<_>>(),
+            "keys": all_keys.iter().map(KeyNote::json).collect::<Vec<_>>(),
         })
     }
 
     /// Writes the certificate as text.
     pub fn write(&self, text: &mut String, now: SystemTime) {
-        line(text, format_args!("{}", self.found.cert.fingerprint().to_hex()));
+        let kind = if matches!(self.found.cert, Certificate::X509(_)) { " (X.509, for S/MIME)" } else { "" };
+        line(text, format_args!("{}{kind}", self.found.fingerprint));
         if let Some(recipient) = &self.recipient {
             line(text, format_args!("  for      {recipient}"));
         }
@@ -142,7 +165,8 @@ impl Checked {
                 None if user_id.is_weak => " (counts only with SHA-1)".to_owned(),
                 None => String::new(),
             };
-            line(text, format_args!("  User ID  {}{reason}", user_id.text));
+            let name = if kind.is_empty() { "User ID" } else { "address" };
+            line(text, format_args!("  {name}  {}{reason}", user_id.text));
         }
         for key in self.keys(now) {
             line(text, format_args!("  {key}"));
@@ -162,7 +186,7 @@ impl Checked {
             Ok(_) if !self.is_used => {
                 line(text, format_args!("  usable   yes, but not used: there is a better one"))
             }
-            Ok(keys) if keys.expired.is_some() => {
+            Ok(keys) if keys.expired().is_some() => {
                 line(text, format_args!("  usable   yes, though it has EXPIRED"))
             }
             Ok(_) => line(text, format_args!("  usable   yes, {}", until(self.expires()))),
@@ -172,14 +196,22 @@ impl Checked {
     }
 }
 
+impl UserIdNote {
+    /// An address of an X.509 certificate.
+    fn address(address: String) -> Self {
+        Self { text: printable(&address), addresses: vec![address], reason: None, is_weak: false }
+    }
+}
+
 /// A key as it is listed.
 struct KeyNote {
     fingerprint: String,
-    primary: bool,
+    /// "primary" or "subkey", or "key" for the only one of an X.509 certificate.
+    role: &'static str,
     algorithm: String,
     bits: Option<usize>,
     curve: Option<String>,
-    created: SystemTime,
+    created: Option<SystemTime>,
     expires: Option<SystemTime>,
     used: bool,
     /// The reason why it is not used, if it is meant for encryption.
@@ -197,11 +229,11 @@ impl KeyNote {
         let (bits, curve) = size_of(key.key().mpis());
         Self {
             fingerprint: key.key().fingerprint().to_hex(),
-            primary: key.primary(),
+            role: if key.primary() { "primary" } else { "subkey" },
             algorithm: key.key().pk_algo().to_string(),
             bits,
             curve,
-            created: key.key().creation_time(),
+            created: Some(key.key().creation_time()),
             expires: key
                 .clone()
                 .with_policy(&rules.with_sha1, rules.now)
@@ -217,14 +249,34 @@ impl KeyNote {
         }
     }
 
+    fn x509(cert: &X509, found: &Found) -> Self {
+        let (algorithm, bits, curve) = match cert.public_key() {
+            PublicKey::Rsa(bits) => ("RSA", Some(bits), None),
+            PublicKey::Ec(curve) => ("EC", None, Some(printable(curve))),
+            PublicKey::Other => ("unknown", None, None),
+        };
+        let validity = cert.validity();
+        Self {
+            fingerprint: found.fingerprint.clone(),
+            role: "key",
+            algorithm: algorithm.to_owned(),
+            bits,
+            curve,
+            created: validity.map(|(begins, _)| begins),
+            expires: validity.map(|(_, ends)| ends),
+            used: found.keys.is_ok(),
+            reason: None,
+        }
+    }
+
     fn json(&self) -> Value {
         json!({
             "fingerprint": self.fingerprint,
-            "primary": self.primary,
+            "primary": self.role != "subkey",
             "algorithm": self.algorithm,
             "bits": self.bits,
             "curve": self.curve,
-            "created": time(self.created),
+            "created": self.created.map(time),
             "expires": self.expires.map(time),
             "used": self.used,
             "reason": self.reason,
@@ -234,14 +286,16 @@ impl KeyNote {
 
 impl std::fmt::Display for KeyNote {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let kind = if self.primary { "primary" } else { "subkey " };
-        write!(f, "{kind}  {} {}", self.fingerprint, self.algorithm)?;
+        write!(f, "{:7}  {} {}", self.role, self.fingerprint, self.algorithm)?;
         match (&self.curve, self.bits) {
             (Some(curve), _) => write!(f, " {curve}")?,
             (None, Some(bits)) => write!(f, " {bits}")?,
             (None, None) => {}
         }
-        write!(f, ", of {}, {}", day(self.created), until(self.expires))?;
+        if let Some(created) = self.created {
+            write!(f, ", of {}", day(created))?;
+        }
+        write!(f, ", {}", until(self.expires))?;
         match (self.used, &self.reason) {
             (true, _) => write!(f, ", used"),
             (false, Some(reason)) => write!(f, ", not used: {reason}"),

@@ -166,7 +166,7 @@ impl Report {
             let place = certificate.found.place.name().to_owned();
             for address in certificate.addresses(now) {
                 let fingerprints = all.entry((place.clone(), address)).or_default();
-                fingerprints.insert(certificate.found.cert.fingerprint().to_hex());
+                fingerprints.insert(certificate.found.fingerprint.clone());
             }
         }
         let several = all.into_iter().filter(|(_, fingerprints)| fingerprints.len() > 1);

@@ -47,6 +47,7 @@ pub fn command() -> Command {
         .arg(flag("hide-subject", "Put the subject into the encrypted part, and `[...]` in its place"))
         .arg(compress())
         .arg(subkeys())
+        .arg(prefer())
         .arg(recipient().required(true))
         .subcommand(check())
         .subcommand(doctor())
@@ -67,6 +68,7 @@ fn check() -> Command {
         ))
         .arg(flag("json", "Write JSON"))
         .arg(subkeys())
+        .arg(prefer())
         .arg(recipient())
 }
 
@@ -104,6 +106,15 @@ fn subkeys() -> Arg {
         .value_parser(["all", "post-quantum"])
         .default_value("all")
         .help("Which subkeys are used; post-quantum: where a certificate has such subkeys, only these")
+}
+
+fn prefer() -> Arg {
+    Arg::new("prefer")
+        .long("prefer")
+        .value_name("KIND")
+        .value_parser(["openpgp", "smime"])
+        .default_value("openpgp")
+        .help("The kind of certificate that is used where a recipient has both")
 }
 
 fn flag(name: &'static str, help: &'static str) -> Arg {

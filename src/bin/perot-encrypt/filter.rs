@@ -69,6 +69,7 @@ fn filter(settings: &Settings, recipients: &[String], force: bool) -> Done {
         also: &[],
         force,
         hide_subject: false,
+        smime: false,
         now: SystemTime::now(),
         deadline: Deadline::NONE,
         temp_dir: None,

@@ -89,9 +89,11 @@ fn settings(matches: &mut ArgMatches) -> Result<Settings, CoreError> {
     let certs = (!sources.is_empty()).then(|| sources.join(" "));
     // gpgit had nothing like it.
     let subkeys = matches.try_remove_one::<String>("subkeys").unwrap_or_default();
+    let prefer = matches.try_remove_one::<String>("prefer").unwrap_or_default();
     let raw = RawSettings {
         certs: certs.as_ref().map(String::as_bytes),
         subkeys: subkeys.as_ref().map(String::as_bytes),
+        prefer: prefer.as_ref().map(String::as_bytes),
         ..RawSettings::default()
     };
     Loaded::new(&raw, words()).settings

@@ -60,8 +60,8 @@ impl Keys {
 /// Fails if this process may not take the user's rights.
 pub fn of(configuration: &Configuration, protocol: &str, user: &User) -> Result<Keys, Box<dyn Error>> {
     let setting = |name: &str| user.setting(configuration, protocol, &format!("{PREFIX}{name}"));
-    let [certs, cert, on_error, on_no_certificate, hide_subject, compress, subkeys] =
-        ["certs", "cert", "on_error", "on_no_certificate", "hide_subject", "compress", "subkeys"]
+    let [certs, cert, on_error, on_no_certificate, hide_subject, compress, subkeys, prefer] =
+        ["certs", "cert", "on_error", "on_no_certificate", "hide_subject", "compress", "subkeys", "prefer"]
             .map(setting);
     let user_email = user.setting(configuration, protocol, "sieve_user_email");
     let user_email = user_email.map(|address| user.expand(&address).unwrap_or(address));
@@ -82,6 +82,7 @@ pub fn of(configuration: &Configuration, protocol: &str, user: &User) -> Result<
         hide_subject: hide_subject.as_ref().map(String::as_bytes),
         compress: compress.as_ref().map(String::as_bytes),
         subkeys: subkeys.as_ref().map(String::as_bytes),
+        prefer: prefer.as_ref().map(String::as_bytes),
         user_email: user_email.as_ref().map(String::as_bytes),
         ..RawSettings::default()
     };

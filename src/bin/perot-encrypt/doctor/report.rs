@@ -113,13 +113,13 @@ impl Person {
         for certificate in &self.certificates {
             let state = match (certificate.reason(), &certificate.found.keys) {
                 (Some(why), _) => format!("NOT USABLE: {why}"),
-                (None, Ok(keys)) if keys.expired.is_some() => "EXPIRED, and used all the same".to_owned(),
+                (None, Ok(keys)) if keys.expired().is_some() => "EXPIRED, and used all the same".to_owned(),
                 (None, _) => until(certificate.expires()),
             };
             let found = &certificate.found;
             let place = found.files.first().map_or(found.place.name(), String::as_str);
             let place = if place.is_empty() { "sieve_perot_encrypt_cert" } else { place };
-            let fingerprint = found.cert.fingerprint().to_hex();
+            let fingerprint = &found.fingerprint;
             line(text, format_args!("  certificate  {fingerprint}, {state}, {place}"));
         }
     }
