@@ -325,10 +325,11 @@ impl Finder<'_> {
         let place = Place::Found(name.clone());
         let source = self.source(path, &expanded, at_home);
         if let Query::Address(address) = query {
-            let named = source.named_after(address).map_err(|why| bad_source(&name, why))?;
-            let (certs, refusals) = self.opened(&place, &named, query)?;
+            let mut named = source.named_after(address).map_err(|why| bad_source(&name, why))?;
             // If another one may be better, the search through the whole folder finds them again.
-            if certs.iter().any(|found| found.rank(self.settings.prefer) == Some((true, true))) {
+            named.retain(|copies| copies.is_x509() == (self.settings.prefer == Prefer::Smime));
+            let (certs, refusals) = self.opened(&place, &named, query)?;
+            if certs.iter().any(Found::is_good) {
                 return Ok(search.take(self.settings.prefer, (certs, refusals)));
             }
         }
@@ -454,7 +455,7 @@ impl Finder<'_> {
         let Some(text) = &self.settings.owner_cert else { return Ok(Vec::new()) };
         self.read(text).map_err(|why| {
             let place = Place::SettingOf(Setting::Cert, printable(self.owner.user));
-            let remedy = "It should be what `gpg --export ADDRESS | base64 -w0` prints, or an X.509 certificate in PEM";
+            let remedy = "It should be what `gpg --export ADDRESS | base64 -w0` prints, or what `openssl x509 -in FILE -outform DER | base64 -w0` prints";
             Error::new(Reason::UnusableCertificate, why).about(place).helps(remedy)
         })
     }

@@ -112,7 +112,7 @@ fn filter_command(dovecot: &Dovecot, mailbox: &str, options: &[&str]) -> Command
     command
 }
 
-fn filter(dovecot: &Dovecot, mailbox: &str) -> String {
+pub fn filter(dovecot: &Dovecot, mailbox: &str) -> String {
     let output = run(&mut filter_command(dovecot, mailbox, &[]));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}");

@@ -13,3 +13,4 @@ mod real_certificates;
 mod smime;
 mod source;
 mod subject;
+mod x509;

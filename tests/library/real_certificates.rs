@@ -32,7 +32,7 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Keeps what is logged.
 #[derive(Default)]
-struct Lines(Mutex<Vec<String>>);
+pub struct Lines(pub Mutex<Vec<String>>);
 
 impl Log for Lines {
     fn log(&self, level: Level, text: &str) {

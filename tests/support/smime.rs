@@ -46,11 +46,10 @@ impl Identity {
         let mut req = openssl(&["req", "-x509", "-days", "3650", "-sha256", "-nodes", "-config"]);
         req.arg(identity.path("conf"));
         req.arg("-keyout").arg(identity.path("key")).arg("-out").arg(identity.path("cert"));
-        match kind.split_once(':') {
-            None if kind.starts_with("P-") => {
-                req.args(["-newkey", "ec", "-pkeyopt", &format!("ec_paramgen_curve:{kind}")])
-            }
-            _ => req.args(["-newkey", kind]),
+        match kind {
+            "ed25519" | "rsa-pss" => req.args(["-newkey", kind]),
+            _ if kind.starts_with("rsa:") => req.args(["-newkey", kind]),
+            curve => req.args(["-newkey", "ec", "-pkeyopt", &format!("ec_paramgen_curve:{curve}")]),
         };
         if let Some(authority) = authority {
             req.arg("-CA").arg(authority.path("cert")).arg("-CAkey").arg(authority.path("key"));
