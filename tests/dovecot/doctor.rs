@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use crate::users::of_era;
 use crate::{message, script};
+use perot_encrypt::openpgp::crypto::{library, library_in_words};
 use perot_testing::dovecot::{era, run, wait_until, Config, Dovecot, Era};
 use perot_testing::{armored, find, key_for};
 
@@ -85,7 +86,13 @@ fn a_right_configuration_by_a_script() {
     let said = doctor(&dovecot, &["--user", ME]);
     said.expect(
         0,
-        &["lmtp  encrypted: by the script", "before.sieve: encrypts", "All is well", "certificate  "],
+        &[
+            "lmtp  encrypted: by the script",
+            "before.sieve: encrypts",
+            "All is well",
+            "certificate  ",
+            &library_in_words(),
+        ],
     );
     assert!(said.text.lines().count() <= 24, "one screen:\n{}", said.text);
     assert_eq!(delivered(&dovecot), "encrypted");
@@ -95,6 +102,7 @@ fn a_right_configuration_by_a_script() {
     assert_eq!(json["well"], true);
     assert_eq!(json["users"][0]["deliveries"][0]["outcome"], "encrypted");
     assert_eq!(json["users"][0]["certificates"][0]["usable"], true);
+    assert_eq!(json["crypto_library"], library());
     assert_eq!(json["modules"][0]["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(json["findings"].as_array().unwrap().len(), 0, "{json:#}");
 }
