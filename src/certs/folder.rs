@@ -87,7 +87,7 @@ pub fn any_file(path: &Path) -> Result<Option<String>, Trouble> {
     Ok(name.transpose().map_err(Trouble::reading)?.map(|name| printable(name.as_bytes())))
 }
 
-/// Makes the index of a folder: reads the files that were not in the index `before`, or have changed since.
+/// Makes the index of a folder: reads the files that were not there `before`, or have changed since.
 ///
 /// # Errors
 ///

@@ -96,6 +96,8 @@ pub struct Index {
 
 /// What an index begins with. The version says how it is written.
 const MAGIC: &[u8] = concat!("perot-encrypt index ", env!("CARGO_PKG_VERSION"), " 2\n").as_bytes();
+/// Where the parts begin.
+const BEGIN: usize = MAGIC.len() + Header::SIZE;
 
 /// What comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +107,7 @@ struct Header {
     /// Bytes and certificates in all files.
     bytes: u64,
     certs: u64,
-    /// The checksum of all parts.
+    /// Of all parts. It counts where all are read. A search sees few of them, and looks at what it finds.
     checksum: u64,
 }
 
@@ -120,9 +122,9 @@ impl Record<8> for Header {
     }
 }
 
-fn checksum(parts: [&[u8]; PARTS]) -> u64 {
+fn checksum(parts: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
-    parts.iter().for_each(|part| hasher.write(part));
+    hasher.write(parts);
     hasher.finish()
 }
 
@@ -144,30 +146,43 @@ impl From<Trouble> for NoAnswer {
 impl Index {
     /// Takes an index of `size` bytes; `None` if it is none.
     pub fn open(bytes: Bytes, size: u64) -> Option<Self> {
-        let header = Header::read(bytes.get(0, MAGIC.len() + Header::SIZE)?.strip_prefix(MAGIC)?)?;
-        let begin = (MAGIC.len() + Header::SIZE) as u64;
-        let end = header.lengths.iter().try_fold(begin, |sum, length| sum.checked_add(*length));
+        let header = Header::read(bytes.get(0, BEGIN)?.strip_prefix(MAGIC)?)?;
+        let end = header.lengths.iter().try_fold(BEGIN as u64, |sum, length| sum.checked_add(*length));
         (end == Some(size)).then_some(Self { bytes, header })
     }
 
     /// Makes an index of its parts, whose entries are in the order of their keys.
     pub fn new(parts: &Parts) -> Self {
+        let mut bytes = [MAGIC, &[0; Header::SIZE]].concat();
         let size = |file: &FileNote| file.identity.map_or(0, |identity| identity.size());
-        let written = parts.write();
         let header = Header {
-            lengths: written.each_ref().map(|part| part.len() as u64),
+            lengths: parts.write(&mut bytes),
             bytes: parts.files.iter().map(size).sum(),
             certs: parts.files.iter().map(|file| u64::from(file.certs)).sum(),
-            checksum: checksum(written.each_ref().map(Vec::as_slice)),
+            checksum: checksum(&bytes[BEGIN..]),
         };
-        let bytes = [MAGIC, &header.write(), &written.concat()].concat();
+        bytes[MAGIC.len()..BEGIN].copy_from_slice(&header.write());
         Self { bytes: Bytes::Memory(bytes), header }
     }
 
-    /// Returns all of it as bytes.
+    /// Returns all of it as bytes; `None` if they cannot be read.
     pub fn bytes(&self) -> Option<Cow<'_, [u8]>> {
         let parts: u64 = self.header.lengths.iter().sum();
-        self.bytes.get(0, MAGIC.len() + Header::SIZE + usize::try_from(parts).ok()?)
+        self.bytes.get(0, BEGIN + usize::try_from(parts).ok()?)
+    }
+
+    /// Returns what is in it; `None` if it is damaged.
+    pub fn parts(&self) -> Option<Parts> {
+        let bytes = self.bytes()?;
+        let mut rest = &bytes[BEGIN..];
+        if checksum(rest) != self.header.checksum {
+            return None;
+        }
+        Parts::read(self.header.lengths.map(|length| {
+            let (part, more) = rest.split_at(length as usize);
+            rest = more;
+            part
+        }))
     }
 
     /// Returns how much the source holds.
@@ -206,15 +221,6 @@ impl Index {
         1024 + bytes
     }
 
-    /// Returns what is in it; `None` if it is damaged.
-    pub fn parts(&self) -> Option<Parts> {
-        let part = |part| self.part(part);
-        let [files, names] = [part(Part::Files)?, part(Part::Names)?];
-        let [entries, keys, problems] = [part(Part::Entries)?, part(Part::Keys)?, part(Part::Problems)?];
-        let parts: [&[u8]; PARTS] = [&files, &names, &entries, &keys, &problems];
-        (checksum(parts) == self.header.checksum).then(|| Parts::read(parts))?
-    }
-
     fn part(&self, part: Part) -> Option<Cow<'_, [u8]>> {
         self.get(part, 0, self.header.lengths[part as usize].try_into().ok()?)
     }
@@ -225,7 +231,7 @@ impl Index {
         if at.checked_add(length)? as u64 > rest[0] {
             return None;
         }
-        let begins = (MAGIC.len() + Header::SIZE) as u64 + before.iter().sum::<u64>();
+        let begins = BEGIN as u64 + before.iter().sum::<u64>();
         self.bytes.get(begins + at as u64, length)
     }
 
@@ -245,34 +251,35 @@ impl Index {
         String::from_utf8(self.key(entry.fingerprint)?.into_owned()).ok()
     }
 
+    /// Returns an entry, and how its key compares with another.
+    fn compared(&self, number: usize, key: &str) -> Result<(Entry, Ordering), NoAnswer> {
+        let entry: Entry = self.record(Part::Entries, number).ok_or(NoAnswer::Changed)?;
+        let order = self.key(entry.key).ok_or(NoAnswer::Changed)?.as_ref().cmp(key.as_bytes());
+        Ok((entry, order))
+    }
+
     /// Returns the entries with a key.
     fn find(&self, key: &str) -> Result<Vec<Entry>, NoAnswer> {
-        let key = key.as_bytes();
-        let entry = |number| -> Result<(Entry, Ordering), NoAnswer> {
-            let entry: Entry = self.record(Part::Entries, number).ok_or(NoAnswer::Changed)?;
-            let order = self.key(entry.key).ok_or(NoAnswer::Changed)?.as_ref().cmp(key);
-            Ok((entry, order))
-        };
         let count = self.header.lengths[Part::Entries as usize] as usize / Entry::SIZE;
         let (mut low, mut high) = (0, count);
         while low < high {
             let middle = low + (high - low) / 2;
-            match entry(middle)?.1 {
+            match self.compared(middle, key)?.1 {
                 Ordering::Less => low = middle + 1,
                 _ => high = middle,
             }
         }
         let mut found = Vec::new();
         for number in low..count {
-            match entry(number)? {
-                (entry, Ordering::Equal) if found.len() < MAX_PLACES => found.push(entry),
-                (_, Ordering::Equal) => {
-                    let why = format!(
-                        "more than {MAX_PLACES} certificates in it are for one recipient: remove old ones"
-                    );
-                    return Err(Trouble::Failed(why).into());
-                }
+            match self.compared(number, key)? {
+                (entry, Ordering::Equal) => found.push(entry),
                 _ => break,
+            }
+            if found.len() > MAX_PLACES {
+                let why = format!(
+                    "more than {MAX_PLACES} certificates in it are for one recipient: remove old ones"
+                );
+                return Err(Trouble::Failed(why).into());
             }
         }
         Ok(found)
@@ -580,6 +587,7 @@ mod tests {
         }
     }
 
+    /// A certificate is looked at when it is read, and another index is only made of one that is as it was.
     #[test]
     fn a_damaged_index_leads_to_no_other_certificate() {
         let (folder, [mine, _]) = folder();
@@ -599,7 +607,6 @@ mod tests {
                     let found = copies.certificate().unwrap().fingerprint().to_hex();
                     assert!(found == mine || !copies.claims(MINE), "{n}");
                 }
-                // Another index is made of it only if it is as it was.
                 assert!(index.parts().is_none_or(|parts| parts == whole), "{n}");
                 index.problems();
             }

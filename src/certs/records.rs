@@ -20,7 +20,7 @@ pub enum Bytes {
 }
 
 impl Bytes {
-    /// Returns some of them; `None` if there are not so many, or if they cannot be read.
+    /// Returns `length` of them; `None` if there are not so many, or if they cannot be read.
     pub fn get(&self, at: u64, length: usize) -> Option<Cow<'_, [u8]>> {
         match self {
             Self::Memory(all) => {
@@ -124,6 +124,7 @@ impl Record<5> for Entry {
         let ((file, encoding), (skip, size)) = (unpair(file), unpair(last));
         let encoding = *ENCODINGS.get(encoding as usize)?;
         let extent = Extent { encoding, begins: Position { at, skip }, size: size as usize };
+        // No file is larger.
         (at <= MAX_BYTES).then_some(Self { key: unpair(key), fingerprint: unpair(fingerprint), file, extent })
     }
 }
@@ -151,9 +152,7 @@ pub struct Parts {
     pub problems: Vec<(u32, Problem)>,
 }
 
-/// The number of parts.
-pub const PARTS: usize = 5;
-/// The parts in their order.
+/// The parts, in the order in which they are written.
 #[derive(Clone, Copy)]
 pub enum Part {
     /// `Parts::files`
@@ -168,20 +167,24 @@ pub enum Part {
     Problems,
 }
 
+/// The number of parts.
+pub const PARTS: usize = Part::Problems as usize + 1;
+
 impl Parts {
-    /// Writes each part.
-    pub fn write(&self) -> [Vec<u8>; PARTS] {
-        let mut problems = Vec::new();
-        for (file, problem) in &self.problems {
-            let name = problem.file.as_deref().unwrap_or_default();
-            let texts = [name, &problem.why, &problem.claims.join("\n")];
-            problems.extend([u64::from(*file)].write());
-            for text in texts {
-                problems.extend([text.len() as u64].write());
-                problems.extend_from_slice(text.as_bytes());
-            }
-        }
-        [write_all(&self.files), self.names.clone(), write_all(&self.entries), self.keys.clone(), problems]
+    /// Writes the parts, one after the other. Returns the length of each.
+    pub fn write(&self, out: &mut Vec<u8>) -> [u64; PARTS] {
+        let files = out.len();
+        write_all(&self.files, out);
+        let names = out.len();
+        out.extend_from_slice(&self.names);
+        let entries = out.len();
+        write_all(&self.entries, out);
+        let keys = out.len();
+        out.extend_from_slice(&self.keys);
+        let problems = out.len();
+        write_problems(&self.problems, out);
+        let lengths = [names - files, entries - names, keys - entries, problems - keys, out.len() - problems];
+        lengths.map(|length| length as u64)
     }
 
     /// Reads the parts; `None` if they are damaged.
@@ -214,12 +217,24 @@ fn slice(texts: &[u8], (begins, ends): Range) -> &[u8] {
     texts.get(begins as usize..ends as usize).unwrap_or_default()
 }
 
-fn write_all<const N: usize, R: Record<N>>(list: &[R]) -> Vec<u8> {
-    list.iter().flat_map(R::numbers).flat_map(u64::to_le_bytes).collect()
+fn write_all<const N: usize, R: Record<N>>(list: &[R], out: &mut Vec<u8>) {
+    out.reserve(list.len() * R::SIZE);
+    out.extend(list.iter().flat_map(R::numbers).flat_map(u64::to_le_bytes));
 }
 
 fn read_all<const N: usize, R: Record<N>>(bytes: &[u8]) -> Option<Vec<R>> {
     bytes.chunks(R::SIZE).map(R::read).collect()
+}
+
+fn write_problems(problems: &[(u32, Problem)], out: &mut Vec<u8>) {
+    for (file, problem) in problems {
+        out.extend([u64::from(*file)].write());
+        let name = problem.file.as_deref().unwrap_or_default();
+        for text in [name, &problem.why, &problem.claims.join("\n")] {
+            out.extend([text.len() as u64].write());
+            out.extend_from_slice(text.as_bytes());
+        }
+    }
 }
 
 /// Reads what cannot be used; `None` if it is damaged.
