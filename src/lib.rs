@@ -4,6 +4,7 @@
 //! message, [`verdict`] decides what follows from the outcome, and [`ffi`] is the border to the C shim, which
 //! knows Dovecot.
 
+pub mod base64_lines;
 pub mod certs;
 pub mod deadline;
 pub mod encrypt;
@@ -20,5 +21,6 @@ pub mod recipient;
 pub mod sealed_spool;
 pub mod settings;
 pub mod sink;
+pub mod smime;
 pub mod spool;
 pub mod verdict;

@@ -1,43 +1,31 @@
 //! Writes ASCII armor (RFC 9580, section 6.2) for mail: lines of 64 digits that end in CR LF.
 
-use base64_simd::{AsOut, STANDARD};
+use base64_simd::STANDARD;
 use crc::{Crc, Digest, Table, CRC_24_OPENPGP};
 
 use std::io::{self, Write};
 
+use crate::base64_lines::Base64Lines;
 use crate::error::Unwritable;
 use crate::sink::Sink;
 
-/// A line of 64 digits, as GnuPG writes it, holds 48 bytes. RFC 9580 allows up to 76 digits.
-const LINE: usize = 48;
+/// As GnuPG writes it. RFC 9580 allows up to 76 digits.
 const DIGITS: usize = 64;
-/// The lines that are encoded and written at once. Their 24 KiB and the digits made of them stay in the
-/// processor's second cache.
-const LINES: usize = 512;
 
 // RFC 9580, section 6.1
 static CRC: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_24_OPENPGP);
 
 /// Armors the bytes that are written to it, as a PGP MESSAGE.
 pub struct ArmorWriter<W> {
-    inner: W,
-    /// Bytes that are not encoded yet.
-    data: Vec<u8>,
-    digits: Vec<u8>,
-    text: Vec<u8>,
+    lines: Base64Lines<W, DIGITS>,
     crc: Digest<'static, u32, Table<16>>,
 }
 
 impl<W: Write> ArmorWriter<W> {
     /// Creates a writer on top of `inner`. The BEGIN line is written with the first lines of data.
     pub fn new(inner: W) -> Self {
-        Self {
-            inner,
-            data: Vec::new(),
-            digits: Vec::new(),
-            text: b"-----BEGIN PGP MESSAGE-----\r\n\r\n".to_vec(),
-            crc: CRC.digest(),
-        }
+        let lines = Base64Lines::new(inner, b"-----BEGIN PGP MESSAGE-----\r\n\r\n");
+        Self { lines, crc: CRC.digest() }
     }
 
     /// Writes the remaining lines, the checksum and the END line. RFC 9580 no longer asks for the checksum,
@@ -46,37 +34,20 @@ impl<W: Write> ArmorWriter<W> {
     /// # Errors
     ///
     /// Returns the error of the inner writer.
-    pub fn finish(mut self) -> Result<W, Unwritable> {
-        self.write_lines().map_err(Unwritable)?;
+    pub fn finish(self) -> Result<W, Unwritable> {
+        let mut inner = self.lines.finish().map_err(Unwritable)?;
         let [_, crc @ ..] = self.crc.finalize().to_be_bytes();
         let end = format!("={}\r\n-----END PGP MESSAGE-----\r\n", STANDARD.encode_to_string(crc));
-        self.inner.put(end.as_bytes())?;
-        Ok(self.inner)
-    }
-
-    fn write_lines(&mut self) -> io::Result<()> {
-        self.digits.resize(STANDARD.encoded_length(self.data.len()), 0);
-        let digits = STANDARD.encode(&self.data, self.digits.as_out());
-        for line in digits.chunks(DIGITS) {
-            self.text.extend_from_slice(line);
-            self.text.extend_from_slice(b"\r\n");
-        }
-        self.data.clear();
-        self.inner.write_all(&self.text)?;
-        self.text.clear();
-        Ok(())
+        inner.put(end.as_bytes())?;
+        Ok(inner)
     }
 }
 
 impl<W: Write> Write for ArmorWriter<W> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        if self.data.len() == LINES * LINE {
-            self.write_lines()?;
-        }
-        let taken = &data[..data.len().min(LINES * LINE - self.data.len())];
-        self.crc.update(taken);
-        self.data.extend_from_slice(taken);
-        Ok(taken.len())
+        let taken = self.lines.write(data)?;
+        self.crc.update(&data[..taken]);
+        Ok(taken)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -97,7 +68,8 @@ mod tests {
     #[test]
     fn sequoia_reads_it_at_every_length() {
         use sequoia_openpgp::armor;
-        for length in (0..200).chain([LINES * LINE - 1, LINES * LINE, LINES * LINE + 1, 200_000]) {
+        const BLOCK: usize = Base64Lines::<Vec<u8>, DIGITS>::BLOCK;
+        for length in (0..200).chain([BLOCK - 1, BLOCK, BLOCK + 1, 200_000]) {
             let data: Vec<u8> = (0..length).map(|i| (i * 7 % 251) as u8).collect();
             for chunk in [1, 47, 48, 49, length.max(1)] {
                 let mut text = Vec::new();
