@@ -28,6 +28,7 @@ mod saved;
 mod scripts;
 mod shared;
 mod sieve;
+mod smime_readers;
 mod sources;
 mod store;
 mod store_beside;

@@ -10,8 +10,9 @@ use perot_encrypt::envelope::{Envelope, Seal};
 use perot_encrypt::message::inspect::inspect;
 use perot_encrypt::openpgp::pgp_mime::PgpMime;
 use perot_encrypt::settings::{Settings, Subkeys};
-use perot_testing::{armored, base64_lines, decrypt_content, encrypt_to, key_for, settings, version6};
-use sequoia_openpgp::crypto::random;
+use perot_testing::{
+    armored, base64_lines, decrypt_content, encrypt_to, key_for, random_bytes, settings, version6,
+};
 use sequoia_openpgp::types::CompressionAlgorithm;
 use sequoia_openpgp::Cert;
 
@@ -30,12 +31,6 @@ fn sealed(key: &Cert, payload: &[u8], compress: bool) -> Vec<u8> {
     let mut seal = envelope.open(Vec::new()).unwrap();
     seal.write_all(payload).unwrap();
     seal.finish().unwrap()
-}
-
-fn random_bytes(size: usize) -> Vec<u8> {
-    let mut bytes = vec![0; size];
-    random(&mut bytes).unwrap();
-    bytes
 }
 
 /// Makes text with many words, so that it is compressed as text is.

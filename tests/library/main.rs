@@ -10,5 +10,6 @@ mod message;
 mod post_quantum;
 mod properties;
 mod real_certificates;
+mod smime;
 mod source;
 mod subject;

@@ -10,6 +10,7 @@ pub mod oracle;
 pub mod pages;
 pub mod post_quantum;
 mod reference;
+pub mod smime;
 mod valgrind;
 
 use std::fs;
@@ -32,7 +33,7 @@ use flate2::bufread::ZlibDecoder;
 use sequoia_openpgp as openpgp;
 
 use openpgp::cert::CertBuilder;
-use openpgp::crypto::SessionKey;
+use openpgp::crypto::{random, SessionKey};
 use openpgp::packet::signature::SignatureBuilder;
 use openpgp::packet::{Signature, PKESK, SEIP};
 use openpgp::parse::{PacketParser, PacketParserResult, Parse};
@@ -132,6 +133,13 @@ pub fn armored_secret(cert: &Cert) -> Vec<u8> {
 /// Exports the public part of a certificate, armored.
 pub fn armored(cert: &Cert) -> Vec<u8> {
     cert.clone().strip_secret_key_material().armored().to_vec().unwrap()
+}
+
+/// Makes bytes that cannot be compressed.
+pub fn random_bytes(size: usize) -> Vec<u8> {
+    let mut bytes = vec![0; size];
+    random(&mut bytes).unwrap();
+    bytes
 }
 
 /// Makes a GnuPG keyring with one key, as users of gpgit have it.
