@@ -11,23 +11,38 @@ use crate::deadline::Deadline;
 /// The number of problems that are kept of a file: enough to begin with.
 const MAX_PROBLEMS: usize = 64;
 
+/// So many bytes of X.509 are read for each certificate that may be read.
+const X509_BYTES: usize = 1 << 10;
+
 /// How long it may be read, and how many certificates.
 #[derive(Clone, Copy)]
 pub struct Limit {
     deadline: Deadline,
     /// All items so far, whether they can be used or not: to look at each takes time.
     items: usize,
+    /// The bytes of X.509 so far: OpenSSL can take most of a second for a mebibyte.
+    x509_bytes: usize,
     most: usize,
 }
 
 impl Limit {
     /// Lets `most` certificates be read until the deadline.
     pub fn new(most: usize, deadline: &Deadline) -> Self {
-        Self { deadline: *deadline, items: 0, most }
+        Self { deadline: *deadline, items: 0, x509_bytes: 0, most }
     }
 
-    fn count(&mut self) -> Result<(), Trouble> {
+    fn count(&mut self, item: &Item, size: usize) -> Result<(), Trouble> {
+        let is_openpgp = match item {
+            Item::Certificate(cert) => !cert.is_x509(),
+            Item::Revocation(_) => true,
+            Item::Unusable(_) => false,
+        };
         self.items += 1;
+        self.x509_bytes += if is_openpgp { 0 } else { size };
+        if self.x509_bytes > self.most * X509_BYTES {
+            let most = (self.most * X509_BYTES) >> 10;
+            return Err(Trouble::too_much(&format!("more than {most} KiB of X.509 certificates")));
+        }
         match self.items > self.most {
             true => Err(Trouble::too_much(&format!("more than {} certificates", self.most))),
             false => Ok(()),
@@ -78,7 +93,7 @@ pub fn scan(input: &mut (impl Read + Seek), limit: &mut Limit, take: &mut Take<'
         let mut problems = Vec::new();
         let mut is_any = false;
         let mut sort = |item: Item, begins: Position, size: usize| {
-            limit.count()?;
+            limit.count(&item, size)?;
             let extent = Extent { encoding, begins, size };
             if matches!(item, Item::Unusable(_)) {
                 match problems.len() {

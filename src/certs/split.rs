@@ -32,7 +32,7 @@ impl Item {
     }
 }
 
-/// Takes an item, the place where its packets begin, and how many bytes they are.
+/// Takes an item, the place where it begins, and how many bytes it is; none for packets that cannot be used.
 pub type Take<'a> = dyn FnMut(Item, Position, usize) -> Result<(), Trouble> + 'a;
 
 /// Splits packets and DER, which come in pieces.
@@ -184,7 +184,7 @@ impl<'a> Splitter<'a> {
         self.finish()?;
         if size > X509::LONGEST {
             let why = format!("a certificate in it is larger than {} KiB", X509::LONGEST >> 10);
-            return (self.take)(Item::unusable(&why), begins, size);
+            return (self.take)(Item::unusable(&why), begins, 0);
         }
         let raw = RawCert::new(object.to_vec());
         match raw.summary() {
@@ -205,7 +205,7 @@ impl<'a> Splitter<'a> {
             Ok(_) => return (self.take)(Item::Certificate(raw), begins, size),
             Err(why) => why.clone(),
         };
-        (self.take)(unusable(why, &raw), begins, size)
+        (self.take)(unusable(why, &raw), begins, 0)
     }
 
     fn lose(&mut self, why: &str) -> Result<(), Trouble> {

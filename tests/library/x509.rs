@@ -13,7 +13,7 @@ use perot_encrypt::deadline::Deadline;
 use perot_encrypt::error::Words;
 use perot_encrypt::log::Level;
 use perot_encrypt::recipient::Recipient;
-use perot_encrypt::settings::{Loaded, Prefer, RawSettings, Settings};
+use perot_encrypt::settings::{Loaded, Prefer, RawSettings, Settings, SourcePath};
 use perot_testing::smime::Identity;
 use perot_testing::{armored, builder, key_for, settings};
 
@@ -278,4 +278,23 @@ fn what_the_author_of_a_script_is_told() {
         };
         assert!(is_right, "{told:?} and not {finding:?}");
     }
+}
+
+/// A certificate of many names takes OpenSSL long.
+#[test]
+fn a_file_full_of_large_ones() {
+    let names: Vec<String> = (0..1500).map(|n| format!("email:{n}@example.org")).collect();
+    let extensions = format!("basicConstraints = CA:FALSE\nsubjectAltName = {}\n", names.join(","));
+    let large = Identity::with("P-256", &extensions, None).der();
+    assert!((16 << 10..32 << 10).contains(&large.len()), "{}", large.len());
+    let home = tempfile::tempdir().unwrap();
+    fs::create_dir(home.path().join("pgp-certs")).unwrap();
+    fs::write(home.path().join("pgp-certs/a.pem"), pem(&RSA)).unwrap();
+    fs::write(home.path().join("pgp-certs/b.crt"), large.repeat(20)).unwrap();
+    let settings = Settings { sources: vec![SourcePath::Home("pgp-certs".into())], ..settings(&[]) };
+    let owner = Owner { user: "", recipient: None, home: home.path().to_str() };
+    let (now, deadline) = (SystemTime::now(), Deadline::NONE);
+    let finder = Finder { settings: &settings, owner, now, deadline, temp_dir: None, log: &() };
+    let why = finder.find(&Recipient::Address(ME.into())).unwrap_err().to_string();
+    assert!(why.contains("more than 256 KiB of X.509 certificates, which is the most that is read"), "{why}");
 }
