@@ -8,8 +8,8 @@ use std::time::Instant;
 use crate::measure::{deliver, empty, interleaved, median, rounds, Way};
 use crate::page::{milliseconds, ratio, Page};
 use crate::setup::{
-    message, numbered, Servers, CONNECTIONS, ENCRYPT, ENCRYPT_ONE, GPGIT, KEEP, RSA, SIZES, SMALL, STORED,
-    THREE,
+    message, numbered, Servers, CONNECTIONS, ENCRYPT, ENCRYPT_ONE, GPGIT, KEEP, RSA, SIZES, SMALL, SMIME,
+    STORED, THREE,
 };
 use perot_encrypt::openpgp::crypto::{has_post_quantum, library_in_words};
 use perot_testing::dovecot::{run, Config, Dovecot, Format, Lmtp};
@@ -105,13 +105,13 @@ fn write_sizes(bars: &[Bar], old: &str, page: &mut Page) {
 /// Measures other certificates, and a message that is encrypted already.
 pub fn other_cases(servers: &Servers, page: &mut Page) {
     eprintln!("other cases");
-    page.section("Other cases", "Messages of 4 kB, warm.");
+    page.section("Other cases", "Warm. Messages of 4 kB, where nothing else is said.");
     let dovecot = &servers.warm;
     let message = message(SMALL);
     let mut rows = Vec::new();
     let mut add = |cases: &[(&str, &str)], message: &[u8]| {
         let ways: Vec<Way<'_>> =
-            cases.iter().map(|&(_, user)| Way { dovecot, user, rounds: rounds(SMALL) }).collect();
+            cases.iter().map(|&(_, user)| Way { dovecot, user, rounds: rounds(message.len()) }).collect();
         let times = interleaved(&ways, false, message);
         for ((name, _), time) in cases.iter().zip(&times) {
             rows.push([(*name).to_owned(), milliseconds(*time), ratio(time / times[0])]);
@@ -122,8 +122,11 @@ pub fn other_cases(servers: &Servers, page: &mut Page) {
         ("`encrypt`, Curve25519", ENCRYPT),
         ("`encrypt`, RSA-4096", RSA),
         ("`encrypt`, three recipients", THREE),
+        ("`encrypt`, S/MIME with RSA-2048", SMIME),
     ];
     add(&cases, &message);
+    let cases = [("`keep`, 25 MB", KEEP), ("`encrypt`, 25 MB", ENCRYPT), ("`encrypt`, S/MIME, 25 MB", SMIME)];
+    add(&cases, &self::message(25 << 20));
     if has_post_quantum() {
         let kinds = KINDS.iter().filter(|kind| kind.version == 4);
         let users: Vec<_> = kinds.map(|kind| (case(kind), kind.address())).collect();

@@ -12,6 +12,7 @@ use sequoia_openpgp::{Cert, Message, Packet, PacketPile};
 use crate::measure::{deliver, empty};
 use perot_testing::dovecot::{era, run, Config, Dovecot, Era, Lmtp};
 use perot_testing::post_quantum::KINDS;
+use perot_testing::smime::Identity;
 use perot_testing::{armored, base64_lines, builder, ciphertext, find, key_for, keyring};
 
 /// The users, named after their scripts.
@@ -22,11 +23,14 @@ pub const STORED: &str = "stored@bench.test";
 pub const GPGIT: &str = "gpgit@bench.test";
 pub const RSA: &str = "rsa@bench.test";
 pub const THREE: &str = "three@bench.test";
-const USERS: [(&str, &str); 5] = [
+/// Has an X.509 certificate with an RSA key.
+pub const SMIME: &str = "smime@bench.test";
+const USERS: [(&str, &str); 6] = [
     (KEEP, "keep;"),
     (ENCRYPT, ENCRYPT_OWNER),
     (GPGIT, "require \"vnd.dovecot.filter\"; filter \"gpgit\" \"encrypt@bench.test\";"),
     (RSA, ENCRYPT_OWNER),
+    (SMIME, ENCRYPT_OWNER),
     (
         THREE,
         "require \"vnd.perot.encrypt\"; encrypt [\"encrypt@bench.test\", \"rsa@bench.test\", \"three@bench.test\"];",
@@ -86,13 +90,15 @@ impl Servers {
             ("rsa", rsa),
             ("three", key_for(THREE)),
         ];
+        let identity = fs::read(Identity::new("rsa:2048", SMIME).path("cert")).unwrap();
+        let start = |config| start(config, &keys, &identity);
         let servers = Self {
-            warm: start(config(false, true), &keys),
-            cold: start(config(true, true), &keys),
-            stores_warm: start(with_mail_plugin(config(false, true)), &keys),
-            stores_cold: start(with_mail_plugin(config(true, true)), &keys),
-            compresses: start(compressing(with_mail_plugin(config(true, true))), &keys),
-            without: start(config(true, false), &keys),
+            warm: start(config(false, true)),
+            cold: start(config(true, true)),
+            stores_warm: start(with_mail_plugin(config(false, true))),
+            stores_cold: start(with_mail_plugin(config(true, true))),
+            compresses: start(compressing(with_mail_plugin(config(true, true)))),
+            without: start(config(true, false)),
             old: if gpgit().is_some() { "gpgit" } else { "`gpg --encrypt`" },
         };
         for dovecot in [&servers.warm, &servers.cold] {
@@ -115,12 +121,13 @@ fn gpgit() -> Option<PathBuf> {
     std::env::var_os("GPGIT").map(PathBuf::from)
 }
 
-fn start(config: Config, keys: &[(&str, Cert)]) -> Dovecot {
+fn start(config: Config, keys: &[(&str, Cert)], identity: &[u8]) -> Dovecot {
     let mut dovecot = Dovecot::prepare(&config);
     install_gpgit(&dovecot, &keys[0].1);
     for (name, key) in keys {
         fs::write(dovecot.certs().join(name).with_extension("asc"), armored(key)).unwrap();
     }
+    dovecot.give(SMIME, "me.pem", identity);
     for n in 0..CONNECTIONS {
         let user = numbered(STORED, n);
         dovecot.give(&user, "k.asc", &armored(&key_for(&user)));

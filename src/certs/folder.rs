@@ -12,6 +12,7 @@ use super::file::{Contents, Limit};
 use super::index::{Amount, Builder, Index};
 use super::open::{self, Identity, Links};
 use super::raw;
+use super::records::Parts;
 use super::trouble::Trouble;
 use crate::deadline::Deadline;
 use crate::log::printable;
@@ -65,12 +66,11 @@ pub fn named_after(
 
 /// Returns the name of a file in an index that is named after the address, whatever is in it.
 pub fn file_named_after(index: &Index, address: &str) -> Option<String> {
-    let mut names = index.names();
-    let is_named = |name: &std::ffi::OsStr| {
+    let is_named = |name: &OsString| {
         let stem = Path::new(name).file_stem().and_then(|stem| stem.to_str());
         stem.is_some_and(|stem| stem.eq_ignore_ascii_case(address))
     };
-    names.find(|name| is_named(name)).map(|name| printable(name.as_bytes()))
+    index.names().into_iter().find(is_named).map(|name| printable(name.as_bytes()))
 }
 
 /// Returns the name of a file or folder in a folder, unless it is hidden; `None` also if `path` is a file.
@@ -87,12 +87,12 @@ pub fn any_file(path: &Path) -> Result<Option<String>, Trouble> {
     Ok(name.transpose().map_err(Trouble::reading)?.map(|name| printable(name.as_bytes())))
 }
 
-/// Makes the index of a folder: reads the files that are not in the index `before`, or have changed since.
+/// Makes the index of a folder: reads the files that were not there `before`, or have changed since.
 ///
 /// # Errors
 ///
 /// Fails if the folder cannot be read, if it holds too much, or if the deadline has passed.
-pub fn sweep(path: &Path, before: &Index, most: Amount, deadline: &Deadline) -> Result<Index, Trouble> {
+pub fn sweep(path: &Path, before: &Parts, most: Amount, deadline: &Deadline) -> Result<Index, Trouble> {
     let mut builder = Builder::new(most, deadline);
     let mut files = files(path, most.files, deadline, &mut builder)?;
     let kept = builder.keep(before, &files)?;

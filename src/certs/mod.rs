@@ -16,6 +16,7 @@ mod lasting;
 pub mod open;
 pub mod post_quantum;
 pub mod raw;
+mod records;
 pub mod rules;
 mod source;
 pub mod split;

@@ -26,16 +26,21 @@ impl Identity {
         (self.device, self.inode)
     }
 
+    /// Returns the size in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
     /// Returns it as numbers.
-    pub fn to_numbers(self) -> [i64; 7] {
-        let (modified, changed) = (self.modified, self.changed);
-        let [device, inode, size] = [self.device, self.inode, self.size].map(|number| number as i64);
-        [device, inode, size, modified.0, modified.1, changed.0, changed.1]
+    pub fn to_numbers(self) -> [u64; 7] {
+        let times = [self.modified.0, self.modified.1, self.changed.0, self.changed.1];
+        let [m0, m1, c0, c1] = times.map(|number| number as u64);
+        [self.device, self.inode, self.size, m0, m1, c0, c1]
     }
 
     /// Makes it of its numbers.
-    pub fn from_numbers([device, inode, size, m0, m1, c0, c1]: [i64; 7]) -> Self {
-        let [device, inode, size] = [device, inode, size].map(|number| number as u64);
+    pub fn from_numbers([device, inode, size, m0, m1, c0, c1]: [u64; 7]) -> Self {
+        let [m0, m1, c0, c1] = [m0, m1, c0, c1].map(|number| number as i64);
         Self { device, inode, size, modified: (m0, m1), changed: (c0, c1) }
     }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::cache::{key, Cache, Key};
 use super::copies::Copies;
-use super::index::{Amount, Builder, Index, Query};
+use super::index::{Amount, Builder, Index, NoAnswer, Query};
 use super::open::{self, Identity, Links, Opened};
 use super::trouble::{Problem, Trouble};
 use super::{cert_d, folder, lasting};
@@ -102,19 +102,21 @@ impl Source<'_> {
         let remembered = self.remembered().filter(|known| known.identity == identity);
         if let Some(known) = remembered.filter(|known| !is_folder || known.swept.elapsed() < SWEEP_EVERY) {
             self.charge(&known.index)?;
-            match known.index.read(query, self.path)? {
+            match known.index.read(query, self.path) {
                 Ok(certs) if !is_folder || !certs.is_empty() => {
                     return Ok(Some(self.answer(&known.index, query, certs)))
                 }
                 // A file may have been changed in place.
-                _ => {}
+                Ok(_) | Err(NoAnswer::Changed) => {}
+                Err(NoAnswer::Trouble(why)) => return Err(why),
             }
         }
         let known = self.index(opened)?;
         self.charge(&known.index)?;
-        match known.index.read(query, self.path)? {
+        match known.index.read(query, self.path) {
             Ok(certs) => Ok(Some(self.answer(&known.index, query, certs))),
-            Err(_) => Err(Trouble::Failed("it changes while it is read".into())),
+            Err(NoAnswer::Changed) => Err(Trouble::Failed("it changes while it is read".into())),
+            Err(NoAnswer::Trouble(why)) => Err(why),
         }
     }
 
@@ -154,9 +156,9 @@ impl Source<'_> {
         let identity = Identity::of(&opened.metadata);
         let before = self.remembered();
         let index = if opened.metadata.is_dir() {
-            let none = Index::default();
-            let known = before.as_ref().map_or(&none, |known| &known.index);
-            folder::sweep(self.path, known, self.most(), self.deadline)?
+            // A damaged index says nothing.
+            let known = before.as_ref().and_then(|known| known.index.parts()).unwrap_or_default();
+            folder::sweep(self.path, &known, self.most(), self.deadline)?
         } else {
             let mut builder = Builder::new(self.most(), self.deadline);
             builder.read(OsStr::new(""), Ok(opened.regular()?))?;

@@ -6,6 +6,8 @@ use std::time::SystemTime;
 
 use serde_json::{json, Value};
 
+use perot_encrypt::openpgp::crypto::{has_post_quantum, library, library_in_words};
+
 use super::delivery::{Delivery, Outcome};
 use super::running::Running;
 use super::written::Place;
@@ -172,6 +174,8 @@ impl Report {
             "running": self.running.json(),
             "mail_plugins": protocols,
             "modules": modules.collect::<Vec<_>>(),
+            "crypto_library": library(),
+            "post_quantum": has_post_quantum(),
             "users": self.people.iter().map(|person| person.json(now)).collect::<Vec<_>>(),
             "findings": self.findings.iter().map(Finding::json).collect::<Vec<_>>(),
         });
@@ -189,6 +193,7 @@ impl Report {
             let fits = if module.fits { "fits" } else { "DOES NOT FIT" };
             line(&mut text, format_args!("  {}: {fits}", module.file));
         }
+        line(&mut text, format_args!("  {}", library_in_words()));
         for person in self.people.iter().filter(|person| !self.all || !person.is_well()) {
             person.write(&mut text);
         }
