@@ -204,10 +204,15 @@ impl Index {
         parts.files.iter().map(|file| OsStr::from_bytes(parts.name(file)).to_owned()).collect()
     }
 
+    /// Returns what cannot be used, each with the number of its file.
+    fn numbered_problems(&self) -> Vec<(u32, Problem)> {
+        self.part(Part::Problems).and_then(|bytes| read_problems(&bytes)).unwrap_or_default()
+    }
+
     /// Returns what cannot be used.
     pub fn problems(&self) -> Vec<Problem> {
-        let problems = self.part(Part::Problems).and_then(|bytes| read_problems(&bytes)).unwrap_or_default();
-        let mut problems: Vec<Problem> = problems.into_iter().map(|(_, problem)| problem).collect();
+        let mut problems: Vec<Problem> =
+            self.numbered_problems().into_iter().map(|(_, problem)| problem).collect();
         problems.sort();
         problems
     }
@@ -350,7 +355,7 @@ impl Index {
             return Err(NoAnswer::Changed);
         }
         let is_in_it = |(number, problem): &(u32, Problem)| *number == entry.file && problem.is_private_key();
-        cert.has_private_key = cert.is_x509() && self.problems.iter().any(is_in_it);
+        cert.has_private_key = cert.is_x509() && self.numbered_problems().iter().any(is_in_it);
         cert.file = Some(printable(file.as_os_str().as_bytes()));
         Ok(Some(Item::Certificate(cert)))
     }
