@@ -1,5 +1,6 @@
 # make            builds the plugins, the settings module (Dovecot 2.4), the tool and its man pages
 # make install    installs them; DESTDIR is honoured
+# make uninstall  removes what make install has installed
 # make try        shows it at work in a private Dovecot; MAIL=file.eml takes a message of yours
 # make test       runs all tests
 # make fuzz       looks for input that breaks it; TIME=seconds for each target, TARGETS="header encrypt"
@@ -41,7 +42,7 @@ MAIL_PLUGIN = lib00_perot_encrypt_plugin.so
 SETTINGS = libsieve_perot_encrypt_settings.so
 
 .PHONY: all rust deps test-deps openpgpjs try test test-library test-dovecot test-hosts test-install deb fuzz soak keyrings memcheck miri bench \
-	post-quantum-keys install lint deny advisories clean
+	post-quantum-keys install lint deny advisories clean uninstall
 
 # Files of Debian's packages are as old as the packages, so that cargo does not notice a Dovecot that has been upgraded.
 HEADERS = $(shell . $(DOVECOT_CONFIG) && cd $$dovecot_pkgincludedir && cat config.h sieve/pigeonhole-config.h | cksum)
@@ -169,6 +170,14 @@ install:
 		install -D -m 0644 $(RELEASE)/$(SETTINGS) $(DESTDIR)$(MODULEDIR)/settings/$(SETTINGS); fi
 	install -D -m 0755 $(RELEASE)/perot-encrypt $(DESTDIR)$(PREFIX)/bin/perot-encrypt
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man1 $(RELEASE)/man/*.1
+	@test -n "$(DESTDIR)" || echo "Installed. Restart Dovecot: a reload is not enough, and 2.4 goes on with its old configuration after one"
+
+uninstall:
+	@test -n "$(MODULEDIR)" || { echo "Where are Dovecot's modules? Say MODULEDIR=..." >&2; exit 1; }
+	rm -f $(DESTDIR)$(MODULEDIR)/sieve/$(PLUGIN) $(DESTDIR)$(MODULEDIR)/$(MAIL_PLUGIN) \
+		$(DESTDIR)$(MODULEDIR)/settings/$(SETTINGS) $(DESTDIR)$(PREFIX)/bin/perot-encrypt \
+		$(DESTDIR)$(PREFIX)/share/man/man1/perot-encrypt*.1
+	@test -n "$(DESTDIR)" || echo "Removed. Take its settings out of the configuration, too, and restart Dovecot: until then it defers mail"
 
 # In a copy: debhelper looks for files to change and to remove everywhere below, so also in `build`.
 DEB = $(abspath $(TARGET))/deb

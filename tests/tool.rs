@@ -637,7 +637,7 @@ fn check_shows_hostile_text_harmlessly() {
 fn shape(text: &str) -> String {
     let word = |word: &str| {
         let body = word.trim_end_matches(',');
-        let hex = body.len() == 40 && body.bytes().all(|b| b.is_ascii_hexdigit());
+        let hex = matches!(body.len(), 40 | 64) && body.bytes().all(|b| b.is_ascii_hexdigit());
         let date = body.len() == 10 && body.bytes().all(|b| b.is_ascii_digit() || b == b'-');
         let kind = if hex {
             "HEX"

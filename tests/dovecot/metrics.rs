@@ -1,6 +1,7 @@
 //! Checks the statistics that Dovecot makes from the event, with the configuration of doc/admin/metrics.md.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
@@ -9,9 +10,12 @@ use std::time::{Duration, Instant};
 use crate::{message, script};
 use perot_testing::dovecot::{era, free_port, run_with, wait_until, Config, Dovecot, Era};
 use perot_testing::pages::blocks;
+use perot_testing::smime::Identity;
 use perot_testing::{armored, key_for, revoked};
 
 const ME: &str = "me@domain.com";
+/// Has an X.509 certificate.
+const SMIME: &str = "smime@t.org";
 const PAGE: &str = "doc/admin/metrics.md";
 const EVENTS: usize = 6;
 
@@ -62,11 +66,13 @@ fn statistics_count_each_outcome() {
     let port = free_port();
     let dovecot = start(port);
     dovecot.give(ME, "me.asc", &armored(&key_for(ME)));
+    let identity = fs::read(Identity::new("rsa:2048", SMIME).path("cert")).unwrap();
+    dovecot.give(SMIME, "me.pem", &identity);
     dovecot.give("revoked@t.org", "me.asc", &armored(&revoked("revoked@t.org")));
     let encrypt = script("", "encrypt;");
     deliver(&dovecot, ME, &encrypt, &message("encrypted"), "250 ");
     let encrypted = dovecot.only_message(ME);
-    deliver(&dovecot, ME, &encrypt, &message("encrypted"), "250 ");
+    deliver(&dovecot, SMIME, &encrypt, &message("encrypted"), "250 ");
     deliver(&dovecot, ME, &encrypt, &encrypted, "250 ");
     deliver(&dovecot, "no@t.org", &encrypt, &message("deferred"), "451 ");
     deliver(&dovecot, "revoked@t.org", &encrypt, &message("deferred"), "451 ");

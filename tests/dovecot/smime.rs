@@ -1,6 +1,9 @@
 //! S/MIME in a real Dovecot: every door through which mail comes, and each way in which it fails.
 
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
 use std::sync::LazyLock;
 
 use base64::prelude::{Engine, BASE64_STANDARD};
@@ -168,16 +171,34 @@ fn what_is_encrypted_already_and_what_is_in_the_mailbox() {
 }
 
 #[test]
+fn what_a_mail_program_saves() {
+    let plugin = vec![("saved", "Sent".to_owned())];
+    let dovecot = start(Config { plugin, imap_plugins: "perot_encrypt", ..Config::default() });
+    let saved = message("saved");
+    let code = format!("imap.create('Sent'); good(imap.append('Sent', '', None, bytes({:?})))", &saved[..]);
+    dovecot.imap(ME, &code);
+    let stored = dovecot.stored(ME);
+    assert!(stored.len() == 1 && stored[0].0.ends_with("Sent"), "{}", dovecot.log());
+    assert_is_encrypted("APPEND", &stored[0].1, &MINE, &saved);
+    dovecot.assert_nowhere(SECRET);
+}
+
+#[test]
 fn the_tool() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("me.pem"), pem(&MINE)).unwrap();
     let clear = with_crlf(&message("smime"));
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_perot-encrypt"));
-    command.arg("--certs").arg(folder.path()).arg(ME);
-    let output = run_with(&mut command, &clear);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_is_encrypted("the filter", &output.stdout, &MINE, &clear);
-    let mut check = std::process::Command::new(env!("CARGO_BIN_EXE_perot-encrypt"));
+    let tool = env!("CARGO_BIN_EXE_perot-encrypt");
+    let gpgit = folder.path().join("gpgit");
+    symlink(tool, &gpgit).unwrap();
+    for program in [Path::new(tool), &gpgit] {
+        let mut command = Command::new(program);
+        command.arg("--certs").arg(folder.path()).arg(ME);
+        let output = run_with(&mut command, &clear);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_is_encrypted("the tool", &output.stdout, &MINE, &clear);
+    }
+    let mut check = Command::new(tool);
     check.args(["check", "--json", "--certs"]).arg(folder.path());
     let output = run_with(&mut check, b"");
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -6,11 +6,14 @@ use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 use base64::prelude::{Engine, BASE64_STANDARD};
+use perot_encrypt::certs::advice::{self, Author};
 use perot_encrypt::certs::finder::{Finder, Owner};
 use perot_encrypt::certs::x509::fingerprint;
 use perot_encrypt::deadline::Deadline;
+use perot_encrypt::error::Words;
+use perot_encrypt::log::Level;
 use perot_encrypt::recipient::Recipient;
-use perot_encrypt::settings::{Prefer, Settings};
+use perot_encrypt::settings::{Loaded, Prefer, RawSettings, Settings};
 use perot_testing::smime::Identity;
 use perot_testing::{armored, builder, key_for, settings};
 
@@ -251,5 +254,28 @@ fn damaged_ones() {
             fingerprints(&[("a.crt", &content), ("b.pem", &good)], ME.as_bytes(), Prefer::OpenPgp),
             [hex(&RSA)]
         );
+    }
+}
+
+#[test]
+fn what_the_author_of_a_script_is_told() {
+    let authority = pem(&Identity::authority());
+    let soon = SystemTime::now() + DAY * 3640;
+    for (text, now, finding) in [
+        (pem(&RSA), SystemTime::now(), None),
+        ([&pem(&RSA)[..], &authority].concat(), SystemTime::now(), None),
+        (pem(&RSA), soon, Some((Level::Warning, "expires in 9 days: renew it, and export it anew"))),
+        (authority, SystemTime::now(), Some((Level::Error, "is for signing other certificates (CA:TRUE)"))),
+        (key(&RSA), SystemTime::now(), Some((Level::Error, "it holds a private key, which must not be"))),
+        (pem(&RSA)[..900].to_vec(), SystemTime::now(), Some((Level::Error, "its armor has no END line"))),
+    ] {
+        let loaded = Loaded::new(&RawSettings::default(), Words::default());
+        let found = advice::recipient(&loaded, Owner::default(), &text, now, &());
+        let told = found.for_author(Author::Uploads);
+        let is_right = match (&told, &finding) {
+            (Some((level, told)), Some((wanted, text))) => level == wanted && told.contains(text),
+            (told, finding) => told.is_none() && finding.is_none(),
+        };
+        assert!(is_right, "{told:?} and not {finding:?}");
     }
 }
