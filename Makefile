@@ -174,6 +174,8 @@ install:
 
 uninstall:
 	@test -n "$(MODULEDIR)" || { echo "Where are Dovecot's modules? Say MODULEDIR=..." >&2; exit 1; }
+	@! dpkg -S $(DESTDIR)$(MODULEDIR)/$(MAIL_PLUGIN) >/dev/null 2>&1 || \
+		{ echo "The plugins here are those of a package: apt remove dovecot-perot-encrypt" >&2; exit 1; }
 	rm -f $(DESTDIR)$(MODULEDIR)/sieve/$(PLUGIN) $(DESTDIR)$(MODULEDIR)/$(MAIL_PLUGIN) \
 		$(DESTDIR)$(MODULEDIR)/settings/$(SETTINGS) $(DESTDIR)$(PREFIX)/bin/perot-encrypt \
 		$(DESTDIR)$(PREFIX)/share/man/man1/perot-encrypt*.1

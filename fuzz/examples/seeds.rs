@@ -4,6 +4,7 @@ use libfuzzer_sys as _; // it has the counters of the coverage
 use std::fs;
 use std::path::Path;
 
+use perot_testing::smime::{Identity, KINDS};
 use perot_testing::*;
 use sequoia_openpgp::serialize::SerializeInto;
 use sequoia_openpgp::Cert;
@@ -24,6 +25,7 @@ fn main() {
     let all = messages.into_iter().chain(headers()).zip(0..=u8::MAX);
     write("encrypt", all.map(|(m, n)| with_options(m, [n, n])).collect());
     write("certificates", certificates());
+    write("x509", x509());
     write("settings", SETTINGS.map(|s| s.as_bytes().to_vec()).to_vec());
 }
 
@@ -58,6 +60,16 @@ fn certificates() -> Vec<Vec<u8>> {
     seeds.push(certs[0].as_tsk().to_vec().unwrap());
     seeds.push(armored_secret(&certs[0]));
     seeds
+}
+
+fn x509() -> Vec<Vec<u8>> {
+    let extensions = [
+        "subjectAltName = email:me@t.org, email:you@t.org, DNS:t.org, otherName:1.3.6.1.5.5.7.8.9;UTF8:b\u{fc}cher@t.org\n",
+        "basicConstraints = critical, CA:FALSE\nkeyUsage = critical, keyEncipherment, keyAgreement\n",
+        "basicConstraints = CA:TRUE\nextendedKeyUsage = emailProtection, clientAuth\nsubjectKeyIdentifier = hash\n",
+    ];
+    let identities = KINDS.iter().zip(extensions.iter().cycle());
+    identities.map(|(kind, extensions)| Identity::with(kind, extensions, None).der()).collect()
 }
 
 /// The values of sieve_perot_encrypt_certs, _cert, _on_error, _hide_subject and _compress, then recipient,

@@ -12,6 +12,7 @@ use super::text::{Part, Position};
 use super::trouble::{Problem, Trouble, PRIVATE_KEY};
 use super::x509;
 use crate::openpgp::packet::{tag, BodyLength, Header};
+use crate::openssl::x509::X509;
 
 /// What a file holds.
 #[derive(Debug)]
@@ -103,7 +104,7 @@ impl<'a> Splitter<'a> {
             let rest = &pending[done..];
             if x509::is_der(rest) {
                 match x509::size(rest) {
-                    Ok(Some(size)) if size <= MAX_BYTES && size > rest.len() => break,
+                    Ok(Some(size)) if size <= X509::LONGEST && size > rest.len() => break,
                     Ok(Some(size)) => {
                         let object = &rest[..size.min(rest.len())];
                         self.der(object, size)?;
@@ -181,8 +182,8 @@ impl<'a> Splitter<'a> {
     fn der(&mut self, object: &[u8], size: usize) -> Result<(), Trouble> {
         let begins = self.origins.front().map(|&(_, position)| position).unwrap_or_default();
         self.finish()?;
-        if object.len() < size {
-            let why = format!("a certificate in it is larger than {} KiB", MAX_BYTES >> 10);
+        if size > X509::LONGEST {
+            let why = format!("a certificate in it is larger than {} KiB", X509::LONGEST >> 10);
             return (self.take)(Item::unusable(&why), begins, size);
         }
         let raw = RawCert::new(object.to_vec());

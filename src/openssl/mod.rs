@@ -45,3 +45,32 @@ impl Drop for Errors {
         unsafe { ERR_pop_to_mark() };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes all errors of this thread out of the list.
+    fn errors() -> Vec<c_ulong> {
+        // SAFETY: it has no arguments, and works on a list of this thread.
+        let next = || Some(unsafe { openssl_sys::ERR_get_error() }).filter(|code| *code != 0);
+        std::iter::from_fn(next).collect()
+    }
+
+    #[test]
+    fn only_the_errors_of_the_host_stay() {
+        let fail = || {
+            let mut at = [0x04, 0x00].as_ptr();
+            // SAFETY: `at` points to two bytes. They are no certificate, so that the result is NULL.
+            assert!(unsafe { openssl_sys::d2i_X509(std::ptr::null_mut(), &mut at, 2) }.is_null());
+        };
+        assert!(x509::X509::from_der(&[0x30, 0x00]).is_none());
+        assert_eq!(errors(), []);
+        fail();
+        let of_the_host = errors();
+        assert!(!of_the_host.is_empty());
+        fail();
+        assert!(x509::X509::from_der(&[0x30, 0x00]).is_none());
+        assert_eq!(errors(), of_the_host);
+    }
+}

@@ -50,8 +50,14 @@ pub enum PublicKey {
 }
 
 impl X509 {
-    /// Reads a certificate in DER. Returns `None` if it is not one, or if something follows it.
+    /// Longest certificate that is read, in bytes. OpenSSL takes half a second and more for a mebibyte of tiny names.
+    pub const LONGEST: usize = 32 << 10;
+
+    /// Reads a certificate in DER. Returns `None` if it is not one or too long, or if something follows it.
     pub fn from_der(der: &[u8]) -> Option<Self> {
+        if der.len() > Self::LONGEST {
+            return None;
+        }
         let _errors = Errors::begin();
         let length = c_long::try_from(der.len()).ok()?;
         let mut at = der.as_ptr();

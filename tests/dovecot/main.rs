@@ -29,6 +29,7 @@ mod scripts;
 mod shared;
 mod sieve;
 mod smime;
+mod smime_readers;
 mod sources;
 mod store;
 mod store_beside;

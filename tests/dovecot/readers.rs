@@ -135,16 +135,20 @@ fn gpg(home: &Path) -> Command {
 }
 
 /// A home of GnuPG with keys. Dropping it ends the agent.
-struct GnuPg(TempDir);
+pub struct GnuPg(TempDir);
 
 impl GnuPg {
-    fn with(keys: &[&[u8]]) -> Self {
+    pub fn with(keys: &[&[u8]]) -> Self {
         let home = tempfile::tempdir().unwrap();
         for key in keys {
             fs::write(home.path().join("key.asc"), key).unwrap();
             assert!(run(gpg(home.path()).arg("--import").arg(home.path().join("key.asc"))).status.success());
         }
         Self(home)
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
     }
 }
 
@@ -252,7 +256,7 @@ fn version_in(output: &Output) -> Option<String> {
     Some(word.split(|c: char| !c.is_ascii_digit() && c != '.').next()?.to_owned())
 }
 
-fn version(program: &str) -> String {
+pub fn version(program: &str) -> String {
     // sq of Debian 13 only knows the second way.
     let asked = ["--version", "version"].map(|how| run(Command::new(program).arg(how)));
     asked.iter().find_map(version_in).unwrap_or_else(|| panic!("{program}: {asked:?}"))

@@ -19,6 +19,7 @@ use perot_encrypt::openpgp::armor::ArmorWriter;
 use perot_encrypt::openpgp::pgp_mime::PgpMime;
 use perot_encrypt::settings::Subkeys;
 use perot_testing::oracle::{self, Options};
+use perot_testing::smime::Identity;
 use perot_testing::{armored, armored_secret, decrypt, expired, key_for, messages, revoked, version6};
 
 // Pieces of mail --------------------------------------------------------------------------------------
@@ -148,6 +149,11 @@ fn certificates() -> impl Strategy<Value = Vec<u8>> {
     (vec(select(forms), 1..3), changes()).prop_map(|(certs, changes)| changed((certs.concat(), changes)))
 }
 
+fn x509_certificates() -> impl Strategy<Value = Vec<u8>> {
+    let certs = ["rsa:2048", "P-256"].map(|kind| Identity::new(kind, "me@t.org").der());
+    (select(certs.to_vec()), changes()).prop_map(changed)
+}
+
 proptest! {
     // An input that fails is printed, and becomes a test of its own. No file of such inputs is kept.
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
@@ -172,6 +178,11 @@ proptest! {
     #[test]
     fn changed_certificates(data in certificates()) {
         oracle::certificates(&data);
+    }
+
+    #[test]
+    fn changed_x509_certificates(data in x509_certificates()) {
+        oracle::x509(&data);
     }
 
     #[test]

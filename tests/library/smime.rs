@@ -4,11 +4,14 @@
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 use base64::prelude::{Engine, BASE64_STANDARD};
 use perot_encrypt::base64_lines::Base64Lines;
 use perot_encrypt::envelope::{Envelope, Seal};
 use perot_encrypt::error::{Error, Reason};
+use perot_encrypt::openssl::cms::EnvelopedData;
+use perot_encrypt::openssl::x509::X509;
 use perot_encrypt::smime::Smime;
 use perot_testing::random_bytes;
 use perot_testing::smime::{described, Identity, KINDS};
@@ -168,5 +171,101 @@ fn a_failure_is_never_overlooked() {
     for recipients in [vec![], vec![&cannot_encrypt], vec![&IDENTITIES[0], &cannot_encrypt]] {
         let Err(why) = envelope(recipients).open(Vec::new()) else { panic!("nobody could read it") };
         assert_eq!(why.reason(), Reason::CryptoFailed, "{why}");
+    }
+}
+
+/// Makes a value of ASN.1 in DER.
+fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let content = parts.concat();
+    let length = content.len();
+    let length = match length {
+        0..0x80 => vec![length as u8],
+        _ => [&[0x84], &(length as u32).to_be_bytes()[..]].concat(),
+    };
+    [&[tag][..], &length, &content].concat()
+}
+
+/// Makes a certificate of these parts, in DER. Its signature is wrong.
+fn certificate(subject: &[u8], key: &[u8], extensions: &[u8]) -> Vec<u8> {
+    let algorithm = der(0x30, &[b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0b\x05\x00"]);
+    let validity = der(0x30, &[b"\x17\x0d250101000000Z", b"\x17\x0d490101000000Z"]);
+    let extensions = der(0xa3, &[&der(0x30, &[extensions])]);
+    let (issuer, subject) = (der(0x30, &[]), der(0x30, &[subject]));
+    let signed = der(
+        0x30,
+        &[b"\xa0\x03\x02\x01\x02\x02\x01\x01", &algorithm, &issuer, &validity, &subject, key, &extensions],
+    );
+    der(0x30, &[&signed, &algorithm, b"\x03\x02\x00\x00"])
+}
+
+fn rsa_key(modulus: &[u8], exponent: &[u8]) -> Vec<u8> {
+    let key = der(0x30, &[&der(2, &[&[0], modulus]), &der(2, &[&[0], exponent])]);
+    let algorithm = der(0x30, &[b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00"]);
+    der(0x30, &[&algorithm, &der(3, &[&[0], &key])])
+}
+
+/// Makes an extension whose type is in the arc of RFC 5280.
+fn extension(last: u8, value: &[u8]) -> Vec<u8> {
+    der(0x30, &[b"\x06\x03\x55\x1d", &[last], &der(4, &[value])])
+}
+
+/// Names, uses and extensions by the thousand, and numbers that are far too large.
+fn hostile(size: usize) -> Vec<(&'static str, Vec<u8>)> {
+    let size = size - 700;
+    let many = |what: &[u8]| what.repeat(size / what.len());
+    let names = |name: &[u8]| extension(17, &der(0x30, &[&many(name)]));
+    let odd = |size: usize| [vec![0xff; size - 1], vec![0xfd]].concat();
+    let good_key = rsa_key(&odd(256), &[1, 0, 1]);
+    let email = der(0x30, &[b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x01\x16\x03a@b"]);
+    let with = |extensions: &[u8]| certificate(b"", &good_key, extensions);
+    let with_key =
+        |modulus: usize, exponent: usize| certificate(b"", &rsa_key(&odd(modulus), &odd(exponent)), b"");
+    let other_name = |size: usize| {
+        let long_type = [vec![0xff; size], vec![0x7f]].concat();
+        der(0xa0, &[&der(6, &[b"\x2b", &long_type]), b"\xa0\x03\x0c\x01a"])
+    };
+    vec![
+        ("empty names", with(&names(b"\x81\x00"))),
+        ("addresses", with(&names(b"\x81\x03a@b"))),
+        ("directory names", with(&names(b"\xa4\x02\x30\x00"))),
+        ("long types of names", with(&names(&other_name(500)))),
+        ("a huge type of a name", with(&extension(17, &der(0x30, &[&other_name(size)])))),
+        ("uses", with(&extension(37, &der(0x30, &[&many(b"\x06\x01\x2a")])))),
+        ("extensions", with(&many(&extension(1, b"")))),
+        ("critical extensions", with(&many(&der(0x30, &[b"\x06\x03\x55\x1d\x01\x01\x01\xff\x04\x00"])))),
+        ("the same extension", with(&many(&extension(17, b"\x30\x00")))),
+        ("distribution points", with(&extension(31, &der(0x30, &[&many(b"\x30\x00")])))),
+        ("name constraints", with(&extension(30, &der(0x30, &[&der(0xa0, &[&many(b"\x30\x02\x81\x00")])])))),
+        ("addresses in the subject", certificate(&many(&der(0x31, &[&email])), &good_key, b"")),
+        ("16384 bits", with_key(2048, 3)),
+        ("as many bits as there is room for", with_key(size, 3)),
+        ("3072 bits with a large exponent", with_key(384, 383)),
+        ("a huge exponent", with_key(256, size)),
+    ]
+}
+
+/// Reads all of a certificate, and encrypts to it. Returns the time it takes.
+fn time_of(cert: &[u8]) -> Option<Duration> {
+    let begin = Instant::now();
+    let cert = X509::from_der(cert)?;
+    let key = cert.public_key();
+    let _ = (cert.is_damaged(), cert.is_ca(), cert.may_encipher(&key), cert.is_for_mail(), cert.validity());
+    assert!(cert.addresses(16).len() <= 16);
+    let _ = EnvelopedData::new(&[&cert]);
+    drop(cert);
+    Some(begin.elapsed())
+}
+
+#[test]
+fn hostile_certificates_take_no_time() {
+    for (what, cert) in hostile(X509::LONGEST) {
+        let times = [(); 3].map(|()| time_of(&cert).expect(what));
+        let least = times.into_iter().min().unwrap();
+        println!("{what}, {} bytes: {least:?}", cert.len());
+        assert!(cert.len() > X509::LONGEST * 3 / 4 || cert.len() < 3000, "{what}: {} bytes", cert.len());
+        assert!(least < Duration::from_millis(100), "{what} takes {least:?}");
+    }
+    for (what, cert) in hostile(X509::LONGEST * 2) {
+        assert!(cert.len() < 3000 || time_of(&cert).is_none(), "{what}");
     }
 }

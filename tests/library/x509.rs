@@ -245,7 +245,7 @@ fn damaged_ones() {
             b"\x30\x82\x00\x05\x30\x03\x02\x01\x01".to_vec(),
             "it is not an X.509 certificate, or it is damaged",
         ),
-        (b"\x30\x83\xff\xff\xff".to_vec(), "a certificate in it is larger than 1024 KiB"),
+        (b"\x30\x83\xff\xff\xff".to_vec(), "a certificate in it is larger than 32 KiB"),
         (b"\x30\x84\xff\xff\xff\xff".to_vec(), "it is damaged"),
     ] {
         let found = find(&[("a.crt", &content)], ME.as_bytes(), Prefer::OpenPgp).unwrap_err();

@@ -27,6 +27,8 @@ use perot_encrypt::message::missing_fields::missing_fields;
 use perot_encrypt::message::original::Original;
 use perot_encrypt::message::{hide_subject, wrap};
 use perot_encrypt::openpgp::pgp_mime::PgpMime;
+use perot_encrypt::openssl::cms::EnvelopedData;
+use perot_encrypt::openssl::x509::{PublicKey, X509};
 use perot_encrypt::recipient::Recipient;
 use perot_encrypt::settings::{Deliveries, Loaded, OnError, RawSettings, Settings, SourcePath, Subkeys};
 use perot_encrypt::sink::Sink;
@@ -375,6 +377,35 @@ fn in_a_folder(data: &[u8], certs: &[RawCert]) {
             Ok(keys) => assert!(keys.iter().all(|k| k.fingerprint() == summary.fingerprint)),
             Err(why) => harmless(why),
         }
+    }
+}
+
+/// Checks what is read of an X.509 certificate, and that a message is encrypted to it, or not.
+pub fn x509(data: &[u8]) {
+    let Some(cert) = X509::from_der(data) else { return };
+    assert!(X509::from_der(&[data, b"x"].concat()).is_none(), "what follows was overlooked");
+    let key = cert.public_key();
+    let _ = (cert.is_damaged(), cert.is_ca(), cert.is_for_mail(), cert.may_encipher(&key), cert.validity());
+    let all = cert.addresses(usize::MAX);
+    for most in [0, 1, 2] {
+        assert_eq!(cert.addresses(most), all[..most.min(all.len())]);
+    }
+    let is_usable = match key {
+        PublicKey::Rsa(bits) => (2048..=8192).contains(&bits),
+        PublicKey::Ec(name) => ["prime256v1", "secp384r1", "secp521r1"].contains(&name.as_str()),
+        PublicKey::Other => false,
+    };
+    if !is_usable {
+        return;
+    }
+    match EnvelopedData::new(&[&cert]) {
+        Ok(mut message) => {
+            let mut out = Vec::new();
+            message.write(data, &mut out).unwrap();
+            message.finish(&mut out).unwrap();
+            assert!(out.len() > data.len());
+        }
+        Err(why) => assert!(!why.is_empty()),
     }
 }
 

@@ -43,7 +43,13 @@ impl Identity {
              [name]\nO = Test\nCN = {kind}\n[extensions]\n{extensions}"
         );
         fs::write(identity.path("conf"), configuration).unwrap();
-        let mut req = openssl(&["req", "-x509", "-days", "3650", "-sha256", "-nodes", "-config"]);
+        // gpgsm wants a hash that is as long as the key.
+        let hash = match kind {
+            "P-384" => "-sha384",
+            "P-521" => "-sha512",
+            _ => "-sha256",
+        };
+        let mut req = openssl(&["req", "-x509", "-days", "3650", hash, "-nodes", "-config"]);
         req.arg(identity.path("conf"));
         req.arg("-keyout").arg(identity.path("key")).arg("-out").arg(identity.path("cert"));
         match kind {
@@ -68,9 +74,10 @@ impl Identity {
         output(openssl(&["x509", "-outform", "DER", "-in"]).arg(self.path("cert")))
     }
 
-    /// Returns certificate and key in PKCS#12, with the password `password`.
+    /// Returns certificate and key in PKCS#12, with the password `password`, by the old algorithms that GnuPG 2.2 reads.
     pub fn pkcs12(&self) -> Vec<u8> {
-        let mut export = openssl(&["pkcs12", "-export", "-name", "me", "-passout", "pass:password", "-in"]);
+        let mut export = openssl(&["pkcs12", "-export", "-name", "me", "-passout", "pass:password"]);
+        export.args(["-certpbe", "PBE-SHA1-3DES", "-keypbe", "PBE-SHA1-3DES", "-macalg", "sha1", "-in"]);
         output(export.arg(self.path("cert")).arg("-inkey").arg(self.path("key")))
     }
 
