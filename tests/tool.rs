@@ -21,6 +21,7 @@ use serde_json::Value;
 use perot_encrypt::openpgp::crypto::{has_post_quantum, library, library_in_words};
 use perot_testing::pages::blocks;
 use perot_testing::post_quantum::KINDS;
+use perot_testing::smime::Identity;
 use perot_testing::{
     armored, armored_secret, builder, decrypt, decrypt_content, expired, find, key_for, revoked,
     revoked_user_id, signing_only, version6, with_sha1,
@@ -636,7 +637,7 @@ fn check_shows_hostile_text_harmlessly() {
 fn shape(text: &str) -> String {
     let word = |word: &str| {
         let body = word.trim_end_matches(',');
-        let hex = body.len() == 40 && body.bytes().all(|b| b.is_ascii_hexdigit());
+        let hex = matches!(body.len(), 40 | 64) && body.bytes().all(|b| b.is_ascii_hexdigit());
         let date = body.len() == 10 && body.bytes().all(|b| b.is_ascii_digit() || b == b'-');
         let kind = if hex {
             "HEX"
@@ -674,6 +675,10 @@ fn the_page_shows_what_the_tool_does() {
     assert!(find(&encrypted, b"-----BEGIN PGP MESSAGE-----").is_some());
     let check = blocks(PAGE, "Check certificates");
     assert_eq!(shape(&shell(&check[0])), shape(&check[1]));
+    let smime = Setting::new();
+    smime.give("me.pem", &fs::read(Identity::new("rsa:3072", "me@domain.com").path("cert")).unwrap());
+    let (status, said, _) = smime.check(&["me@domain.com"]);
+    assert_eq!((status, shape(&said)), (0, shape(&check[2])));
     shell(&blocks(PAGE, "Monitoring")[0]);
     shell(&blocks("README.md", "On the command line")[0]);
 

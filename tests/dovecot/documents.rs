@@ -267,6 +267,7 @@ fn every_setting_is_documented_with_its_default() {
         ("hide_subject", "no"),
         ("compress", "no"),
         ("subkeys", "all"),
+        ("prefer", "openpgp"),
         ("alias", ""),
     ] {
         let set = format!("sieve_perot_encrypt_{name} = {default}");

@@ -202,6 +202,7 @@ fn a_wrong_setting_defers_every_message() {
             "pqc",
             "sieve_perot_encrypt_subkeys = pqc: not understood: write `all` or `post-quantum`",
         ),
+        ("prefer", "pgp", "sieve_perot_encrypt_prefer = pgp: not understood: write `openpgp` or `smime`"),
         (
             "certs",
             "certs/x",

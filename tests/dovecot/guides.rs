@@ -6,6 +6,7 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::Command;
 
 use sequoia_openpgp::Cert;
 
@@ -14,13 +15,14 @@ use crate::filter;
 use crate::isolation::prepare;
 use crate::users::{of_era, shell, PASSDB};
 use crate::{assert_nothing_stored, message, script, SECRET};
-use perot_testing::dovecot::{files, Config, Dovecot, Era, Format, Lmtp};
+use perot_testing::dovecot::{files, run, Config, Dovecot, Era, Format, Lmtp};
 use perot_testing::pages::{self, all_blocks, project, read, rows};
 use perot_testing::{armored, decrypt, find, key_for, keyring};
 
 const ADMINISTRATORS: &str = "doc/admin/administrators.md";
 const SIEVE: &str = "doc/admin/sieve.md";
 const USERS: &str = "doc/user/users.md";
+const SMIME: &str = "doc/user/smime.md";
 const MESSAGES: &str = "doc/admin/messages.md";
 const ME: &str = "me@domain.com";
 
@@ -46,7 +48,7 @@ fn shown<const N: usize>(page: &str, heading: &str) -> [String; N] {
 #[test]
 fn every_block_is_run() {
     let tests = [include_str!("guides.rs"), include_str!("documents.rs")].concat();
-    for page in [ADMINISTRATORS, SIEVE, USERS] {
+    for page in [ADMINISTRATORS, SIEVE, USERS, SMIME] {
         for (heading, block) in all_blocks(page) {
             let named = tests.contains(&format!("\"{heading}\");"));
             assert!(named, "{page}, {heading}: no test runs\n{block}");
@@ -400,4 +402,75 @@ fn the_users_script() {
     }
     assert_eq!(stored.len(), 2);
     dovecot.assert_nowhere(SECRET);
+}
+
+/// Runs commands of the page about S/MIME on the owner's machine. Returns their output.
+fn owner_runs(machine: &Path, commands: &str) -> String {
+    // The owner types the password.
+    let commands = commands.replace("-export ", "-export -passout pass:x ");
+    let commands = commands.replace("-in me.p12", "-in me.p12 -passin pass:x");
+    let output = run(Command::new("sh").args(["-euc", &commands]).current_dir(machine));
+    assert!(output.status.success(), "{commands}\n{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Delivers a message, which must be stored encrypted to the certificate with this fingerprint. The owner opens it as the page
+/// says.
+fn assert_smime(dovecot: &Dovecot, machine: &Path, fingerprint: &str) {
+    let [open] = shown(SMIME, "Without a mail program");
+    let stored = delivered(dovecot, ME, ME);
+    for text in ["Encrypted-On-Delivery: s-mime; ", fingerprint, "smime.p7m"] {
+        assert!(find(&stored, text.as_bytes()).is_some(), "{text}: {}", String::from_utf8_lossy(&stored));
+    }
+    fs::write(machine.join("message"), &stored).unwrap();
+    owner_runs(machine, &open);
+    assert!(fs::read(machine.join("original.eml")).unwrap().ends_with(&message("guides")));
+    dovecot.assert_nowhere(SECRET);
+}
+
+/// The owner makes a certificate, and puts it into all places of the page, one after the other.
+#[test]
+fn an_smime_certificate() {
+    let [request, make, pkcs12, older_pkcs12] = shown(SMIME, "Get a certificate");
+    let [export, look] = shown(SMIME, "The public part");
+    let [install, on_one_line, in_script] = shown(SMIME, "Where to put it");
+    let [in_23, in_24] = shown(SMIME, "For the administrator of a mixed site");
+    let machine = tempfile::tempdir().unwrap();
+    let machine = machine.path();
+    let start =
+        |config: Config| Dovecot::start(&Config { delivery_plugins: Some("sieve perot_encrypt"), ..config });
+    let dovecot = start(Config::default());
+    owner_runs(machine, &request);
+    let request = owner_runs(machine, "openssl req -in me.csr -verify -noout -text");
+    assert!(request.contains("email:me@domain.com"), "{request}");
+    let mut fingerprint = String::new();
+    for pkcs12 in [older_pkcs12, pkcs12] {
+        owner_runs(machine, &make);
+        owner_runs(machine, &pkcs12);
+        owner_runs(machine, "rm me.key me.pem");
+        owner_runs(machine, &export);
+        let said = owner_runs(machine, &look);
+        assert!(said.contains("email:me@domain.com") && said.contains("CA:FALSE"), "{said}");
+        fingerprint = said.lines().last().unwrap().to_owned();
+        let certs = dovecot.certs().display().to_string();
+        owner_runs(machine, &install.replace("{dir}/etc/pgp-certs", &certs));
+        assert_smime(&dovecot, machine, &fingerprint);
+    }
+    // With both kinds, the setting decides.
+    let key = key_for(ME);
+    dovecot.give(ME, "me.asc", &armored(&key));
+    assert_encrypted(&dovecot, ME, ME, &key);
+    let pem = fs::read_to_string(machine.join("me.pem")).unwrap();
+    let dovecot = start(Config { extra_23: in_23, extra_24: in_24, ..Config::default() });
+    dovecot.give(ME, "me.asc", &armored(&key));
+    dovecot.give(ME, "me.pem", pem.as_bytes());
+    assert_smime(&dovecot, machine, &fingerprint);
+
+    let (begin, end) = (in_script.find("-----BEGIN").unwrap(), in_script.rfind("-----\n.").unwrap() + 6);
+    let dovecot = start(Config::default());
+    dovecot.script(ME, &[&in_script[..begin], &pem, &in_script[end..]].concat());
+    assert_smime(&dovecot, machine, &fingerprint);
+    let field = owner_runs(machine, &on_one_line);
+    let dovecot = start(Config { plugin: vec![("cert", field)], ..Config::default() });
+    assert_smime(&dovecot, machine, &fingerprint);
 }

@@ -20,4 +20,4 @@ encrypt :also "me@domain.com" "me@domain.com" "you@domain.com";
 if encrypted "x" { stop; }
 encrypt { stop; }
 if encrypt { stop; }
-if anyof (encrypted, not encrypt :force :try :hidesubject :also "{me}" "me@domain.com") { stop; }
+if anyof (encrypted, not encrypt :force :try :hidesubject :smime :also "{me}" "me@domain.com") { stop; }
