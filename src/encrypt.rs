@@ -5,8 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::SystemTime;
 
-use crate::certs::choose::RecipientKeys;
-use crate::certs::chosen::Chosen;
+use crate::certs::chosen::{Chosen, OneKind};
 use crate::certs::finder::{Finder, Owner};
 use crate::deadline::Deadline;
 use crate::envelope::{Envelope, Seal};
@@ -20,7 +19,7 @@ use crate::openpgp::crypto::random_hex;
 use crate::openpgp::pgp_mime::PgpMime;
 use crate::recipient::{Recipient, MAX_RECIPIENTS};
 use crate::settings::{Prefer, Settings};
-use crate::smime::{self, Smime};
+use crate::smime::Smime;
 
 /// The encryption of one message.
 #[derive(Clone, Copy)]
@@ -89,14 +88,14 @@ pub fn encrypt<W: Write + Send>(
     let asked_for = job.smime.then(|| Settings { prefer: Prefer::Smime, ..settings.clone() });
     let settings = asked_for.as_ref().unwrap_or(settings);
     let finder = Finder { settings, owner, now, deadline, temp_dir, log };
-    let recipients = match find_recipients(job, &finder)? {
+    let recipients = match find_of_one_kind(job, &finder)? {
         Ok(recipients) => recipients,
         // Nothing is encrypted for further recipients alone: the owner could not read it.
         Err(why) => return Ok((Outcome::NoCertificate { why }, out)),
     };
-    let fingerprints = recipients.iter().map(|r| r.fingerprint().to_owned()).collect();
+    let fingerprints = recipients.fingerprints();
     let out = Counter { inner: out, bytes: 0 };
-    let (bytes_in, out) = match of_one_kind(recipients)? {
+    let (bytes_in, out) = match recipients {
         OneKind::OpenPgp(recipients) => {
             let hide_subject = hides_subject(job, &inspection, log);
             let envelope = PgpMime::new(recipients, settings.compress)?;
@@ -113,39 +112,6 @@ pub fn encrypt<W: Write + Send>(
         }
     };
     Ok((Outcome::Encrypted { recipients: fingerprints, bytes_in, bytes_out: out.bytes }, out.inner))
-}
-
-/// The recipients of a message, which is in one format.
-enum OneKind {
-    OpenPgp(Vec<RecipientKeys>),
-    X509(Vec<smime::Recipient>),
-}
-
-/// Fails if the recipients are of both kinds.
-fn of_one_kind(recipients: Vec<Chosen>) -> Result<OneKind> {
-    let (mut openpgp, mut x509) = (Vec::new(), Vec::new());
-    for recipient in recipients {
-        match recipient {
-            Chosen::OpenPgp(keys) => openpgp.push(keys),
-            Chosen::X509(recipient) => x509.push(smime::Recipient {
-                expired: recipient.expired.is_some(),
-                cert: recipient.cert,
-                fingerprint: recipient.fingerprint,
-            }),
-        }
-    }
-    match (openpgp.first(), x509.first()) {
-        (Some(one), Some(other)) => {
-            let text = format!(
-                "certificate {} is one of OpenPGP and certificate {} one of S/MIME, and a message has one format",
-                one.fingerprint, other.fingerprint
-            );
-            let remedy = "name recipients that have certificates of the same kind";
-            Err(Error::new(Reason::UnusableCertificate, text).helps(remedy))
-        }
-        (None, _) => Ok(OneKind::X509(x509)),
-        (Some(_), None) => Ok(OneKind::OpenPgp(openpgp)),
-    }
 }
 
 /// Writes the encrypted message. Returns the size of the original in bytes, and `out`.
@@ -165,6 +131,22 @@ fn write<W: Write + Send>(
         wrap::write_payload(message, &missing_fields, &mut payload)?
     };
     Ok((bytes_in, payload.finish()?))
+}
+
+/// Finds keys of one kind for all recipients: of the preferred one, or else of the other. For an owner whose mail is left as it
+/// is if there is no certificate, it returns where the search went.
+fn find_of_one_kind(job: &Job<'_>, finder: &Finder<'_>) -> Result<std::result::Result<OneKind, String>> {
+    let mixed = match find_recipients(job, finder)?.map(OneKind::new) {
+        Ok(Err(mixed)) => mixed,
+        Ok(Ok(recipients)) => return Ok(Ok(recipients)),
+        Err(why) => return Ok(Err(why)),
+    };
+    let settings = Settings { prefer: finder.settings.prefer.other(), ..finder.settings.clone() };
+    match find_recipients(job, &Finder { settings: &settings, ..*finder })?.map(OneKind::new) {
+        Ok(Ok(recipients)) => Ok(Ok(recipients)),
+        Ok(Err(_)) => Err(mixed),
+        Err(why) => Ok(Err(why)),
+    }
 }
 
 /// Finds the keys of all recipients, each certificate once. Fails if one recipient has none. For an owner whose mail is left

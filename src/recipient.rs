@@ -1,5 +1,7 @@
 //! Parses the recipients of `encrypt`.
 
+use memchr::memmem;
+
 use crate::error::{Error, Place, Reason, Result};
 use crate::log::printable;
 
@@ -28,7 +30,10 @@ impl Recipient {
     /// Fails with `BadRecipient` if the text is none of the three.
     pub fn parse(text: &[u8]) -> Result<Self> {
         let trimmed = text.trim_ascii();
-        if trimmed.starts_with(b"-----BEGIN ") {
+        // `openssl` writes lines in front of a certificate that it takes out of PKCS#12.
+        if trimmed.starts_with(b"-----BEGIN ")
+            || memmem::find(trimmed, b"\n-----BEGIN CERTIFICATE-----").is_some()
+        {
             return Ok(Self::Literal(trimmed.to_vec()));
         }
         let as_text = std::str::from_utf8(trimmed).map_err(|_| not_a_recipient())?;
@@ -91,8 +96,8 @@ fn is_address(text: &str) -> bool {
 // Neither error quotes the text: when a script runs, it can come from a variable, and so from the message.
 
 fn not_a_recipient() -> Error {
-    let remedy = "write an e-mail address (me@domain.com), a fingerprint of 40 or 64 hex digits, or an armored certificate \
-        (-----BEGIN PGP PUBLIC KEY BLOCK-----)";
+    let remedy = "write an e-mail address (me@domain.com), a fingerprint of 40 or 64 hex digits, or a certificate itself \
+        (-----BEGIN PGP PUBLIC KEY BLOCK----- or -----BEGIN CERTIFICATE-----)";
     Error::new(Reason::BadRecipient, "is not one").about(Place::Recipient).helps(remedy)
 }
 

@@ -103,6 +103,16 @@ pub enum Prefer {
     Smime,
 }
 
+impl Prefer {
+    /// Returns the other kind.
+    pub fn other(self) -> Self {
+        match self {
+            Self::OpenPgp => Self::Smime,
+            Self::Smime => Self::OpenPgp,
+        }
+    }
+}
+
 /// Where a source is, before the user's home is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourcePath {

@@ -1,9 +1,9 @@
 //! S/MIME (RFC 8551): an encrypted message is one part, of enveloped data in base64.
 
 use std::io::{self, Write};
-use std::sync::Arc;
 
 use crate::base64_lines::Base64Lines;
+use crate::certs::x509::Recipient;
 use crate::envelope::{Addressee, Envelope, Seal};
 use crate::error::{Error, Reason, Result, Unwritable};
 use crate::log::printable;
@@ -16,17 +16,6 @@ const DIGITS: usize = 76;
 /// The plaintext that is encrypted at once, in bytes. OpenSSL makes an octet string of each 4 KiB, or of what it gets if
 /// that is less, so that small pieces would make a larger message.
 const PIECE: usize = 16 << 10;
-
-/// A certificate that a message is encrypted to.
-#[derive(Clone)]
-pub struct Recipient {
-    /// The certificate.
-    pub cert: Arc<X509>,
-    /// Its SHA-256 fingerprint, in upper case hex.
-    pub fingerprint: String,
-    /// True if it has expired.
-    pub expired: bool,
-}
 
 /// The S/MIME format, for the recipients of one message.
 pub struct Smime {
@@ -49,7 +38,7 @@ impl Envelope for Smime {
 
     fn addressees(&self) -> Vec<Addressee<'_>> {
         let addressees = self.recipients.iter();
-        addressees.map(|r| Addressee { fingerprint: &r.fingerprint, expired: r.expired }).collect()
+        addressees.map(|r| Addressee { fingerprint: &r.fingerprint, expired: r.expired.is_some() }).collect()
     }
 
     fn content_fields(&self) -> String {

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use super::choose::{Expired, RecipientKeys};
 use super::x509;
+use crate::error::{Error, Reason, Result};
 use crate::settings::Prefer;
 
 /// The keys of a certificate that have been chosen.
@@ -49,12 +50,49 @@ impl Chosen {
     pub fn is_preferred(&self, prefer: Prefer) -> bool {
         matches!((self, prefer), (Self::OpenPgp(_), Prefer::OpenPgp) | (Self::X509(_), Prefer::Smime))
     }
+}
 
-    /// Returns the keys, if they are of OpenPGP.
-    pub fn openpgp(self) -> Option<RecipientKeys> {
+/// The recipients of a message, which is in one format.
+pub enum OneKind {
+    /// OpenPGP certificates.
+    OpenPgp(Vec<RecipientKeys>),
+    /// X.509 certificates.
+    X509(Vec<x509::Recipient>),
+}
+
+impl OneKind {
+    /// Takes recipients.
+    ///
+    /// # Errors
+    ///
+    /// Fails if they are of both kinds.
+    pub fn new(recipients: Vec<Chosen>) -> Result<Self> {
+        let (mut openpgp, mut x509) = (Vec::new(), Vec::new());
+        for recipient in recipients {
+            match recipient {
+                Chosen::OpenPgp(keys) => openpgp.push(keys),
+                Chosen::X509(recipient) => x509.push(recipient),
+            }
+        }
+        match (openpgp.first(), x509.first()) {
+            (Some(one), Some(other)) => {
+                let text = format!(
+                    "certificate {} is one of OpenPGP and certificate {} one of S/MIME, and a message has one format",
+                    one.fingerprint, other.fingerprint
+                );
+                let remedy = "name recipients that have certificates of the same kind";
+                Err(Error::new(Reason::UnusableCertificate, text).helps(remedy))
+            }
+            (None, _) => Ok(Self::X509(x509)),
+            (Some(_), None) => Ok(Self::OpenPgp(openpgp)),
+        }
+    }
+
+    /// Returns the fingerprints of the certificates.
+    pub fn fingerprints(&self) -> Vec<String> {
         match self {
-            Self::OpenPgp(keys) => Some(keys),
-            Self::X509(_) => None,
+            Self::OpenPgp(keys) => keys.iter().map(|keys| keys.fingerprint.clone()).collect(),
+            Self::X509(recipients) => recipients.iter().map(|r| r.fingerprint.clone()).collect(),
         }
     }
 }

@@ -149,6 +149,7 @@ pub struct Listing {
 }
 
 /// Searches the configured sources, on behalf of one message.
+#[derive(Clone, Copy)]
 pub struct Finder<'a> {
     /// The settings that name the sources.
     pub settings: &'a Settings,

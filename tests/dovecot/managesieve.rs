@@ -141,8 +141,8 @@ fn what_is_refused_says_why_and_what_helps() {
             "name",
             "encrypt \"me\";".into(),
             "'me': a recipient in the script is not one: ",
-            "write an e-mail address (me@domain.com), a fingerprint of 40 or 64 hex digits, or an armored \
-             certificate (-----BEGIN PGP PUBLIC KEY BLOCK-----).",
+            "write an e-mail address (me@domain.com), a fingerprint of 40 or 64 hex digits, or a certificate itself \
+             (-----BEGIN PGP PUBLIC KEY BLOCK----- or -----BEGIN CERTIFICATE-----).",
         ),
         ("also", "encrypt :also \"nobody@t.org\";".into(), "no certificate for nobody@t.org. ", &no_certificate),
         (

@@ -142,6 +142,10 @@ fn what_defers_the_mail() {
         dovecot.script(ME, &script("", &format!("encrypt {recipients};")));
         assert_deferred(&recipients, &dovecot, why);
     }
+    // Whoever has both kinds goes together with each.
+    dovecot.give(ME, "pgp.pem", &pem(&Identity::new("rsa:2048", "pgp@domain.com")));
+    dovecot.script(ME, &script("", "encrypt :also \"pgp@domain.com\";"));
+    assert_delivered("one has both", &dovecot, &MINE);
     // The certificate beside a private key is used, and the log says so.
     let both = [fs::read(&key).unwrap(), pem(&MINE)].concat();
     fs::write(&key, both).unwrap();

@@ -4,9 +4,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use perot_encrypt::certs::x509::{self, Recipient};
 use perot_encrypt::openssl::x509::X509;
-use perot_encrypt::smime::Recipient;
 
 use tempfile::{NamedTempFile, TempDir};
 
@@ -84,7 +85,7 @@ impl Identity {
     /// Returns the recipient of a message.
     pub fn recipient(&self) -> Recipient {
         let cert = Arc::new(X509::from_der(&self.der()).unwrap());
-        Recipient { cert, fingerprint: "FINGERPRINT".into(), expired: false }
+        x509::choose(&cert, "FINGERPRINT", SystemTime::now()).unwrap()
     }
 
     /// Decrypts a message, which begins with its header.
