@@ -76,6 +76,7 @@ fn gpgsm() {
 fn nss() {
     let installed =
         run(Command::new("dpkg-query").args(["-W", "-f", "${source:Upstream-Version}", "libnss3"]));
+    assert!(installed.status.success(), "apt install libnss3-tools");
     let version = String::from_utf8(installed.stdout).unwrap();
     reads(is_from(&version, [3, 110]), |identity| {
         let folder = tempfile::tempdir().unwrap();

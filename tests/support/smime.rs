@@ -4,9 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::Arc;
-use std::time::SystemTime;
 
-use perot_encrypt::certs::x509::{self, Recipient};
+use perot_encrypt::certs::x509::Recipient;
 use perot_encrypt::openssl::x509::X509;
 
 use tempfile::{NamedTempFile, TempDir};
@@ -85,7 +84,8 @@ impl Identity {
     /// Returns the recipient of a message.
     pub fn recipient(&self) -> Recipient {
         let cert = Arc::new(X509::from_der(&self.der()).unwrap());
-        x509::choose(&cert, "FINGERPRINT", SystemTime::now()).unwrap()
+        let (_, expires) = cert.validity().unwrap();
+        Recipient { cert, fingerprint: "FINGERPRINT".into(), expired: None, expires, is_rsa: true }
     }
 
     /// Decrypts a message, which begins with its header.
