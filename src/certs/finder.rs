@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use sequoia_openpgp::Cert;
@@ -23,6 +24,7 @@ use super::x509;
 use crate::deadline::Deadline;
 use crate::error::{Error, Place, Reason, Remedy, Result, Setting, Words};
 use crate::log::{printable, Level, Log};
+use crate::openssl::x509::X509;
 use crate::recipient::Recipient;
 use crate::settings::{Prefer, Settings, SourcePath, Subkeys};
 
@@ -389,7 +391,7 @@ impl Finder<'_> {
             let keys = match &cert {
                 Certificate::OpenPgp(cert) => self.choose(cert, sha1, query).map(Chosen::OpenPgp),
                 Certificate::X509(cert) => {
-                    x509::choose(cert, &copies.fingerprint, self.now).map(Chosen::X509)
+                    self.choose_x509(cert, &copies.fingerprint, query).map(Chosen::X509)
                 }
             };
             let (fingerprint, files, has_secret) =
@@ -407,6 +409,15 @@ impl Finder<'_> {
             Query::Address(address) => choose::carries(cert, address, self.now, sha1)
                 .map(|is_weak| RecipientKeys { is_weak: keys.is_weak || is_weak, ..keys }),
             Query::Fingerprint(_) | Query::All => Ok(keys),
+        }
+    }
+
+    /// The same for an X.509 certificate.
+    fn choose_x509(&self, cert: &Arc<X509>, fingerprint: &str, query: Query<'_>) -> Result<x509::Recipient> {
+        let recipient = x509::choose(cert, fingerprint, self.now)?;
+        match query {
+            Query::Address(address) => x509::carries(cert, fingerprint, address).map(|()| recipient),
+            Query::Fingerprint(_) | Query::All => Ok(recipient),
         }
     }
 
@@ -482,8 +493,17 @@ impl Finder<'_> {
         let all: Vec<Copies> = all.into_values().collect();
         let count = all.len();
         search.take(self.settings.prefer, self.opened(&Place::Found(place.clone()), &all, Query::All)?);
-        // Old ones beside it do not matter.
-        if count == 1 || (search.used.len() == 1 && search.used.iter().all(Found::is_good)) {
+        // Old ones beside it do not matter, nor do those of the same person that are of another kind.
+        let is_another = |one: &Found, other: &Found| {
+            let of = |found: &Found| all.iter().find(|copies| copies.fingerprint == found.fingerprint);
+            let are_of_one = of(one).zip(of(other)).is_some_and(|(one, other)| one.shares_an_address(other));
+            other.is_good() && !are_of_one
+        };
+        let is_the_one = match &search.used[..] {
+            [one] => one.is_good() && !search.others.iter().any(|other| is_another(one, other)),
+            _ => false,
+        };
+        if count == 1 || is_the_one {
             return Ok(search);
         }
         let user = printable(self.owner.user);

@@ -12,6 +12,7 @@ use super::choose::Expired;
 use super::trouble::{Refusal, PRIVATE_KEY};
 use super::user_id;
 use crate::error::{Error, Reason, Result};
+use crate::log::printable;
 use crate::openssl::x509::{PublicKey, X509};
 
 /// The first byte of DER that is more than one value (ITU-T X.690, section 8.9). An OpenPGP packet begins with a bit that it
@@ -112,6 +113,22 @@ pub fn addresses(cert: &X509) -> Vec<String> {
     cert.addresses(MAX_ADDRESSES).iter().flat_map(|address| user_id::addresses(address)).collect()
 }
 
+/// Checks that a certificate that was found by an address has it: an index may be damaged.
+///
+/// # Errors
+///
+/// Fails with `UnusableCertificate` if it does not.
+pub fn carries(cert: &X509, fingerprint: &str, address: &str) -> Result<()> {
+    if addresses(cert).iter().any(|found| found == address) {
+        return Ok(());
+    }
+    let text = format!(
+        "certificate {fingerprint} does not count for {}: it has other addresses",
+        printable(address)
+    );
+    Err(Error::new(Reason::UnusableCertificate, text))
+}
+
 /// Decides whether a message can be encrypted to a certificate.
 ///
 /// # Errors
@@ -135,7 +152,7 @@ pub fn choose(cert: &Arc<X509>, fingerprint: &str, now: SystemTime) -> Result<Re
         PublicKey::Rsa(bits) => return unusable(&format!("has an RSA key of {bits} bits"), ANOTHER),
         PublicKey::Ec(curve) if CURVES.contains(&&**curve) => {}
         PublicKey::Ec(curve) => {
-            let curve = crate::log::printable(curve);
+            let curve = printable(curve);
             return unusable(
                 &format!("has a key on the curve {curve}, which mail programs do not read"),
                 ANOTHER,

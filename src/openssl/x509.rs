@@ -52,8 +52,12 @@ pub enum PublicKey {
 impl X509 {
     /// Longest certificate that is read, in bytes. OpenSSL takes half a second and more for a mebibyte of tiny names.
     pub const LONGEST: usize = 32 << 10;
+    /// Most attributes in the name of the issuer. OpenSSL makes a copy of that name for each point of distribution that is told
+    /// relative to it: two thousand copies of two thousand attributes take seconds, and hundreds of megabytes.
+    pub const MOST_OF_ISSUER: c_int = 16;
 
-    /// Reads a certificate in DER. Returns `None` if it is not one or too long, or if something follows it.
+    /// Reads a certificate in DER. Returns `None` if it is not one, too long, or of an issuer with too long a name, or if
+    /// something follows it.
     pub fn from_der(der: &[u8]) -> Option<Self> {
         if der.len() > Self::LONGEST {
             return None;
@@ -64,7 +68,9 @@ impl X509 {
         // SAFETY: `at` points to `length` bytes, and is moved within them.
         let cert = unsafe { ssl::d2i_X509(ptr::null_mut(), &mut at, length) };
         let cert = Self(NonNull::new(cert)?);
-        (at == der.as_ptr_range().end).then_some(cert)
+        // SAFETY: `cert` is a certificate. The name lives as long as it.
+        let of_issuer = unsafe { ssl::X509_NAME_entry_count(ssl::X509_get_issuer_name(cert.as_ptr())) };
+        (at == der.as_ptr_range().end && of_issuer <= Self::MOST_OF_ISSUER).then_some(cert)
     }
 
     /// Returns the certificate for OpenSSL's functions, which it outlives.

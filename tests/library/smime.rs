@@ -187,10 +187,14 @@ fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
 
 /// Makes a certificate of these parts, in DER. Its signature is wrong.
 fn certificate(subject: &[u8], key: &[u8], extensions: &[u8]) -> Vec<u8> {
+    issued(b"", subject, key, extensions)
+}
+
+fn issued(issuer: &[u8], subject: &[u8], key: &[u8], extensions: &[u8]) -> Vec<u8> {
     let algorithm = der(0x30, &[b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0b\x05\x00"]);
     let validity = der(0x30, &[b"\x17\x0d250101000000Z", b"\x17\x0d490101000000Z"]);
     let extensions = der(0xa3, &[&der(0x30, &[extensions])]);
-    let (issuer, subject) = (der(0x30, &[]), der(0x30, &[subject]));
+    let (issuer, subject) = (der(0x30, &[issuer]), der(0x30, &[subject]));
     let signed = der(
         0x30,
         &[b"\xa0\x03\x02\x01\x02\x02\x01\x01", &algorithm, &issuer, &validity, &subject, key, &extensions],
@@ -265,6 +269,12 @@ fn hostile_certificates_take_no_time() {
         assert!(cert.len() > X509::LONGEST * 3 / 4 || cert.len() < 3000, "{what}: {} bytes", cert.len());
         assert!(least < Duration::from_millis(100), "{what} takes {least:?}");
     }
+    // OpenSSL would take seconds, and hundreds of megabytes.
+    let part = der(0x30, &[b"\x06\x01\x2a\x0c\x00"]);
+    let relative = der(0x30, &[&der(0xa0, &[&der(0xa1, &[&part])])]);
+    let (issuer, points) = (der(0x31, &[&part.repeat(1700)]), der(0x30, &[&relative.repeat(1000)]));
+    let cert = issued(&issuer, b"", &rsa_key(&[0xff; 256], &[3]), &extension(31, &points));
+    assert!(cert.len() < X509::LONGEST && time_of(&cert).is_none(), "{} bytes", cert.len());
     for (what, cert) in hostile(X509::LONGEST * 2) {
         assert!(cert.len() < 3000 || time_of(&cert).is_none(), "{what}");
     }

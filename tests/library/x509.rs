@@ -1,6 +1,7 @@
 //! X.509 certificates: where they are found, which are used, and the reasons why others are not.
 
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
@@ -13,7 +14,7 @@ use perot_encrypt::deadline::Deadline;
 use perot_encrypt::error::Words;
 use perot_encrypt::log::Level;
 use perot_encrypt::recipient::Recipient;
-use perot_encrypt::settings::{Loaded, Prefer, RawSettings, Settings};
+use perot_encrypt::settings::{Loaded, Prefer, RawSettings, Settings, SourcePath};
 use perot_testing::smime::Identity;
 use perot_testing::{armored, builder, key_for, settings};
 
@@ -190,6 +191,71 @@ fn each_reason_why_one_is_not_used() {
             [hex(&identity)]
         );
     }
+}
+
+/// There is neither an address nor an envelope. The certificate of a friend is not the owner's because it is of the preferred
+/// kind, or has an RSA key.
+#[test]
+fn the_only_one_below_the_home() {
+    let (mine, friend) = (key_for(ME), key_for("friend@example.org"));
+    let rsa_of_friend = Identity::new("rsa:2048", "friend@example.org");
+    let chosen = |files: &[(&str, Vec<u8>)]| {
+        let home = tempfile::tempdir().unwrap();
+        files.iter().for_each(|(name, content)| fs::write(home.path().join(name), content).unwrap());
+        let settings = Settings { sources: vec![SourcePath::Home(String::new())], ..settings(&[]) };
+        let owner = Owner { user: "me", recipient: None, home: home.path().to_str() };
+        let (now, deadline) = (SystemTime::now(), Deadline::NONE);
+        let found = Finder { settings: &settings, owner, now, deadline, temp_dir: None, log: &() }.owner();
+        found.map(|found| found.iter().map(|keys| keys.fingerprint().to_owned()).collect::<Vec<_>>())
+    };
+    let (ec, rsa) = (("a.pem", pem(&EC)), ("b.pem", pem(&RSA)));
+    assert_eq!(chosen(&[ec.clone()]).unwrap(), [hex(&EC)]);
+    assert_eq!(chosen(&[ec.clone(), rsa]).unwrap(), [hex(&RSA)]);
+    let of_openpgp = [mine.fingerprint().to_hex()];
+    assert_eq!(chosen(&[ec.clone(), ("c.asc", armored(&mine))]).unwrap(), of_openpgp);
+    for other in [("c.asc", armored(&friend)), ("c.pem", pem(&rsa_of_friend))] {
+        let why = chosen(&[ec.clone(), other]).unwrap_err().to_string();
+        assert!(why.contains("there is not one certificate but 2"), "{why}");
+    }
+}
+
+/// An index that lasts is not read as a whole, so that a flaw in it may lead to another certificate.
+#[test]
+fn a_damaged_index_leads_to_no_certificate_of_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, temp_dir) = (folder.path().join("source"), folder.path().join("temp"));
+    [&source, &temp_dir].map(|path| fs::create_dir(path).unwrap());
+    // So many that the index is kept.
+    (0..32).for_each(|n| fs::write(source.join(format!("{n}.asc")), "nothing").unwrap());
+    fs::write(source.join("a.pem"), pem(&RSA)).unwrap();
+    let links = ["a", "b"].map(|name| folder.path().join(name));
+    links.iter().for_each(|link| std::os::unix::fs::symlink(&source, link).unwrap());
+    let found = |link: &Path, address: &str| {
+        let settings = settings(&[link]);
+        let (now, deadline, temp_dir) = (SystemTime::now(), Deadline::NONE, Some(&*temp_dir));
+        let finder =
+            Finder { settings: &settings, owner: Owner::default(), now, deadline, temp_dir, log: &() };
+        finder.find(&Recipient::parse(address.as_bytes()).unwrap()).map(|found| found.len())
+    };
+    assert_eq!(found(&links[0], ME).unwrap(), 1);
+    // The index is made one of the other link, which this process has not read.
+    let entry = fs::read_dir(&temp_dir).unwrap().next().unwrap().unwrap();
+    let name = entry.file_name().into_string().unwrap();
+    let hash = |path: &Path| {
+        let mut hasher = DefaultHasher::new();
+        path.hash(&mut hasher);
+        format!("{:016x}", hasher.finish())
+    };
+    let other = temp_dir.join(name.replace(&hash(&links[0]), &hash(&links[1])));
+    assert_ne!(other, entry.path());
+    fs::rename(entry.path(), &other).unwrap();
+    let mut index = fs::read(&other).unwrap();
+    *index.last_mut().unwrap() = b'b';
+    let at = index.windows(ME.len()).position(|text| text == ME.as_bytes()).unwrap();
+    index[at] ^= 2; // `m` becomes `o`
+    fs::write(&other, index).unwrap();
+    let why = found(&links[1], "oe@example.org").unwrap_err().to_string();
+    assert!(why.contains("does not count for oe@example.org: it has other addresses"), "{why}");
 }
 
 #[test]
