@@ -209,7 +209,7 @@ fn the_only_one_below_the_home() {
         found.map(|found| found.iter().map(|keys| keys.fingerprint().to_owned()).collect::<Vec<_>>())
     };
     let (ec, rsa) = (("a.pem", pem(&EC)), ("b.pem", pem(&RSA)));
-    assert_eq!(chosen(&[ec.clone()]).unwrap(), [hex(&EC)]);
+    assert_eq!(chosen(std::slice::from_ref(&ec)).unwrap(), [hex(&EC)]);
     assert_eq!(chosen(&[ec.clone(), rsa]).unwrap(), [hex(&RSA)]);
     let of_openpgp = [mine.fingerprint().to_hex()];
     assert_eq!(chosen(&[ec.clone(), ("c.asc", armored(&mine))]).unwrap(), of_openpgp);
@@ -224,7 +224,7 @@ fn the_only_one_below_the_home() {
 fn a_damaged_index_leads_to_no_certificate_of_another() {
     let folder = tempfile::tempdir().unwrap();
     let (source, temp_dir) = (folder.path().join("source"), folder.path().join("temp"));
-    [&source, &temp_dir].map(|path| fs::create_dir(path).unwrap());
+    [&source, &temp_dir].iter().for_each(|path| fs::create_dir(path).unwrap());
     // So many that the index is kept.
     (0..32).for_each(|n| fs::write(source.join(format!("{n}.asc")), "nothing").unwrap());
     fs::write(source.join("a.pem"), pem(&RSA)).unwrap();
