@@ -279,7 +279,7 @@ impl Finder<'_> {
     fn read(&self, text: &[u8]) -> std::result::Result<Vec<Copies>, Refusal> {
         let mut limit = Limit::new(raw::MAX_AT_ONCE, &self.deadline);
         let contents = Contents::read(&mut Cursor::new(text), &mut limit).map_err(Trouble::into_refusal)?;
-        let is_alone = contents.certs.is_empty();
+        let is_alone = !contents.certs.iter().any(raw::RawCert::is_x509);
         match contents.problems.into_iter().find(|problem| is_alone || !problem.is_private_key()) {
             Some(problem) => Err(problem.why),
             None => Ok(grouped(contents.certs, &contents.revocations)),

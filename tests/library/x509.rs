@@ -290,6 +290,8 @@ fn private_keys() {
         let found = find(&[(name, content)], ME.as_bytes(), Prefer::OpenPgp).unwrap_err();
         assert!(found.contains(why), "{found}");
     }
+    let beside_openpgp = [armored(&key_for(ME)), key.clone()].concat();
+    assert!(find(&[], &beside_openpgp, Prefer::OpenPgp).unwrap_err().contains("it holds a private key"));
     let why = find(&[], &key, Prefer::OpenPgp).unwrap_err();
     assert!(
         why.contains("it holds a private key, which must not be on a server. Paste all of the certificate"),
