@@ -126,7 +126,10 @@ impl X509 {
         // SAFETY: the key is not NULL.
         let (kind, bits) = unsafe { (ssl::EVP_PKEY_id(key), ssl::EVP_PKEY_bits(key)) };
         match kind {
-            ssl::EVP_PKEY_RSA => PublicKey::Rsa(usize::try_from(bits).unwrap_or_default()),
+            // SAFETY: the key is not NULL.
+            ssl::EVP_PKEY_RSA if unsafe { encrypts(key) } => {
+                PublicKey::Rsa(usize::try_from(bits).unwrap_or_default())
+            }
             ssl::EVP_PKEY_EC => {
                 let mut name = [0u8; LONGEST_NAME];
                 let mut length = 0;
@@ -247,6 +250,27 @@ unsafe fn address(name: *const ssl::GENERAL_NAME) -> Option<Vec<u8>> {
         }
         _ => None,
     }
+}
+
+/// Returns true if the numbers of an RSA key are odd, and its exponent is not 1: with 0 or 1, OpenSSL writes what it should
+/// encrypt as it is.
+///
+/// # Safety
+///
+/// `key` must be an RSA key of OpenSSL.
+unsafe fn encrypts(key: *const ssl::EVP_PKEY) -> bool {
+    [c"n", c"e"].iter().all(|name| {
+        let mut number = ptr::null_mut();
+        // SAFETY: the caller says that it is a key. The number is ours, if the function returns 1.
+        if unsafe { ssl::EVP_PKEY_get_bn_param(key, name.as_ptr(), &mut number) } != 1 {
+            return false;
+        }
+        // SAFETY: it is a number.
+        let is_good = unsafe { ssl::BN_is_odd(number) == 1 && ssl::BN_num_bits(number) > 1 };
+        // SAFETY: it is ours, and is not used any more.
+        unsafe { ssl::BN_free(number) };
+        is_good
+    })
 }
 
 /// Copies a string.

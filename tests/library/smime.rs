@@ -4,10 +4,11 @@
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use base64::prelude::{Engine, BASE64_STANDARD};
 use perot_encrypt::base64_lines::Base64Lines;
+use perot_encrypt::certs::x509::choose;
 use perot_encrypt::envelope::{Envelope, Seal};
 use perot_encrypt::error::{Error, Reason};
 use perot_encrypt::openssl::cms::EnvelopedData;
@@ -246,6 +247,20 @@ fn hostile(size: usize) -> Vec<(&'static str, Vec<u8>)> {
         ("3072 bits with a large exponent", with_key(384, 383)),
         ("a huge exponent", with_key(256, size)),
     ]
+}
+
+/// With an exponent of 0 or 1, OpenSSL would write the session key as it is; with an even number, nobody could read the message.
+#[test]
+fn rsa_keys_that_do_not_encrypt() {
+    let modulus = |last: u8| [vec![0xff; 255], vec![last]].concat();
+    for (last, exponent, is_used) in
+        [(0xfd, 3, true), (0xfd, 0, false), (0xfd, 1, false), (0xfd, 4, false), (0xfe, 3, false)]
+    {
+        let cert = certificate(b"", &rsa_key(&modulus(last), &[exponent]), b"");
+        let cert = Arc::new(X509::from_der(&cert).unwrap());
+        let chosen = choose(&cert, "FINGERPRINT", SystemTime::now());
+        assert_eq!(chosen.is_ok(), is_used, "{last} {exponent}: {chosen:?}");
+    }
 }
 
 /// Reads all of a certificate, and encrypts to it. Returns the time it takes.
