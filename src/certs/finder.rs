@@ -79,10 +79,6 @@ impl Found {
     fn is_rsa(&self) -> bool {
         matches!(&self.keys, Ok(Chosen::X509(recipient)) if recipient.is_rsa)
     }
-
-    fn is_x509(&self) -> bool {
-        matches!(self.cert, Certificate::X509(_))
-    }
 }
 
 /// The result of a search.
@@ -112,7 +108,11 @@ impl Search {
             // One recipient with elliptic curves makes the message unreadable for the RSA keys, too, in NSS of Debian 12.
             let is_rsa = certs.iter().any(|found| is_best(found) && found.is_rsa());
             for found in certs {
-                let is_used = is_best(&found) && (found.is_rsa() || !(is_rsa && found.is_x509()));
+                let is_used = is_best(&found)
+                    && match &found.keys {
+                        Ok(Chosen::X509(recipient)) => recipient.is_rsa || !is_rsa,
+                        _ => true,
+                    };
                 if is_used { &mut self.used } else { &mut self.others }.push(found);
             }
         }
