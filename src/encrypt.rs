@@ -143,9 +143,23 @@ fn of_one_kind(recipients: Vec<Chosen>) -> Result<OneKind> {
             let remedy = "name recipients that have certificates of the same kind";
             Err(Error::new(Reason::UnusableCertificate, text).helps(remedy))
         }
-        (None, _) => Ok(OneKind::X509(x509)),
+        (None, _) => told_apart(x509).map(OneKind::X509),
         (Some(_), None) => Ok(OneKind::OpenPgp(openpgp)),
     }
+}
+
+/// Fails if a mail program could not tell which of the keys in the message is for it, and would take the wrong one.
+fn told_apart(recipients: Vec<smime::Recipient>) -> Result<Vec<smime::Recipient>> {
+    for (n, one) in recipients.iter().enumerate() {
+        if let Some(other) = recipients[..n].iter().find(|other| one.cert.is_named_as(&other.cert)) {
+            let text = format!(
+                "certificates {} and {} have the same issuer and serial number, so that the message could not be read",
+                other.fingerprint, one.fingerprint
+            );
+            return Err(Error::new(Reason::UnusableCertificate, text).helps("remove the older one"));
+        }
+    }
+    Ok(recipients)
 }
 
 /// Writes the encrypted message. Returns the size of the original in bytes, and `out`.

@@ -78,6 +78,13 @@ impl X509 {
         self.0.as_ptr()
     }
 
+    /// Returns true if both have the same issuer and serial number, by which a message names its recipients.
+    pub fn is_named_as(&self, other: &Self) -> bool {
+        let _errors = Errors::begin();
+        // SAFETY: both are certificates.
+        unsafe { ssl::X509_issuer_and_serial_cmp(self.as_ptr(), other.as_ptr()) == 0 }
+    }
+
     /// Returns true if an extension cannot be read, or is there twice.
     pub fn is_damaged(&self) -> bool {
         self.flags() & ssl::EXFLAG_INVALID != 0

@@ -14,8 +14,8 @@ use perot_encrypt::error::{Error, Reason};
 use perot_encrypt::openssl::cms::EnvelopedData;
 use perot_encrypt::openssl::x509::X509;
 use perot_encrypt::smime::Smime;
-use perot_testing::random_bytes;
 use perot_testing::smime::{described, Identity, KINDS};
+use perot_testing::{base64_lines, encrypt_to, random_bytes, settings};
 
 const ME: &str = "me@example.org";
 
@@ -181,6 +181,7 @@ fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let length = content.len();
     let length = match length {
         0..0x80 => vec![length as u8],
+        0x80..0x10000 => [&[0x82], &(length as u16).to_be_bytes()[..]].concat(),
         _ => [&[0x84], &(length as u32).to_be_bytes()[..]].concat(),
     };
     [&[tag][..], &length, &content].concat()
@@ -260,6 +261,26 @@ fn rsa_keys_that_do_not_encrypt() {
         let cert = Arc::new(X509::from_der(&cert).unwrap());
         let chosen = choose(&cert, "FINGERPRINT", SystemTime::now());
         assert_eq!(chosen.is_ok(), is_used, "{last} {exponent}: {chosen:?}");
+    }
+}
+
+/// OpenSSL takes the first of them, whose key may be that of the other.
+#[test]
+fn two_certificates_of_one_name_are_not_used_together() {
+    let pem = |last: u8| {
+        let modulus = [vec![0xff; 255], vec![last]].concat();
+        let cert = certificate(b"", &rsa_key(&modulus, &[3]), b"");
+        let lines = String::from_utf8(base64_lines(&cert)).unwrap();
+        format!("-----BEGIN CERTIFICATE-----\n{lines}-----END CERTIFICATE-----\n").into_bytes()
+    };
+    let (one, other) = (pem(0xfd), pem(0xfb));
+    let settings = settings(&[]);
+    for recipients in [&[&one[..], &one][..], &[&other]] {
+        encrypt_to(&settings, recipients, b"Subject: x\n\nx\n").unwrap();
+    }
+    for recipients in [&[&one[..], &other][..], &[&[&one[..], &other].concat()]] {
+        let why = encrypt_to(&settings, recipients, b"Subject: x\n\nx\n").unwrap_err().to_string();
+        assert!(why.contains("have the same issuer and serial number"), "{why}");
     }
 }
 
