@@ -65,7 +65,7 @@ impl OneKind {
     ///
     /// # Errors
     ///
-    /// Fails if they are of both kinds.
+    /// Fails if they are of both kinds, or if a mail program could not tell them apart.
     pub fn new(recipients: Vec<Chosen>) -> Result<Self> {
         let (mut openpgp, mut x509) = (Vec::new(), Vec::new());
         for recipient in recipients {
@@ -83,7 +83,7 @@ impl OneKind {
                 let remedy = "name recipients that have certificates of the same kind";
                 Err(Error::new(Reason::UnusableCertificate, text).helps(remedy))
             }
-            (None, _) => Ok(Self::X509(x509)),
+            (None, _) => told_apart(x509).map(Self::X509),
             (Some(_), None) => Ok(Self::OpenPgp(openpgp)),
         }
     }
@@ -95,4 +95,18 @@ impl OneKind {
             Self::X509(recipients) => recipients.iter().map(|r| r.fingerprint.clone()).collect(),
         }
     }
+}
+
+/// Fails if a mail program could not tell which of the keys in the message is for it, and would take the wrong one.
+fn told_apart(recipients: Vec<x509::Recipient>) -> Result<Vec<x509::Recipient>> {
+    for (n, one) in recipients.iter().enumerate() {
+        if let Some(other) = recipients[..n].iter().find(|other| one.cert.is_named_as(&other.cert)) {
+            let text = format!(
+                "certificates {} and {} have the same issuer and serial number, so that the message could not be read",
+                other.fingerprint, one.fingerprint
+            );
+            return Err(Error::new(Reason::UnusableCertificate, text).helps("remove the older one"));
+        }
+    }
+    Ok(recipients)
 }

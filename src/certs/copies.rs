@@ -89,8 +89,17 @@ impl Copies {
 
     /// Returns true if a copy claims the address, which is normalised.
     pub fn claims(&self, address: &str) -> bool {
+        self.addresses().any(|claimed| claimed == address)
+    }
+
+    /// Returns true if both claim an address.
+    pub fn shares_an_address(&self, other: &Self) -> bool {
+        self.addresses().any(|claimed| other.claims(claimed))
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = &String> {
         let summaries = self.certs.iter().filter_map(|cert| cert.summary().ok());
-        summaries.flat_map(|summary| &summary.addresses).any(|claimed| claimed == address)
+        summaries.flat_map(|summary| &summary.addresses)
     }
 
     /// Returns the files of the copies, printable. Certificates in a setting or a script have none.

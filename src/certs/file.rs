@@ -39,8 +39,9 @@ impl Limit {
         };
         self.items += 1;
         self.x509_bytes += if is_openpgp { 0 } else { size };
-        if self.x509_bytes > self.most * X509_BYTES {
-            let most = (self.most * X509_BYTES) >> 10;
+        let most = self.most.saturating_mul(X509_BYTES);
+        if self.x509_bytes > most {
+            let most = most >> 10;
             return Err(Trouble::too_much(&format!("more than {most} KiB of X.509 certificates")));
         }
         match self.items > self.most {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use sequoia_openpgp::Cert;
@@ -23,6 +24,7 @@ use super::x509;
 use crate::deadline::Deadline;
 use crate::error::{Error, Place, Reason, Remedy, Result, Setting, Words};
 use crate::log::{printable, Level, Log};
+use crate::openssl::x509::X509;
 use crate::recipient::Recipient;
 use crate::settings::{Prefer, Settings, SourcePath, Subkeys};
 
@@ -77,10 +79,6 @@ impl Found {
     fn is_rsa(&self) -> bool {
         matches!(&self.keys, Ok(Chosen::X509(recipient)) if recipient.is_rsa)
     }
-
-    fn is_x509(&self) -> bool {
-        matches!(self.cert, Certificate::X509(_))
-    }
 }
 
 /// The result of a search.
@@ -97,24 +95,29 @@ pub struct Search {
 }
 
 impl Search {
-    /// Takes the certificates of a place. Returns true if they end the search: none can be better.
+    /// Takes the certificates of a place. Returns true if they end the search. A place that comes later never takes mail over
+    /// from one that has a certificate which has not expired, of whichever kind.
     fn take(&mut self, prefer: Prefer, (certs, refusals): (Vec<Found>, Vec<Error>)) -> bool {
         self.refusals.extend(refusals);
-        let before = self.used.first().and_then(|found| found.rank(prefer));
         let best = certs.iter().filter_map(|found| found.rank(prefer)).max();
-        if best <= before {
+        let is_good = best.is_some_and(|(is_good, _)| is_good);
+        if best.is_none() || !(self.used.is_empty() || is_good) {
             self.others.extend(certs);
-        } else {
-            self.others.append(&mut self.used);
-            let is_best = |found: &Found| found.rank(prefer) == best;
-            // One recipient with elliptic curves makes the message unreadable for the RSA keys, too, in NSS of Debian 12.
-            let is_rsa = certs.iter().any(|found| is_best(found) && found.is_rsa());
-            for found in certs {
-                let is_used = is_best(&found) && (found.is_rsa() || !(is_rsa && found.is_x509()));
-                if is_used { &mut self.used } else { &mut self.others }.push(found);
-            }
+            return false;
         }
-        best.max(before) == Some((true, true))
+        self.others.append(&mut self.used);
+        let is_best = |found: &Found| found.rank(prefer) == best;
+        // One recipient with elliptic curves makes the message unreadable for the RSA keys, too, in NSS of Debian 12.
+        let is_rsa = certs.iter().any(|found| is_best(found) && found.is_rsa());
+        for found in certs {
+            let is_used = is_best(&found)
+                && match &found.keys {
+                    Ok(Chosen::X509(recipient)) => recipient.is_rsa || !is_rsa,
+                    _ => true,
+                };
+            if is_used { &mut self.used } else { &mut self.others }.push(found);
+        }
+        is_good
     }
 
     /// Returns the reason why nothing is used: nothing was found for `recipient`, or nothing that can be used.
@@ -278,7 +281,7 @@ impl Finder<'_> {
     fn read(&self, text: &[u8]) -> std::result::Result<Vec<Copies>, Refusal> {
         let mut limit = Limit::new(raw::MAX_AT_ONCE, &self.deadline);
         let contents = Contents::read(&mut Cursor::new(text), &mut limit).map_err(Trouble::into_refusal)?;
-        let is_alone = contents.certs.is_empty();
+        let is_alone = !contents.certs.iter().any(raw::RawCert::is_x509);
         match contents.problems.into_iter().find(|problem| is_alone || !problem.is_private_key()) {
             Some(problem) => Err(problem.why),
             None => Ok(grouped(contents.certs, &contents.revocations)),
@@ -390,7 +393,7 @@ impl Finder<'_> {
             let keys = match &cert {
                 Certificate::OpenPgp(cert) => self.choose(cert, sha1, query).map(Chosen::OpenPgp),
                 Certificate::X509(cert) => {
-                    x509::choose(cert, &copies.fingerprint, self.now).map(Chosen::X509)
+                    self.choose_x509(cert, &copies.fingerprint, query).map(Chosen::X509)
                 }
             };
             let (fingerprint, files, has_secret) =
@@ -408,6 +411,15 @@ impl Finder<'_> {
             Query::Address(address) => choose::carries(cert, address, self.now, sha1)
                 .map(|is_weak| RecipientKeys { is_weak: keys.is_weak || is_weak, ..keys }),
             Query::Fingerprint(_) | Query::All => Ok(keys),
+        }
+    }
+
+    /// The same for an X.509 certificate.
+    fn choose_x509(&self, cert: &Arc<X509>, fingerprint: &str, query: Query<'_>) -> Result<x509::Recipient> {
+        let recipient = x509::choose(cert, fingerprint, self.now)?;
+        match query {
+            Query::Address(address) => x509::carries(cert, fingerprint, address).map(|()| recipient),
+            Query::Fingerprint(_) | Query::All => Ok(recipient),
         }
     }
 
@@ -483,8 +495,17 @@ impl Finder<'_> {
         let all: Vec<Copies> = all.into_values().collect();
         let count = all.len();
         search.take(self.settings.prefer, self.opened(&Place::Found(place.clone()), &all, Query::All)?);
-        // Old ones beside it do not matter.
-        if count == 1 || (search.used.len() == 1 && search.used.iter().all(Found::is_good)) {
+        // Old ones beside it do not matter, nor do those of the same person that are of another kind.
+        let is_another = |one: &Found, other: &Found| {
+            let of = |found: &Found| all.iter().find(|copies| copies.fingerprint == found.fingerprint);
+            let are_of_one = of(one).zip(of(other)).is_some_and(|(one, other)| one.shares_an_address(other));
+            other.is_good() && !are_of_one
+        };
+        let is_the_one = match &search.used[..] {
+            [one] => one.is_good() && !search.others.iter().any(|other| is_another(one, other)),
+            _ => false,
+        };
+        if count == 1 || is_the_one {
             return Ok(search);
         }
         let user = printable(self.owner.user);

@@ -19,6 +19,8 @@ use crate::log::printable;
 
 /// The extensions of files that are read. `rev` is what GnuPG gives to revocations.
 const SUFFIXES: [&str; 9] = ["asc", "pgp", "gpg", "pub", "key", "rev", "pem", "crt", "cer"];
+/// Extensions of other forms of X.509 and of what stands beside it. They are read so that it is said what is wrong with them.
+const OTHER_FORMS: [&str; 5] = ["der", "p12", "pfx", "p7b", "p7c"];
 /// Most names in a folder, of whatever files, beyond the files that are read. Listing them takes time, too.
 const MAX_OTHER_NAMES: usize = 10_000;
 /// The deadline is looked at once for so many files.
@@ -149,5 +151,7 @@ fn files(
 
 fn is_certificate_file(name: &OsString) -> bool {
     let extension = Path::new(name).extension();
-    extension.is_some_and(|extension| SUFFIXES.iter().any(|suffix| extension.eq_ignore_ascii_case(suffix)))
+    extension.is_some_and(|extension| {
+        SUFFIXES.iter().chain(&OTHER_FORMS).any(|suffix| extension.eq_ignore_ascii_case(suffix))
+    })
 }

@@ -2,6 +2,7 @@
 //! themselves are not kept: a source may have 50,000 of them.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -209,6 +210,12 @@ impl Index {
         self.part(Part::Problems).and_then(|bytes| read_problems(&bytes)).unwrap_or_default()
     }
 
+    /// Returns the numbers of the files in which there is a private key.
+    fn files_with_private_keys(&self) -> HashSet<u32> {
+        let problems = self.numbered_problems().into_iter();
+        problems.filter(|(_, problem)| problem.is_private_key()).map(|(number, _)| number).collect()
+    }
+
     /// Returns what cannot be used.
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems: Vec<Problem> =
@@ -307,12 +314,19 @@ impl Index {
         fingerprints.sort_unstable();
         fingerprints.dedup();
         fingerprints.retain(|hex| !hex.is_empty());
+        let private_keys = OnceCell::new();
         let mut all = Vec::new();
         for hex in fingerprints {
             let (mut certs, mut revocations) = (Vec::new(), Vec::new());
             for entry in self.find(&hex)?.iter().chain(&self.find(&revokes(&key_id(&hex)))?) {
                 match self.item(entry, &hex, path)? {
-                    Some(Item::Certificate(cert)) => certs.push(cert),
+                    Some(Item::Certificate(mut cert)) => {
+                        let holds_one = || {
+                            private_keys.get_or_init(|| self.files_with_private_keys()).contains(&entry.file)
+                        };
+                        cert.has_private_key = cert.is_x509() && holds_one();
+                        certs.push(cert);
+                    }
                     Some(Item::Revocation(revocation)) => revocations.push(revocation),
                     _ => {}
                 }
@@ -354,8 +368,6 @@ impl Index {
         if cert.summary().is_ok_and(|summary| summary.fingerprint != fingerprint) {
             return Err(NoAnswer::Changed);
         }
-        let is_in_it = |(number, problem): &(u32, Problem)| *number == entry.file && problem.is_private_key();
-        cert.has_private_key = cert.is_x509() && self.numbered_problems().iter().any(is_in_it);
         cert.file = Some(printable(file.as_os_str().as_bytes()));
         Ok(Some(Item::Certificate(cert)))
     }

@@ -12,6 +12,7 @@ use super::choose::Expired;
 use super::trouble::{Refusal, PRIVATE_KEY};
 use super::user_id;
 use crate::error::{Error, Reason, Result};
+use crate::log::printable;
 use crate::openssl::x509::{PublicKey, X509};
 
 /// The first byte of DER that is more than one value (ITU-T X.690, section 8.9). An OpenPGP packet begins with a bit that it
@@ -53,7 +54,7 @@ pub fn is_der(bytes: &[u8]) -> bool {
 /// # Errors
 ///
 /// Fails if no certificate begins like this.
-pub fn size(bytes: &[u8]) -> std::result::Result<Option<usize>, ()> {
+pub(super) fn size(bytes: &[u8]) -> std::result::Result<Option<usize>, ()> {
     match *bytes {
         [SEQUENCE, 0x81, a, ..] => Ok(Some(3 + usize::from(a))),
         [SEQUENCE, 0x82, a, b, ..] => Ok(Some(4 + usize::from(u16::from_be_bytes([a, b])))),
@@ -107,9 +108,30 @@ pub fn fingerprint(der: &[u8]) -> std::result::Result<String, Refusal> {
     Ok(digest.iter().map(|byte| format!("{byte:02X}")).collect())
 }
 
-/// Returns its addresses, normalised: those of subjectAltName, or else those of the subject.
+/// Returns its addresses, normalised: those of subjectAltName, or else those of the subject. What is more than a mailbox (RFC
+/// 5280, section 4.2.1.6) is none.
 pub fn addresses(cert: &X509) -> Vec<String> {
-    cert.addresses(MAX_ADDRESSES).iter().flat_map(|address| user_id::addresses(address)).collect()
+    let is_mailbox = |name: &&Vec<u8>| {
+        !name.iter().any(|byte| matches!(byte, b'<' | b'>' | b':' | b',') || byte.is_ascii_whitespace())
+    };
+    let names = cert.addresses(MAX_ADDRESSES);
+    names.iter().filter(is_mailbox).flat_map(|name| user_id::addresses(name)).collect()
+}
+
+/// Checks that a certificate that was found by an address has it: an index may be damaged.
+///
+/// # Errors
+///
+/// Fails with `UnusableCertificate` if it does not.
+pub fn carries(cert: &X509, fingerprint: &str, address: &str) -> Result<()> {
+    if addresses(cert).iter().any(|found| found == address) {
+        return Ok(());
+    }
+    let text = format!(
+        "certificate {fingerprint} does not count for {}: it has other addresses",
+        printable(address)
+    );
+    Err(Error::new(Reason::UnusableCertificate, text))
 }
 
 /// Decides whether a message can be encrypted to a certificate.
@@ -135,7 +157,7 @@ pub fn choose(cert: &Arc<X509>, fingerprint: &str, now: SystemTime) -> Result<Re
         PublicKey::Rsa(bits) => return unusable(&format!("has an RSA key of {bits} bits"), ANOTHER),
         PublicKey::Ec(curve) if CURVES.contains(&&**curve) => {}
         PublicKey::Ec(curve) => {
-            let curve = crate::log::printable(curve);
+            let curve = printable(curve);
             return unusable(
                 &format!("has a key on the curve {curve}, which mail programs do not read"),
                 ANOTHER,

@@ -51,9 +51,13 @@ pub enum PublicKey {
 
 impl X509 {
     /// Longest certificate that is read, in bytes. OpenSSL takes half a second and more for a mebibyte of tiny names.
-    pub const LONGEST: usize = 32 << 10;
+    pub const LONGEST: usize = 16 << 10;
+    /// Most attributes in the name of the issuer. OpenSSL makes a copy of that name for each point of distribution that is told
+    /// relative to it: two thousand copies of two thousand attributes take seconds, and hundreds of megabytes.
+    pub const MOST_OF_ISSUER: c_int = 16;
 
-    /// Reads a certificate in DER. Returns `None` if it is not one or too long, or if something follows it.
+    /// Reads a certificate in DER. Returns `None` if it is not one, too long, or of an issuer with too long a name, or if
+    /// something follows it.
     pub fn from_der(der: &[u8]) -> Option<Self> {
         if der.len() > Self::LONGEST {
             return None;
@@ -64,12 +68,21 @@ impl X509 {
         // SAFETY: `at` points to `length` bytes, and is moved within them.
         let cert = unsafe { ssl::d2i_X509(ptr::null_mut(), &mut at, length) };
         let cert = Self(NonNull::new(cert)?);
-        (at == der.as_ptr_range().end).then_some(cert)
+        // SAFETY: `cert` is a certificate. The name lives as long as it.
+        let of_issuer = unsafe { ssl::X509_NAME_entry_count(ssl::X509_get_issuer_name(cert.as_ptr())) };
+        (at == der.as_ptr_range().end && of_issuer <= Self::MOST_OF_ISSUER).then_some(cert)
     }
 
     /// Returns the certificate for OpenSSL's functions, which it outlives.
     pub(super) fn as_ptr(&self) -> *mut ssl::X509 {
         self.0.as_ptr()
+    }
+
+    /// Returns true if both have the same issuer and serial number, by which a message names its recipients.
+    pub fn is_named_as(&self, other: &Self) -> bool {
+        let _errors = Errors::begin();
+        // SAFETY: both are certificates.
+        unsafe { ssl::X509_issuer_and_serial_cmp(self.as_ptr(), other.as_ptr()) == 0 }
     }
 
     /// Returns true if an extension cannot be read, or is there twice.
@@ -120,7 +133,10 @@ impl X509 {
         // SAFETY: the key is not NULL.
         let (kind, bits) = unsafe { (ssl::EVP_PKEY_id(key), ssl::EVP_PKEY_bits(key)) };
         match kind {
-            ssl::EVP_PKEY_RSA => PublicKey::Rsa(usize::try_from(bits).unwrap_or_default()),
+            // SAFETY: the key is not NULL.
+            ssl::EVP_PKEY_RSA if unsafe { encrypts(key) } => {
+                PublicKey::Rsa(usize::try_from(bits).unwrap_or_default())
+            }
             ssl::EVP_PKEY_EC => {
                 let mut name = [0u8; LONGEST_NAME];
                 let mut length = 0;
@@ -241,6 +257,27 @@ unsafe fn address(name: *const ssl::GENERAL_NAME) -> Option<Vec<u8>> {
         }
         _ => None,
     }
+}
+
+/// Returns true if the numbers of an RSA key are odd, and its exponent is not 1: with 0 or 1, OpenSSL writes what it should
+/// encrypt as it is.
+///
+/// # Safety
+///
+/// `key` must be an RSA key of OpenSSL.
+unsafe fn encrypts(key: *const ssl::EVP_PKEY) -> bool {
+    [c"n", c"e"].iter().all(|name| {
+        let mut number = ptr::null_mut();
+        // SAFETY: the caller says that it is a key. The number is ours, if the function returns 1.
+        if unsafe { ssl::EVP_PKEY_get_bn_param(key, name.as_ptr(), &mut number) } != 1 {
+            return false;
+        }
+        // SAFETY: it is a number.
+        let is_good = unsafe { ssl::BN_is_odd(number) == 1 && ssl::BN_num_bits(number) > 1 };
+        // SAFETY: it is ours, and is not used any more.
+        unsafe { ssl::BN_free(number) };
+        is_good
+    })
 }
 
 /// Copies a string.

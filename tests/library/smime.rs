@@ -4,17 +4,18 @@
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use base64::prelude::{Engine, BASE64_STANDARD};
 use perot_encrypt::base64_lines::Base64Lines;
+use perot_encrypt::certs::x509::choose;
 use perot_encrypt::envelope::{Envelope, Seal};
 use perot_encrypt::error::{Error, Reason};
 use perot_encrypt::openssl::cms::EnvelopedData;
 use perot_encrypt::openssl::x509::X509;
 use perot_encrypt::smime::Smime;
-use perot_testing::random_bytes;
 use perot_testing::smime::{described, Identity, KINDS};
+use perot_testing::{base64_lines, encrypt_to, random_bytes, settings};
 
 const ME: &str = "me@example.org";
 
@@ -180,6 +181,7 @@ fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let length = content.len();
     let length = match length {
         0..0x80 => vec![length as u8],
+        0x80..0x10000 => [&[0x82], &(length as u16).to_be_bytes()[..]].concat(),
         _ => [&[0x84], &(length as u32).to_be_bytes()[..]].concat(),
     };
     [&[tag][..], &length, &content].concat()
@@ -187,10 +189,14 @@ fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
 
 /// Makes a certificate of these parts, in DER. Its signature is wrong.
 fn certificate(subject: &[u8], key: &[u8], extensions: &[u8]) -> Vec<u8> {
+    issued(b"", subject, key, extensions)
+}
+
+fn issued(issuer: &[u8], subject: &[u8], key: &[u8], extensions: &[u8]) -> Vec<u8> {
     let algorithm = der(0x30, &[b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0b\x05\x00"]);
     let validity = der(0x30, &[b"\x17\x0d250101000000Z", b"\x17\x0d490101000000Z"]);
     let extensions = der(0xa3, &[&der(0x30, &[extensions])]);
-    let (issuer, subject) = (der(0x30, &[]), der(0x30, &[subject]));
+    let (issuer, subject) = (der(0x30, &[issuer]), der(0x30, &[subject]));
     let signed = der(
         0x30,
         &[b"\xa0\x03\x02\x01\x02\x02\x01\x01", &algorithm, &issuer, &validity, &subject, key, &extensions],
@@ -244,6 +250,40 @@ fn hostile(size: usize) -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
+/// With an exponent of 0 or 1, OpenSSL would write the session key as it is; with an even number, nobody could read the message.
+#[test]
+fn rsa_keys_that_do_not_encrypt() {
+    let modulus = |last: u8| [vec![0xff; 255], vec![last]].concat();
+    for (last, exponent, is_used) in
+        [(0xfd, 3, true), (0xfd, 0, false), (0xfd, 1, false), (0xfd, 4, false), (0xfe, 3, false)]
+    {
+        let cert = certificate(b"", &rsa_key(&modulus(last), &[exponent]), b"");
+        let cert = Arc::new(X509::from_der(&cert).unwrap());
+        let chosen = choose(&cert, "FINGERPRINT", SystemTime::now());
+        assert_eq!(chosen.is_ok(), is_used, "{last} {exponent}: {chosen:?}");
+    }
+}
+
+/// OpenSSL takes the first of them, whose key may be that of the other.
+#[test]
+fn two_certificates_of_one_name_are_not_used_together() {
+    let pem = |last: u8| {
+        let modulus = [vec![0xff; 255], vec![last]].concat();
+        let cert = certificate(b"", &rsa_key(&modulus, &[3]), b"");
+        let lines = String::from_utf8(base64_lines(&cert)).unwrap();
+        format!("-----BEGIN CERTIFICATE-----\n{lines}-----END CERTIFICATE-----\n").into_bytes()
+    };
+    let (one, other) = (pem(0xfd), pem(0xfb));
+    let settings = settings(&[]);
+    for recipients in [&[&one[..], &one][..], &[&other]] {
+        encrypt_to(&settings, recipients, b"Subject: x\n\nx\n").unwrap();
+    }
+    for recipients in [&[&one[..], &other][..], &[&[&one[..], &other].concat()]] {
+        let why = encrypt_to(&settings, recipients, b"Subject: x\n\nx\n").unwrap_err().to_string();
+        assert!(why.contains("have the same issuer and serial number"), "{why}");
+    }
+}
+
 /// Reads all of a certificate, and encrypts to it. Returns the time it takes.
 fn time_of(cert: &[u8]) -> Option<Duration> {
     let begin = Instant::now();
@@ -265,6 +305,12 @@ fn hostile_certificates_take_no_time() {
         assert!(cert.len() > X509::LONGEST * 3 / 4 || cert.len() < 3000, "{what}: {} bytes", cert.len());
         assert!(least < Duration::from_millis(100), "{what} takes {least:?}");
     }
+    // OpenSSL would take seconds, and hundreds of megabytes.
+    let part = der(0x30, &[b"\x06\x01\x2a\x0c\x00"]);
+    let relative = der(0x30, &[&der(0xa0, &[&der(0xa1, &[&part])])]);
+    let (issuer, points) = (der(0x31, &[&part.repeat(850)]), der(0x30, &[&relative.repeat(550)]));
+    let cert = issued(&issuer, b"", &rsa_key(&[0xff; 256], &[3]), &extension(31, &points));
+    assert!(cert.len() < X509::LONGEST && time_of(&cert).is_none(), "{} bytes", cert.len());
     for (what, cert) in hostile(X509::LONGEST * 2) {
         assert!(cert.len() < 3000 || time_of(&cert).is_none(), "{what}");
     }

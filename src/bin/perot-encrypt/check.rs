@@ -9,7 +9,6 @@ use std::time::{Duration, SystemTime};
 use clap::ArgMatches;
 use serde_json::{json, Value};
 
-use perot_encrypt::certs::copies::Certificate;
 use perot_encrypt::certs::finder::{display, Finder, Owner};
 use perot_encrypt::deadline::Deadline;
 use perot_encrypt::error::Reason;
@@ -159,21 +158,20 @@ impl Report {
         ExitCode::from(u8::from(alarm || is_weak || self.unreachable))
     }
 
-    /// Finds the addresses that several certificates of one kind in one place carry: mail for such an address is encrypted to all
-    /// of them, and whoever has handed in one of them may not be its owner.
+    /// Finds the addresses that several certificates of one place carry: mail for such an address is encrypted to all of them, or
+    /// to those of one kind, and whoever has handed in one of them may not be its owner.
     fn shared_addresses(&self, now: SystemTime) -> Vec<SharedAddress> {
-        let mut all: BTreeMap<(String, String, bool), BTreeSet<String>> = BTreeMap::new();
+        let mut all: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
         for certificate in self.certificates.iter().filter(|certificate| certificate.found.keys.is_ok()) {
             let place = certificate.found.place.name().to_owned();
-            let is_x509 = matches!(certificate.found.cert, Certificate::X509(_));
             for address in certificate.addresses(now) {
-                let fingerprints = all.entry((place.clone(), address, is_x509)).or_default();
+                let fingerprints = all.entry((place.clone(), address)).or_default();
                 fingerprints.insert(certificate.found.fingerprint.clone());
             }
         }
         let several = all.into_iter().filter(|(_, fingerprints)| fingerprints.len() > 1);
         several
-            .map(|((place, address, _), fingerprints)| SharedAddress {
+            .map(|((place, address), fingerprints)| SharedAddress {
                 place,
                 address: printable(address),
                 fingerprints: fingerprints.into_iter().collect(),
