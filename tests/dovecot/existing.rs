@@ -833,7 +833,7 @@ fn the_page_shows_what_works() {
         assert!(output.status.success(), "{heading}: {said}{errors}\n{}", dovecot.log());
         said
     };
-    good("Before", 0);
+    good("Before you start", 0);
     let said = good("One user", 0);
     assert_eq!(said, blocks("doc/admin/existing-mail.md", "One user")[1]);
 
