@@ -680,7 +680,6 @@ fn the_page_shows_what_the_tool_does() {
     let (status, said, _) = smime.check(&["me@domain.com"]);
     assert_eq!((status, shape(&said)), (0, shape(&check[2])));
     shell(&blocks(PAGE, "Monitoring")[0]);
-    shell(&blocks("README.md", "On the command line")[0]);
 
     let page = perot_testing::pages::read(PAGE);
     let report = setting.json(&[]);

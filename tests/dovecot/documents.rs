@@ -114,8 +114,12 @@ fn the_example_script_encrypts_everybodys_mail() {
             + all_active.matches("  sieve_perot_encrypt_").count()
             >= 4
     );
+    // The page begins with Sieve itself, as Debian has it switched off.
+    let page = blocks("doc/admin/sieve.md", "Switch it on");
+    let sieve = of_era(&page[0], &page[1]);
     for example in [as_it_is, all_active] {
-        let dovecot = start_with(&example, &Config { default_certs: true, ..Config::default() });
+        let config = Config { default_certs: true, delivery_plugins: Some(""), ..Config::default() };
+        let dovecot = start_with(&(sieve.clone() + &example), &config);
         let key = key_for(ME);
         dovecot.give(ME, "me.asc", &armored(&key));
         dovecot.script(ME, "this does not compile");
@@ -136,7 +140,7 @@ fn the_pages_show_what_is_active_in_the_examples() {
     for (page, number, name) in [
         ("README.md", 1, "99-perot-encrypt.conf"),
         ("doc/admin/mail-plugin.md", 0, "99-perot-encrypt.conf"),
-        ("doc/admin/sieve.md", 0, "90-sieve-perot-encrypt.conf"),
+        ("doc/admin/sieve.md", 2, "90-sieve-perot-encrypt.conf"),
     ] {
         let blocks = blocks(page, "Switch it on");
         for (era, shown) in ["2.3", "2.4"].iter().zip(&blocks[number..]) {

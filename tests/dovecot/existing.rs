@@ -16,7 +16,7 @@ use perot_testing::{armored, decrypt, find, key_for};
 use sequoia_openpgp::Cert;
 
 const ME: &str = "me@domain.com";
-const FORMATS: [Format; 3] = [Format::Maildir, Format::Sdbox, Format::Mdbox];
+const FORMATS: [Format; 4] = [Format::Maildir, Format::Sdbox, Format::Mdbox, Format::Mbox];
 
 /// The time at which the first message was received. Each later one is a second younger.
 const RECEIVED: u64 = 1_600_000_000;
@@ -347,7 +347,8 @@ fn a_run_that_is_killed_loses_nothing() {
 
 #[test]
 fn two_runs_at_once_leave_each_message_once() {
-    for format in FORMATS {
+    // With mbox, each of them may wait for the other's lock: Dovecot ends one of them, and the page says so.
+    for format in FORMATS.into_iter().filter(|format| *format != Format::Mbox) {
         let dovecot = start(format);
         give_key(&dovecot);
         fill(&dovecot, "INBOX", 0..60);
@@ -833,7 +834,7 @@ fn the_page_shows_what_works() {
         assert!(output.status.success(), "{heading}: {said}{errors}\n{}", dovecot.log());
         said
     };
-    good("Before", 0);
+    good("Before you start", 0);
     let said = good("One user", 0);
     assert_eq!(said, blocks("doc/admin/existing-mail.md", "One user")[1]);
 

@@ -352,6 +352,35 @@ fn moving_away() {
     assert!(flags.contains("\\Flagged") && flags.contains("own"), "{flags}");
 }
 
+/// Whatever the format of the mailbox, the pages show what is stored, and the original is had back.
+#[test]
+fn what_is_stored() {
+    let [_, last] = shown("doc/admin/mail-plugin.md", "See that it works");
+    let [open, fetch] = shown("doc/user/readers.md", "Without a mail program");
+    let key = key_for(ME);
+    let machine = tempfile::tempdir().unwrap();
+    keyring(machine.path(), &key);
+    for format in [Format::Maildir, Format::Mbox] {
+        let delivery_plugins = Some("sieve perot_encrypt");
+        let dovecot = Dovecot::start(&Config { format, delivery_plugins, ..Config::default() });
+        dovecot.give(ME, "me.asc", &armored(&key));
+        for subject in ["first", "last"] {
+            let answer = dovecot.deliver(ME, &message(subject));
+            assert!(answer.starts_with("250 "), "{answer}\n{}", dovecot.log());
+        }
+        let said = shell(&dovecot, &last);
+        assert!(!said.contains("Subject: first") && !is_in_clear(said.as_bytes()), "{said}");
+        for seen in ["Subject: last", "Encrypted-On-Delivery: ", "-----BEGIN PGP MESSAGE-----"] {
+            assert!(said.contains(seen), "{seen}: {said}");
+        }
+        shell(&dovecot, &format!("cd {{dir}}\n{fetch}"));
+        fs::copy(dovecot.path("message"), machine.path().join("message")).unwrap();
+        filter::shell(&format!("cd\n{open}"), machine.path(), &[]);
+        let original = fs::read(machine.path().join("original.eml")).unwrap();
+        assert!(original.ends_with(&message("first")));
+    }
+}
+
 /// A script that `sievec` warns of.
 #[test]
 fn sievec_tells_in_advance() {
