@@ -3,6 +3,7 @@
 mod abi;
 mod actions;
 mod alias;
+mod back;
 mod cluster;
 mod corpus;
 mod delivery;
