@@ -60,7 +60,7 @@ deps: rust
 
 test-deps: rust openpgpjs
 	@tests/install-missing tests/packages tests/packages.tests
-	@tests/unpack-missing $(TARGET)/mta postfix exim4-daemon-light
+	@tests/unpack-missing $(TARGET)/mta postfix exim4-daemon-light apparmor apparmor-profiles
 
 # The certificates with post-quantum keys that are in the tree. It takes OpenSSL 3.5 or later, and is needed only for new kinds.
 post-quantum-keys: deps
@@ -85,9 +85,9 @@ try: deps
 BEGAN := $(shell date +%s)
 before-test:
 	@echo "Tests with a real Dovecot want Debian packages, and these are installed where they are missing: tests/packages,"
-	@echo "tests/packages.tests. On a new Debian 12 they are 175, 220 MB to fetch and 1 GB on the disk. Postfix, Exim and"
-	@echo "OpenPGP.js are only unpacked, below $(TARGET) and build. What is compiled there takes 1.5 GB, and the sources of the"
-	@echo "crates 0.3 GB in cargo's folder. The first time takes about a quarter of an hour on two cores."
+	@echo "tests/packages.tests. On a new Debian 12 they are 175, 220 MB to fetch and 1 GB on the disk. Postfix, Exim,"
+	@echo "AppArmor and OpenPGP.js are only unpacked, below $(TARGET) and build. What is compiled there takes 1.5 GB, and the sources"
+	@echo "of the crates 0.3 GB in cargo's folder. The first time takes about a quarter of an hour on two cores."
 
 test: before-test test-deps lint test-library test-dovecot
 	@took=$$(($$(date +%s) - $(BEGAN))); echo "make test took $$((took / 60)) min $$((took % 60)) s"

@@ -3,6 +3,7 @@
 mod abi;
 mod actions;
 mod alias;
+mod apparmor;
 mod back;
 mod cluster;
 mod corpus;
