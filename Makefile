@@ -85,7 +85,7 @@ try: deps
 BEGAN := $(shell date +%s)
 before-test:
 	@echo "Tests with a real Dovecot want Debian packages, and these are installed where they are missing: tests/packages,"
-	@echo "tests/packages.tests. On a new Debian 12 they are 175, 220 MB to fetch and 1 GB on the disk. Postfix, Exim,"
+	@echo "tests/packages.tests. On a new Debian 12 they are 178, 220 MB to fetch and 1 GB on the disk. Postfix, Exim,"
 	@echo "AppArmor and OpenPGP.js are only unpacked, below $(TARGET) and build. What is compiled there takes 1.5 GB, and the sources"
 	@echo "of the crates 0.3 GB in cargo's folder. The first time takes about a quarter of an hour on two cores."
 

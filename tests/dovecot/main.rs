@@ -25,6 +25,7 @@ mod managesieve;
 mod memory;
 mod metrics;
 mod mta;
+mod musl;
 mod readers;
 mod saved;
 mod scripts;
