@@ -3,6 +3,8 @@
 mod abi;
 mod actions;
 mod alias;
+mod apparmor;
+mod back;
 mod cluster;
 mod corpus;
 mod delivery;
@@ -23,6 +25,7 @@ mod managesieve;
 mod memory;
 mod metrics;
 mod mta;
+mod musl;
 mod readers;
 mod saved;
 mod scripts;

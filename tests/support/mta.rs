@@ -30,7 +30,7 @@ pub trait MailServer {
 }
 
 /// Returns the folder into which `make test-deps` has unpacked a package.
-fn unpacked(package: &str) -> PathBuf {
+pub fn unpacked(package: &str) -> PathBuf {
     let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned();
     let root = target.join("mta").join(package);
     assert!(root.exists(), "{} is not there: run `make test-deps`", root.display());
