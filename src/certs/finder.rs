@@ -69,15 +69,19 @@ impl Found {
         self.keys.as_ref().is_ok_and(|keys| keys.expired().is_none())
     }
 
-    /// Orders certificates: those that have not expired are better, and then those of the preferred kind. `None` if it cannot
-    /// be used.
-    fn rank(&self, prefer: Prefer) -> Option<(bool, bool)> {
-        let keys = self.keys.as_ref().ok()?;
-        Some((self.is_good(), keys.is_preferred(prefer)))
-    }
-
-    fn is_rsa(&self) -> bool {
-        matches!(&self.keys, Ok(Chosen::X509(recipient)) if recipient.is_rsa)
+    /// Orders certificates: those that have not expired are better, then those of the preferred kind, then RSA keys, for one
+    /// recipient with elliptic curves makes the message unreadable for the RSA keys, too, in NSS of Debian 12. 0 if it cannot be
+    /// used.
+    fn rank(&self, prefer: Prefer) -> u8 {
+        match &self.keys {
+            Err(_) => 0,
+            Ok(keys) => {
+                let is_on_curve = matches!(keys, Chosen::X509(recipient) if !recipient.is_rsa);
+                1 + 4 * u8::from(self.is_good())
+                    + 2 * u8::from(keys.is_preferred(prefer))
+                    + u8::from(!is_on_curve)
+            }
+        }
     }
 }
 
@@ -99,23 +103,15 @@ impl Search {
     /// from one that has a certificate which has not expired, of whichever kind.
     fn take(&mut self, prefer: Prefer, (certs, refusals): (Vec<Found>, Vec<Error>)) -> bool {
         self.refusals.extend(refusals);
-        let best = certs.iter().filter_map(|found| found.rank(prefer)).max();
-        let is_good = best.is_some_and(|(is_good, _)| is_good);
-        if best.is_none() || !(self.used.is_empty() || is_good) {
+        let best = certs.iter().map(|found| found.rank(prefer)).max().unwrap_or(0);
+        let is_good = certs.iter().any(Found::is_good);
+        if best == 0 || !(self.used.is_empty() || is_good) {
             self.others.extend(certs);
             return false;
         }
         self.others.append(&mut self.used);
-        let is_best = |found: &Found| found.rank(prefer) == best;
-        // One recipient with elliptic curves makes the message unreadable for the RSA keys, too, in NSS of Debian 12.
-        let is_rsa = certs.iter().any(|found| is_best(found) && found.is_rsa());
         for found in certs {
-            let is_used = is_best(&found)
-                && match &found.keys {
-                    Ok(Chosen::X509(recipient)) => recipient.is_rsa || !is_rsa,
-                    _ => true,
-                };
-            if is_used { &mut self.used } else { &mut self.others }.push(found);
+            if found.rank(prefer) == best { &mut self.used } else { &mut self.others }.push(found);
         }
         is_good
     }
