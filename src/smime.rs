@@ -66,10 +66,18 @@ pub struct Body<W> {
 }
 
 impl<W: Write> Body<W> {
-    fn encrypt(&mut self) -> io::Result<()> {
-        let done = self.message.write(&self.plain, &mut self.encrypted);
+    /// Encrypts what has waited.
+    fn encrypt_waiting(&mut self) -> io::Result<()> {
+        let mut plain = std::mem::take(&mut self.plain);
+        self.encrypt(&plain)?;
+        plain.clear();
+        self.plain = plain;
+        Ok(())
+    }
+
+    fn encrypt(&mut self, plain: &[u8]) -> io::Result<()> {
+        let done = self.message.write(plain, &mut self.encrypted);
         done.map_err(|why| io::Error::other(in_words(&why)))?;
-        self.plain.clear();
         self.lines.write_all(&self.encrypted)?;
         self.encrypted.clear();
         Ok(())
@@ -78,8 +86,12 @@ impl<W: Write> Body<W> {
 
 impl<W: Write> Write for Body<W> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        if self.plain.is_empty() && data.len() >= PIECE {
+            self.encrypt(&data[..PIECE])?;
+            return Ok(PIECE);
+        }
         if self.plain.len() == PIECE {
-            self.encrypt()?;
+            self.encrypt_waiting()?;
         }
         let taken = &data[..data.len().min(PIECE - self.plain.len())];
         self.plain.extend_from_slice(taken);
@@ -93,7 +105,7 @@ impl<W: Write> Write for Body<W> {
 
 impl<W: Write> Seal<W> for Body<W> {
     fn finish(mut self) -> Result<W> {
-        self.encrypt().map_err(Unwritable)?;
+        self.encrypt_waiting().map_err(Unwritable)?;
         self.message.finish(&mut self.encrypted).map_err(failed)?;
         self.lines.put(&self.encrypted)?;
         Ok(self.lines.finish().map_err(Unwritable)?)
