@@ -143,7 +143,7 @@ test-install: rust
 
 fuzz: rust
 	@tests/install-missing tests/packages tests/packages.fuzz
-	TIME="$(TIME)" TARGETS="$(TARGETS)" CARGO="$(CARGO)" fuzz/run
+	TIME="$(TIME)" SEED="$(SEED)" TARGETS="$(TARGETS)" CARGO="$(CARGO)" fuzz/run
 
 lint: rust
 	@tests/links

@@ -71,7 +71,9 @@ fn is_ciphertext(message: &Message<'_>, part: &MessagePart<'_>) -> Result<bool, 
     if silent(decoded) || silent(as_it_stands) {
         return Ok(false);
     }
-    if !without_space(decoded).starts_with(b"-") && opens_as_something_else(part) {
+    // In a text without a charset, a no-break space of one byte comes out of this parser as U+FFFD.
+    let is_armor = [decoded, as_it_stands].iter().any(|text| without_space(text).starts_with(b"-"));
+    if !is_armor && opens_as_something_else(part) {
         return Err("binary data that a program opens as something else".into());
     }
     let encrypted = is_encrypted_data(decoded) || is_encrypted_data(as_it_stands);

@@ -164,6 +164,10 @@ pub fn encrypted() -> Vec<(&'static str, Vec<u8>)> {
             [b"Content-Type: text/plain; charset=windows-1252\n\n\xa0\n", good().as_bytes(), b"\xa0\n"].concat(),
         ),
         (
+            "a no-break space without a charset",
+            [b"Subject: x\n\n\xa0\n", good().as_bytes()].concat(),
+        ),
+        (
             "a file behind a byte order mark",
             with_data(format!(
                 "Content-Type: application/octet-stream; name=x.asc\nContent-Transfer-Encoding: base64\n\n{}\n",
@@ -369,6 +373,7 @@ pub fn not_encrypted() -> Vec<(&'static str, Vec<u8>)> {
         ("a picture", mixed(&[part("Content-Type: text/html", "<img src=\"http://example.org/secret\">"), part("Content-Type: text/plain", &good())])),
         ("a comment in HTML", mixed(&[part("Content-Type: text/html", "<!-- secret -->"), part("Content-Type: text/plain", &good())])),
         ("a text in the type of HTML", mixed(&[part("Content-Type: text/html", "<meta http-equiv=\"Content-Type\" content=\"text/html; charset=the-secret-is-out-now\">"), part("Content-Type: text/plain", &good())])),
+        ("a tag of many slashes", mixed(&[part("Content-Type: text/html", "<////p>"), part("Content-Type: text/plain", &good())])),
         ("a tag without end", mixed(&[part("Content-Type: text/html", "<p"), part("Content-Type: text/plain", &good())])),
         ("empty HTML in UTF-7", mixed(&[part("Content-Type: text/html; charset=utf-7", "<p></p>"), part("Content-Type: text/plain", &good())])),
         ("much empty HTML", mixed(&[part("Content-Type: text/html", &"<p></p>\n".repeat(300)), part("Content-Type: text/plain", &good())])),

@@ -28,7 +28,10 @@ fn behind_tag(html: &[u8]) -> Option<&[u8]> {
     let tag = std::str::from_utf8(html[..end].strip_prefix(b"<")?).ok()?.to_ascii_lowercase();
     let words: Vec<&str> = tag.split_ascii_whitespace().collect();
     let is_known = match words.as_slice() {
-        [name] | [name, "/"] => ELEMENTS.contains(&name.trim_matches('/')),
+        [name] | [name, "/"] => {
+            let name = name.strip_prefix('/').unwrap_or(name);
+            ELEMENTS.contains(&name.strip_suffix('/').unwrap_or(name))
+        }
         ["meta", "http-equiv=\"content-type\"", "content=\"text/html;", charset, ..] => {
             words.len() <= 5 && is_charset(charset, words.get(4).copied())
         }
