@@ -72,7 +72,8 @@ fn is_ciphertext(message: &Message<'_>, part: &MessagePart<'_>) -> Result<bool, 
         return Ok(false);
     }
     // In a text without a charset, a no-break space of one byte comes out of this parser as U+FFFD.
-    let is_armor = [decoded, as_it_stands].iter().any(|text| without_space(text).starts_with(b"-"));
+    let seen = if matches!(part.body, PartType::Text(_)) { as_it_stands } else { decoded };
+    let is_armor = [decoded, seen].iter().any(|text| without_space(text).starts_with(b"-"));
     if !is_armor && opens_as_something_else(part) {
         return Err("binary data that a program opens as something else".into());
     }
