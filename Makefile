@@ -182,14 +182,16 @@ uninstall:
 		$(DESTDIR)$(PREFIX)/share/man/man1/perot-encrypt*.1
 	@test -n "$(DESTDIR)" || echo "Removed. Take its settings out of the configuration, too, and restart Dovecot: until then it defers mail"
 
+# The package takes what `make` builds. Compiled in the copy, with the flags of debhelper, nearly all would be compiled again.
 # In a copy: debhelper looks for files to change and to remove everywhere below, so also in `build`.
 DEB = $(abspath $(TARGET))/deb
 deb: rust
 	@tests/install-missing tests/packages tests/packages.deb
+	$(MAKE) all
 	rm -rf $(DEB)
 	mkdir -p $(DEB)/source
 	tar -c --exclude=./target --exclude=./build --exclude=./fuzz --exclude=./.git . | tar -x -C $(DEB)/source
-	cd $(DEB)/source && CARGO_TARGET_DIR=$(abspath $(TARGET)) debian/rules binary OUT=$(DEB)
+	cd $(DEB)/source && CARGO_TARGET_DIR=$(abspath $(TARGET)) debian/rules binary OUT=$(DEB) BUILT=yes
 	rm -r $(DEB)/source
 
 clean:
