@@ -137,7 +137,7 @@ test-hosts: rust openpgpjs
 	tests/hosts 'make test-dovecot' $(HOSTS)
 
 test-install: rust
-	tests/hosts --clean 'tests/new-debian source && make deb' $(INSTALL_HOSTS)
+	tests/hosts --clean 'tests/new-debian source' $(INSTALL_HOSTS)
 	tests/hosts --clean 'tests/new-debian package' $(INSTALL_HOSTS)
 	lintian --fail-on error $(INSTALL_HOSTS:%=build/target-%/deb/*.deb)
 
@@ -170,7 +170,8 @@ install:
 	if test -e $(RELEASE)/$(SETTINGS); then \
 		install -D -m 0644 $(RELEASE)/$(SETTINGS) $(DESTDIR)$(MODULEDIR)/settings/$(SETTINGS); fi
 	install -D -m 0755 $(RELEASE)/perot-encrypt $(DESTDIR)$(PREFIX)/bin/perot-encrypt
-	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man1 $(RELEASE)/man/*.1
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 0644 $(RELEASE)/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	@test -n "$(DESTDIR)" || echo "Installed. Restart Dovecot: a reload is not enough, and 2.4 goes on with its old configuration after one"
 
 uninstall:
