@@ -137,7 +137,7 @@ test-hosts: rust openpgpjs
 	tests/hosts 'make test-dovecot' $(HOSTS)
 
 test-install: rust
-	tests/hosts --clean 'tests/new-debian source && make deb' $(INSTALL_HOSTS)
+	tests/hosts --clean 'tests/new-debian source' $(INSTALL_HOSTS)
 	tests/hosts --clean 'tests/new-debian package' $(INSTALL_HOSTS)
 	lintian --fail-on error $(INSTALL_HOSTS:%=build/target-%/deb/*.deb)
 
@@ -170,7 +170,8 @@ install:
 	if test -e $(RELEASE)/$(SETTINGS); then \
 		install -D -m 0644 $(RELEASE)/$(SETTINGS) $(DESTDIR)$(MODULEDIR)/settings/$(SETTINGS); fi
 	install -D -m 0755 $(RELEASE)/perot-encrypt $(DESTDIR)$(PREFIX)/bin/perot-encrypt
-	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man1 $(RELEASE)/man/*.1
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 0644 $(RELEASE)/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	@test -n "$(DESTDIR)" || echo "Installed. Restart Dovecot: a reload is not enough, and 2.4 goes on with its old configuration after one"
 
 uninstall:
@@ -182,14 +183,16 @@ uninstall:
 		$(DESTDIR)$(PREFIX)/share/man/man1/perot-encrypt*.1
 	@test -n "$(DESTDIR)" || echo "Removed. Take its settings out of the configuration, too, and restart Dovecot: until then it defers mail"
 
+# The package takes what `make` builds. Compiled in the copy, with the flags of debhelper, nearly all would be compiled again.
 # In a copy: debhelper looks for files to change and to remove everywhere below, so also in `build`.
 DEB = $(abspath $(TARGET))/deb
 deb: rust
 	@tests/install-missing tests/packages tests/packages.deb
+	$(MAKE) all
 	rm -rf $(DEB)
 	mkdir -p $(DEB)/source
 	tar -c --exclude=./target --exclude=./build --exclude=./fuzz --exclude=./.git . | tar -x -C $(DEB)/source
-	cd $(DEB)/source && CARGO_TARGET_DIR=$(abspath $(TARGET)) debian/rules binary OUT=$(DEB)
+	cd $(DEB)/source && CARGO_TARGET_DIR=$(abspath $(TARGET)) debian/rules binary OUT=$(DEB) BUILT=yes
 	rm -r $(DEB)/source
 
 clean:

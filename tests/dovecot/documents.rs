@@ -8,7 +8,7 @@ use sequoia_openpgp::Cert;
 
 use crate::users::of_era;
 use crate::{message, script, SECRET};
-use perot_testing::dovecot::{run, Config, Dovecot};
+use perot_testing::dovecot::{files, run, Config, Dovecot};
 use perot_testing::pages::{blocks, code, project, read, rows, says, template};
 use perot_testing::{armored, decrypt, encrypt_to, find, key_for, settings};
 
@@ -290,7 +290,7 @@ fn every_setting_is_documented_with_its_default() {
 }
 
 #[test]
-fn make_install_puts_things_in_their_places() {
+fn make_install_puts_things_in_their_places_and_make_uninstall_removes_them() {
     let root = tempfile::tempdir().unwrap();
     let release = root.path().join("target/release");
     fs::create_dir_all(release.join("man")).unwrap();
@@ -306,10 +306,13 @@ fn make_install_puts_things_in_their_places() {
         fs::write(release.join(name), name).unwrap();
     }
     let image = root.path().join("image");
-    let mut make = Command::new("make");
-    make.current_dir(project("")).arg("install").env("CARGO_TARGET_DIR", root.path().join("target"));
-    let output = run(make.arg(format!("DESTDIR={}", image.display())));
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let make = |goal: &str| {
+        let mut make = Command::new("make");
+        make.current_dir(project("")).arg(goal).env("CARGO_TARGET_DIR", root.path().join("target"));
+        let output = run(make.arg(format!("DESTDIR={}", image.display())));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    make("install");
     for (place, content) in [
         ("usr/lib/dovecot/modules/sieve/lib90_sieve_perot_encrypt_plugin.so", "libperot_encrypt.so"),
         ("usr/lib/dovecot/modules/lib00_perot_encrypt_plugin.so", "libperot_encrypt_mail_plugin.so"),
@@ -324,6 +327,11 @@ fn make_install_puts_things_in_their_places() {
     ] {
         assert_eq!(fs::read_to_string(image.join(place)).unwrap_or_default(), content, "{place}");
     }
+
+    let others = image.join("usr/lib/dovecot/modules/sieve/lib90_sieve_other_plugin.so");
+    fs::write(&others, "").unwrap();
+    make("uninstall");
+    assert_eq!(files(&image), [others]);
 }
 
 /// Missing headers, and those of an unknown Dovecot, end the build with a sentence.

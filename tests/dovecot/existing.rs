@@ -1,10 +1,10 @@
 //! Encrypts stored mail with sieve-filter and with `perot-encrypt mailbox`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -658,7 +658,7 @@ fn names_of_mailboxes_are_names() {
     let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(1), "{said}{errors}");
     assert!(errors.contains("me@domain.com *: doveadm would take this name for a pattern"), "{errors}");
-    assert!(errors.contains("Mailbox doesn't exist: nowhere"), "{errors}");
+    assert!(errors.contains("me@domain.com nowhere: there is no such mailbox"), "{errors}");
     assert!(said.contains("users: 0 done, 1 failed; messages: 1; encrypted now: 1,"), "{said}");
     assert_eq!(content_types(&dovecot, "zzz"), (1, 0));
 }
@@ -864,4 +864,51 @@ fn the_page_shows_what_works() {
     assert_eq!(decrypt(&text(&dovecot, "INBOX", &uids(&dovecot, "INBOX")[2]), &key), numbered(2));
     fs::remove_dir_all(dovecot.path("home/backup")).unwrap();
     dovecot.assert_nowhere(SECRET);
+}
+
+/// Returns all files and folders below a folder.
+fn everything(folder: &Path) -> BTreeSet<PathBuf> {
+    let below = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
+    below.flat_map(|path| everything(&path).into_iter().chain([path]).collect::<Vec<_>>()).collect()
+}
+
+/// Among the users of the system there are accounts of services, without mail and some without a home. doveadm makes an
+/// INBOX for whomever it looks at, and the mailboxes that the configuration wants.
+#[test]
+fn no_mailboxes_are_made() {
+    let sent =
+        "namespace inbox {\n  inbox = yes\n  separator = /\n  mailbox Sent {\n    auto = create\n  }\n}\n";
+    for format in FORMATS {
+        let mut config = Config { format, ..two_users() };
+        config.extra_23 += sent;
+        config.extra_24 += sent;
+        let mut dovecot = Dovecot::prepare(&config);
+        fs::write(dovecot.path("users"), format!("{ME}:::::\nservice:::::\nhomeless:::::\n")).unwrap();
+        dovecot.launch();
+        give_key(&dovecot);
+        fill(&dovecot, "INBOX", 0..1);
+        dovecot.home("service");
+        let before = everything(&dovecot.path("home"));
+        let summary = tool_summary(&dovecot, &["--dry-run", "--all"]);
+        assert!(
+            summary.starts_with("users: 3 done, 0 failed; messages: 1; would be encrypted now: 1,"),
+            "{summary}"
+        );
+        for (user, mailbox) in [(ME, "Sent"), ("service", "INBOX")] {
+            let output = tool(&dovecot, &["--dry-run", "--user", user, mailbox]);
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(errors.contains(&format!("{user} {mailbox}: there is no such mailbox")), "{errors}");
+        }
+        let after = everything(&dovecot.path("home"));
+        assert!(after == before, "{format:?}: {:?}", after.difference(&before));
+
+        // What is not in the INBOX is seen, too.
+        if format == Format::Mbox {
+            fill(&dovecot, "Work", 1..2);
+            fs::remove_file(dovecot.home(ME).join("mail/inbox")).unwrap();
+            let summary = tool_summary(&dovecot, &["--dry-run", "--all"]);
+            assert!(summary.contains("messages: 2; would be encrypted now: 2,"), "{summary}");
+            assert!(!dovecot.home(ME).join("mail/inbox").exists());
+        }
+    }
 }

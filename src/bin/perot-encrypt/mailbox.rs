@@ -125,6 +125,9 @@ impl Run {
             Ok(mailboxes) => mailboxes,
             Err(why) => return Ok(broken(user, "", &why)),
         };
+        if mailboxes.is_empty() {
+            return Ok(total);
+        }
         if let Err(why) = self.check_quota(user, &mailboxes) {
             return Ok(broken(user, "", &why));
         }
@@ -182,18 +185,44 @@ impl Run {
         if !self.mailboxes.is_empty() {
             return Ok(self.mailboxes.clone());
         }
+        if !self.has_mail(user)? {
+            return Ok(Vec::new());
+        }
         let mut mailboxes = self.dovecot.mailboxes(user)?;
         let unknown = self.except.iter().find(|except| !self.all && !mailboxes.contains(except));
         if let Some(unknown) = unknown {
             return Err(format!("there is no mailbox {unknown} to be left out").into());
         }
         mailboxes.retain(|mailbox| self.namespaces.is_own(mailbox) && !self.except.contains(mailbox));
-        Ok(mailboxes)
+        let mut there = Vec::new();
+        for mailbox in mailboxes {
+            if self.dovecot.has_mailbox(user, &mailbox)? {
+                there.push(mailbox);
+            }
+        }
+        Ok(there)
+    }
+
+    /// Returns true if a user has mail. doveadm makes folders and an index for those who have none, even to list what is there.
+    fn has_mail(&self, user: &str) -> Result<bool, Box<dyn Error>> {
+        if self.dovecot.has_mailbox(user, "INBOX")? {
+            return Ok(true);
+        }
+        // With mbox, and in other namespaces, there may be mailboxes without an INBOX.
+        for prefix in self.namespaces.own_prefixes().chain([""]) {
+            if self.dovecot.has_folder_of(user, &format!("{prefix}Drafts"))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn mailbox(&self, user: &str, mailbox: &str) -> Result<Counts, Box<dyn Error>> {
         if !self.namespaces.is_own(mailbox) {
             return Err("it is not the user's own, but shared, public or virtual".into());
+        }
+        if !self.dovecot.has_mailbox(user, mailbox)? {
+            return Err("there is no such mailbox".into());
         }
         let messages = self.dovecot.messages(user, mailbox)?;
         if messages.is_empty() && self.mailboxes.is_empty() {

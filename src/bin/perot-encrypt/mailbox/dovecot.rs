@@ -1,8 +1,9 @@
 //! Runs those programs of Dovecot that work on mailboxes.
 
 use std::error::Error;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::fs;
+use std::io::{BufRead, BufReader, ErrorKind};
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use super::namespaces::Namespaces;
@@ -37,6 +38,22 @@ impl Dovecot {
     pub fn mailboxes(&self, user: &str) -> Result<Vec<String>, Box<dyn Error>> {
         // The first line is the title of the column.
         Ok(self.doveadm(&["mailbox", "list", "-u", user])?.lines().skip(1).map(str::to_owned).collect())
+    }
+
+    /// Returns true if the folder is there in which a mailbox is or would be, with others.
+    pub fn has_folder_of(&self, user: &str, mailbox: &str) -> Result<bool, Box<dyn Error>> {
+        Ok(self.path(user, "dir", mailbox)?.as_deref().and_then(Path::parent).is_some_and(is_there))
+    }
+
+    /// Returns true if a mailbox is there. doveadm also lists those that it would make, and makes them to look into them.
+    pub fn has_mailbox(&self, user: &str, mailbox: &str) -> Result<bool, Box<dyn Error>> {
+        Ok(self.path(user, "mailbox", mailbox)?.is_none_or(|path| is_there(&path)))
+    }
+
+    /// Returns where a mailbox is or would be, if that is in the file system.
+    fn path(&self, user: &str, kind: &str, mailbox: &str) -> Result<Option<PathBuf>, Box<dyn Error>> {
+        let said = self.doveadm(&["mailbox", "path", "-u", user, "-t", kind, "--", mailbox])?;
+        Ok(said.lines().last().filter(|line| line.starts_with('/')).map(PathBuf::from))
     }
 
     /// Returns all messages in a mailbox.
@@ -101,4 +118,9 @@ impl Dovecot {
         }
         Ok(child.wait()?.success())
     }
+}
+
+/// Returns false if there is nothing of this name. What may not be looked at is there.
+fn is_there(path: &Path) -> bool {
+    !fs::symlink_metadata(path).is_err_and(|why| why.kind() == ErrorKind::NotFound)
 }

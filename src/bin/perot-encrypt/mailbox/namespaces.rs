@@ -40,6 +40,11 @@ impl Namespaces {
         namespaces
     }
 
+    /// Returns the prefixes of the user's own namespaces.
+    pub fn own_prefixes(&self) -> impl Iterator<Item = &str> {
+        self.prefixes.iter().filter(|(_, own)| *own).map(|(prefix, _)| prefix.as_str())
+    }
+
     /// Returns true if a mailbox is the user's own. The namespace with the longest matching prefix decides.
     pub fn is_own(&self, mailbox: &str) -> bool {
         let fits = |prefix: &str| {
