@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use perot_testing::pages::{code, project, rows, template};
+use perot_testing::pages::{code, project, read, rows, template};
 
 use crate::source::{literals, sources};
 
@@ -186,6 +186,27 @@ fn every_page_is_in_the_index() {
             assert!(listed, "doc/README.md does not list {folder}/{name}");
         }
     }
+}
+
+/// The version is that of Cargo.toml, and the latest in the list of changes.
+#[test]
+fn the_version_is_the_same_everywhere() {
+    let version = env!("CARGO_PKG_VERSION");
+    for (file, says) in [
+        ("src/mail-plugin/Cargo.toml", "version = \"VERSION\"\n"),
+        ("debian/changelog", "perot-encrypt (VERSION) "),
+        ("doc/admin/vnd.perot.encrypt.txt", "It describes version VERSION.\n"),
+        ("doc/admin/debian.md", "dovecot-perot-encrypt_VERSION+dovecot"),
+        ("doc/dev/release.md", "## What was run before VERSION\n"),
+    ] {
+        let says = says.replace("VERSION", version);
+        assert!(read(file).contains(&says), "{file} does not say {says:?}");
+    }
+    let changes = read("CHANGELOG.md");
+    let mut headings = changes.lines().filter_map(|line| line.strip_prefix("## "));
+    assert_eq!(headings.next(), Some("[Unreleased]"));
+    let latest = headings.next().unwrap_or_default();
+    assert!(latest.starts_with(&format!("[{version}] - 20")), "CHANGELOG.md: {latest}");
 }
 
 /// Returns the anchors of the headings of a page, as GitHub and others make them.
