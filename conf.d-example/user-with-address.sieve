@@ -1,7 +1,7 @@
 # Encrypts mail to one address, and files it. Put `encrypt` in front of what stores the message.
 #
-# The certificate of me@domain.com must be in one of the places named by sieve_perot_encrypt_certs.
-# The mailbox must exist; if it does not, the encrypted message goes to the INBOX. How it is written
+# The certificate of me@domain.com must be in one of the places that sieve_perot_encrypt_certs names.
+# If there is no such mailbox, the encrypted message goes to the INBOX. How the name of the mailbox is written
 # depends on the server: "INBOX.encrypted", "INBOX/encrypted" or "encrypted".
 
 require ["vnd.perot.encrypt", "fileinto"];

@@ -4,11 +4,11 @@
 #
 #     gpg --armor --export-options export-minimal --export me@domain.com
 #
-# from its BEGIN line to its END line. It is the public part of your key: the secret part must never
-# be on the server, and a script that holds it is not accepted. The `.` stays on a line of its own.
+# from its BEGIN line to its END line. This is the public part of your key. The secret part must never
+# be on the server, and the server does not accept a script that has it. The `.` stays on a line of its own.
 #
-# Not where the administrator has a script for all users (encrypt.sieve): that one does not know of this certificate, and
-# defers the mail.
+# Do not use this where the administrator has a script for all users (encrypt.sieve): that script does not know of this
+# certificate, and defers the mail.
 
 require "vnd.perot.encrypt";
 encrypt text:
