@@ -105,13 +105,14 @@ test-dovecot: test-deps
 		$(if $(NOT_ROOT),--skip postfix --skip user_of_the_system)
 	@test -z "$(NOT_ROOT)" || echo "Not run, because they need root: the tests with Postfix and with users of the system"
 
-# Not under valgrind: tests that measure memory or CPU time, and one in which Pigeonhole ends the process.
+# Not under valgrind: tests that measure memory or CPU time or look for processes by their names, and one in which Pigeonhole
+# ends the process.
 MEMCHECK = $(abspath $(TARGET))/memcheck
 memcheck: test-deps
 	rm -rf $(MEMCHECK)
 	PEROT_VALGRIND=$(MEMCHECK) $(CARGO) test --locked --features $(TEST_FEATURES) --test dovecot -- $(ONLY) \
 		--skip streaming:: --skip load:: --skip a_hundred_thousand_files --skip a_hundred_megabytes --skip takes_too_much_time \
-		--skip a_failure_behind_pipe
+		--skip a_user_who_fills_a_home --skip the_largest_keyring --skip a_script_out_of_time --skip a_failure_behind_pipe
 	@echo "$$(grep -rl lib90_sieve_perot_encrypt_plugin.so $(MEMCHECK) | wc -l) processes had the plugin loaded:" \
 		"$(MEMCHECK)"
 
