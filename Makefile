@@ -175,14 +175,14 @@ install:
 	install -m 0644 $(RELEASE)/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	@test -n "$(DESTDIR)" || echo "Installed. Restart Dovecot: a reload is not enough, and 2.4 goes on with its old configuration after one"
 
+# The package has its plugins in the same place, and its tool in another one.
+PACKAGED = $(shell dpkg -S $(DESTDIR)$(MODULEDIR)/$(MAIL_PLUGIN) 2>/dev/null)
 uninstall:
 	@test -n "$(MODULEDIR)" || { echo "Where are Dovecot's modules? Say MODULEDIR=..." >&2; exit 1; }
-	@! dpkg -S $(DESTDIR)$(MODULEDIR)/$(MAIL_PLUGIN) >/dev/null 2>&1 || \
-		{ echo "The plugins here are those of a package: apt remove dovecot-perot-encrypt" >&2; exit 1; }
-	rm -f $(DESTDIR)$(MODULEDIR)/sieve/$(PLUGIN) $(DESTDIR)$(MODULEDIR)/$(MAIL_PLUGIN) \
-		$(DESTDIR)$(MODULEDIR)/settings/$(SETTINGS) $(DESTDIR)$(PREFIX)/bin/perot-encrypt \
-		$(DESTDIR)$(PREFIX)/share/man/man1/perot-encrypt*.1
-	@test -n "$(DESTDIR)" || echo "Removed. Take its settings out of the configuration, too, and restart Dovecot: until then it defers mail"
+	rm -f $(DESTDIR)$(PREFIX)/bin/perot-encrypt $(DESTDIR)$(PREFIX)/share/man/man1/perot-encrypt*.1
+	$(if $(PACKAGED),,rm -f $(addprefix $(DESTDIR)$(MODULEDIR)/,sieve/$(PLUGIN) $(MAIL_PLUGIN) settings/$(SETTINGS)))
+	@test -n "$(DESTDIR)" || echo "$(if $(PACKAGED),The plugins here are those of a package$(COMMA) and stay,Removed. \
+		Take its settings out of the configuration$(COMMA) too$(COMMA) and restart Dovecot: until then it defers mail)"
 
 # The package takes what `make` builds. Compiled in the copy, with the flags of debhelper, nearly all would be compiled again.
 # In a copy: debhelper looks for files to change and to remove everywhere below, so also in `build`.
