@@ -188,7 +188,7 @@ uninstall:
 # In a copy: debhelper looks for files to change and to remove everywhere below, so also in `build`.
 DEB = $(abspath $(TARGET))/deb
 deb: rust
-	@tests/install-missing tests/packages tests/packages.deb
+	@tests/install-missing tests/packages.deb
 	$(MAKE) all
 	rm -rf $(DEB)
 	mkdir -p $(DEB)/source

@@ -182,11 +182,12 @@ impl Run {
         if is_pattern(user) {
             return Err("doveadm would take this name for a pattern: run sieve-filter by hand".into());
         }
+        let is_asked_for = !self.all && !self.mailboxes.is_empty();
+        if !is_asked_for && !self.has_mail(user)? {
+            return Ok(Vec::new());
+        }
         if !self.mailboxes.is_empty() {
             return Ok(self.mailboxes.clone());
-        }
-        if !self.has_mail(user)? {
-            return Ok(Vec::new());
         }
         let mut mailboxes = self.dovecot.mailboxes(user)?;
         let unknown = self.except.iter().find(|except| !self.all && !mailboxes.contains(except));
