@@ -704,8 +704,7 @@ cmd_encrypt_operation_execute(const struct sieve_runtime_env *renv,
 	report = cmd_encrypt_finish(renv, result, event);
 	if (report->encrypted)
 		perot_keep_encrypted(renv, ext);
-	if (request.form == PEROT_FORM_ACTION && !report->defer &&
-	    !report->encrypted)
+	if (request.form == PEROT_FORM_ACTION && report->passes)
 		perot_disarm(renv, ext);
 	if (report->defer) {
 		status = perot_defer(renv, ext, perot_str(report->answer));

@@ -251,6 +251,9 @@ struct perot_report {
 	bool defer;
 	/* All of the message is encrypted now, by this call or before. */
 	bool encrypted;
+	/* The message may be stored as it is, and not because something has
+	   failed. */
+	bool passes;
 	/* There is ciphertext to be taken and put in the message's place. */
 	bool replaces;
 	/* There is something to be logged; with which level, and what. */

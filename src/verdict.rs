@@ -60,6 +60,8 @@ pub struct Verdict {
     pub defer: bool,
     /// All of the message is encrypted now.
     pub encrypted: bool,
+    /// The message may be stored as it is, and not because something has failed.
+    pub passes: bool,
     /// There is ciphertext to be put in the place of the message.
     pub replaces: bool,
     /// The line for the log.
@@ -203,6 +205,7 @@ impl Verdict {
                 ..Self::nothing()
             },
             Ok(Outcome::NoCertificate { why }) => Self {
+                passes: true,
                 line: Some((Level::Info, format!("{NO_CERTIFICATE}{why}"))),
                 fields: fields("no_certificate", "", false, [0, 0], String::new()),
                 ..Self::nothing()
@@ -230,6 +233,7 @@ impl Verdict {
             Exemption::NoMail => NO_MAIL,
         };
         Self {
+            passes: true,
             line: Some((Level::Info, line.to_owned())),
             fields: fields("draft", "", false, [0, 0], String::new()),
             ..Self::nothing()
@@ -305,6 +309,7 @@ impl Verdict {
         Self {
             defer: false,
             encrypted: false,
+            passes: false,
             replaces: false,
             line: None,
             answer: String::new(),

@@ -162,4 +162,11 @@ impl Contents {
         contents.certs.iter_mut().for_each(|cert| cert.has_private_key = has_private_key && cert.is_x509());
         Ok(contents)
     }
+
+    /// Adds what another file has.
+    pub fn append(&mut self, other: Self) {
+        self.certs.extend(other.certs);
+        self.revocations.extend(other.revocations);
+        self.problems.extend(other.problems);
+    }
 }

@@ -1,6 +1,6 @@
 //! A folder of certificate files.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsString;
 use std::fs;
 use std::io::ErrorKind;
@@ -26,7 +26,8 @@ const MAX_OTHER_NAMES: usize = 10_000;
 /// The deadline is looked at once for so many files.
 const FILES_AT_A_TIME: usize = 32;
 
-/// Reads the files whose names are the address, as in `me@example.org.asc`. Returns the certificates in them if one claims
+/// Reads the files whose names are the address, as in `me@example.org.asc`, and the revocations of what is in them that have the
+/// name that GnuPG gives them, the fingerprint. Returns the certificates in them if one claims
 /// the address: the other files need not be read then. There may be thousands, and a new process has no index of them.
 ///
 /// # Errors
@@ -44,13 +45,13 @@ pub fn named_after(
     }
     let (mut all, mut amount) = (Contents::default(), Amount::NONE);
     let mut limit = Limit::new(most.certs, deadline);
-    for suffix in SUFFIXES {
-        let file = path.join(format!("{address}.{suffix}"));
+    let mut read = |name: String| {
+        let file = path.join(name);
         let opened = open::open(&file, Links::Refuse).and_then(|o| o.map(open::Opened::regular).transpose());
         let mut opened = match opened {
             Ok(Some(opened)) if opened.metadata.len() <= raw::MAX_BYTES as u64 => opened,
             // The search through the whole folder reads it, or reports it.
-            Ok(_) | Err(Trouble::Refused(_)) => continue,
+            Ok(_) | Err(Trouble::Refused(_)) => return Ok(Contents::default()),
             Err(why) => return Err(why),
         };
         amount = amount.plus(Amount { bytes: opened.metadata.len(), files: 1, certs: 0 }, &most)?;
@@ -58,8 +59,14 @@ pub fn named_after(
         for cert in &mut contents.certs {
             cert.file = Some(printable(file.as_os_str().as_bytes()));
         }
-        all.certs.append(&mut contents.certs);
-        all.revocations.append(&mut contents.revocations);
+        Ok(contents)
+    };
+    for suffix in SUFFIXES {
+        all.append(read(format!("{address}.{suffix}"))?);
+    }
+    let fingerprints = all.certs.iter().filter_map(|cert| Some(cert.summary().ok()?.fingerprint.clone()));
+    for fingerprint in fingerprints.collect::<BTreeSet<_>>() {
+        all.append(read(format!("{fingerprint}.rev"))?);
     }
     let mut copies = grouped(all.certs, &all.revocations);
     copies.retain(|copies| copies.claims(address));

@@ -266,10 +266,10 @@ unsafe fn settled(loaded: &Loaded, request: &perot_request, input: Option<&perot
     if !is_store || request.place != PEROT_PLACE_DELIVERY || request.obstacle == PEROT_OBSTACLE_WAIT {
         return None;
     }
-    match loaded.deliveries.as_ref().copied().unwrap_or(Deliveries::Encrypt) {
-        Deliveries::Encrypt => None,
-        Deliveries::No => Some(Verdict::nothing()),
-        deliveries @ (Deliveries::Refuse | Deliveries::Warn) => {
+    match loaded.deliveries {
+        Ok(Deliveries::Encrypt) | Err(_) => None,
+        Ok(Deliveries::No) => Some(Verdict::nothing()),
+        Ok(deliveries @ (Deliveries::Refuse | Deliveries::Warn)) => {
             // SAFETY: as promised by the caller.
             let encrypted = unsafe { look(request, input) };
             if request.by_script && matches!(encrypted, Ok(true)) {
@@ -306,6 +306,12 @@ unsafe fn run(
         recipients.iter().try_for_each(|text| Recipient::parse_certificate(text).map(drop))?;
     }
     let settings = loaded.settings.as_ref().map_err(Clone::clone)?;
+    match (request.form, request.place) {
+        (PEROT_FORM_STORE, PEROT_PLACE_DELIVERY) => loaded.deliveries.as_ref().map(drop),
+        (PEROT_FORM_STORE, _) => loaded.saved.as_ref().map(drop),
+        _ => Ok(()),
+    }
+    .map_err(Clone::clone)?;
     #[cfg(feature = "inject-panic")]
     assert!(!recipients.contains(&INJECTED.as_bytes()) && owner.user != INJECTED, "injected");
     let job = Job {
@@ -370,7 +376,7 @@ unsafe fn open<'a>(request: &perot_request, input: Option<&'a perot_input>) -> R
             return Err(Error::new(Reason::WriteFailed, text).helps(Remedy::TemporaryRoom));
         }
         PEROT_OBSTACLE_FAILED => {
-            let text = "the script has failed before it came to `encrypt`";
+            let text = "the script has failed, and has not encrypted the message";
             let remedy = "correct it: the log of that script, or the lines above, say what is wrong";
             return Err(Error::new(Reason::BadScript, text).helps(remedy));
         }

@@ -91,6 +91,7 @@ impl Judgement {
         let report = perot_report {
             defer: verdict.defer,
             encrypted: verdict.encrypted,
+            passes: verdict.passes,
             replaces: verdict.replaces,
             has_line: line.is_some(),
             level: line.map_or(PEROT_LEVEL_DEBUG, |(at, _)| level(*at)),
@@ -107,6 +108,7 @@ impl Judgement {
 static DEFER: ConstantReport = ConstantReport(perot_report {
     defer: true,
     encrypted: false,
+    passes: false,
     replaces: false,
     has_line: false,
     level: PEROT_LEVEL_DEBUG,

@@ -332,6 +332,13 @@ fn what_is_stored_without_being_encrypted() {
     let foreign = perot_request { foreign: true, ..saved() };
     assert_eq!(store("", draft), (false, said(PEROT_LEVEL_INFO, "message left as it is")));
     assert_eq!(store("", foreign), (false, said(PEROT_LEVEL_INFO, "message left as it is")));
+    // What is not understood is a failure.
+    let wrong = perot_settings { deliveries: lend("what"), saved: lend("\"Sent"), ..NO_SETTINGS };
+    for (request, setting) in [(delivered(), "perot_encrypt_deliveries"), (saved(), "perot_encrypt_saved")] {
+        let request = perot_request { form: PEROT_FORM_STORE, ..request };
+        let report = host.encrypt(host.open(&wrong).0, &request);
+        assert!(report.defer && report.said().contains(setting), "{report:?}");
+    }
 }
 
 #[test]

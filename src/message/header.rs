@@ -99,18 +99,19 @@ impl<'a> Header<'a> {
 
 fn skip_mbox_line<R: std::io::Read>(lines: &mut Lines<R>) -> Result<(), Unreadable> {
     let Some(first) = lines.next_piece()? else { return Ok(()) };
-    // `From : me@domain.com` is a field, with white space before its colon.
-    if !is_from_line(&first) || matches!(classify(&first), Field::Begins(_)) {
+    if !is_from_line(&first) {
         lines.take_back();
     }
     Ok(())
 }
 
 /// Returns true for a whole line that begins with `From `. With a bare CR in it, it may be a whole message.
+/// `From : me@domain.com` is a field, with white space before its colon.
 fn is_from_line(piece: &Piece<'_>) -> bool {
     let whole =
         piece.bytes.len() <= LONGEST_LINE && piece.bytes.ends_with(b"\n") && piece.bare_cr().is_none();
-    whole && piece.bytes.starts_with(b"From ")
+    let rest = piece.bytes.strip_prefix(b"From ").filter(|_| whole);
+    rest.is_some_and(|rest| rest.iter().find(|b| !matches!(b, b' ' | b'\t')) != Some(&b':'))
 }
 
 /// Tells the role of a piece of the header (RFC 5322, section 2.2). White space before the colon is allowed,
@@ -169,7 +170,7 @@ mod tests {
     #[test]
     fn what_is_a_field() {
         let begins = |name: &str| Field::Begins(name.to_owned());
-        let rows: [(&[u8], Field); 19] = [
+        let rows: [(&[u8], Field); 20] = [
             (b"Subject: x\r\n", begins("subject")),
             (b"CONTENT-Type\t : text/plain\n", begins("content-type")),
             (b"X:", begins("x")),
@@ -181,6 +182,7 @@ mod tests {
             (b"S\0: x\n", Field::NotAField),
             (b"S\r: x\n", Field::NotAField),
             (b"From : x\n", begins("from")),
+            (b"From : x Fri Jan  1 00:00:00 2021\n", begins("from")),
             (b"From a@b.org Fri Jan  1 00:00:00 2021\r\n", Field::MboxLine),
             (b"From \"a b\"@c.org Fri Jan 01 0:00:00 2021\n", Field::NotAField),
             (b"From MAILER-DAEMON Thu, Dec 31 23:59 +0100 2020 remote from x\n", Field::MboxLine),

@@ -157,11 +157,11 @@ fn failures_defer() {
             format!("{REQUIRE}pgp_encrypt :keys [{}\"a\"];", "\"a\", ".repeat(32)),
             "is not an armored certificate",
         ),
-        ("before@t.org", failing, "the script has failed before it came to `encrypt`"),
+        ("before@t.org", failing, "the script has failed, and has not encrypted the message"),
         (
             "include@t.org",
             "require \"include\";\ninclude :personal \"inner\";".into(),
-            "the script has failed before it came to `encrypt`",
+            "the script has failed, and has not encrypted the message",
         ),
     ];
     for (user, script, why) in rows {

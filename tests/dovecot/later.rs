@@ -307,6 +307,9 @@ fn a_failure_in_front_of_encrypt_defers() {
     let included = "require \"include\"; include :personal \"own\"; keep;";
     let condition =
         script(", \"ihave\"", "if header :contains \"subject\" \"nothing\" { encrypt; } error \"x\";");
+    let tries = |last: &str| {
+        script(", \"ihave\"", &format!("encrypt :try \"nobody@example.net\"; error \"x\"; {last}"))
+    };
     for (what, before_script, user_script, deferred) in [
         ("error", None, error.as_str(), true),
         ("error in sieve_before", Some(error.as_str()), "keep;", true),
@@ -315,6 +318,8 @@ fn a_failure_in_front_of_encrypt_defers() {
         ("too much time", None, &fails("", &slow_tests(40)), true),
         ("too much time in sieve_before", Some(&fails("", &slow_tests(40))), "keep;", true),
         ("in an included script", None, included, true),
+        ("behind a failed :try", None, &tries("encrypt;"), true),
+        ("behind a failed :try, the last one", None, &tries("keep;"), true),
         ("ended well", None, "require \"vnd.perot.encrypt\"; keep;", false),
         (
             "ended well, a later one fails",
@@ -357,7 +362,7 @@ fn a_failure_in_front_of_encrypt_defers() {
                 dovecot.log()
             );
             assert_nothing_stored(&dovecot, ME);
-            let line = "Error: sieve: encrypt: message not encrypted, deferred: the script has failed before it came to `encrypt`";
+            let line = "Error: sieve: encrypt: message not encrypted, deferred: the script has failed, and has not encrypted the message";
             dovecot.log_line(&[line]);
             assert_eq!(dovecot.log().matches(line).count(), 1, "{what}\n{}", dovecot.log());
         } else {
@@ -375,7 +380,9 @@ fn a_failure_in_front_of_encrypt_with_keep() {
     let answer = dovecot.deliver(ME, &message("keep"));
     assert!(answer.starts_with("250 "), "{answer}\n{}", dovecot.log());
     assert!(find(&dovecot.only_message(ME), SECRET.as_bytes()).is_some());
-    dovecot.log_line(&["message not encrypted, stored as it is: the script has failed before it came to"]);
+    dovecot.log_line(&[
+        "message not encrypted, stored as it is: the script has failed, and has not encrypted the message",
+    ]);
 }
 
 /// Neither many calls nor many layers fill the log, or the mailbox.

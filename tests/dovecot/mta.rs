@@ -17,7 +17,8 @@ const REASON: &str = "Message could not be encrypted for its owner (no_certifica
 
 /// Returns the blocks of a section of the page.
 fn shown<const N: usize>(heading: &str) -> [String; N] {
-    pages::shown(PAGE, heading)
+    // These programs are unpacked, and not installed.
+    pages::shown(PAGE, heading).map(|block| block.replace("/usr/sbin/", ""))
 }
 
 /// Makes a message of a local program, with all header fields that a mail server would add.

@@ -418,7 +418,7 @@ fn each_user_has_a_value_of_their_own() {
             let answers = dovecot.deliver_to(&recipients, &message("fields"));
             for (at, answer) in order.iter().zip(answers) {
                 let (user, value) = lines[*at];
-                let refused = value == "refuse";
+                let refused = ["refuse", "maybe"].contains(&value);
                 let what = format!("{recipients:?}: {user}: {answer}\n{}", dovecot.log());
                 assert!(answer.starts_with(if refused { "451 " } else { "250 " }), "{what}");
                 if refused {
@@ -539,10 +539,12 @@ fn warn_and_no() {
 }
 
 #[test]
-fn what_is_not_understood_counts_as_encrypt() {
-    let (dovecot, key) = start(&deliveries("maybe"));
-    assert_stored_encrypted("maybe", &dovecot, &key, &[""]);
-    dovecot.log_line(&["Error: encrypt: perot_encrypt_deliveries = maybe: not understood: write `encrypt`"]);
+fn what_is_not_understood_defers() {
+    let (dovecot, _) = start(&deliveries("maybe"));
+    let answer = dovecot.deliver(ME, &message("maybe"));
+    assert!(answer.starts_with("451 ") && answer.contains("(bad_setting)"), "{answer}\n{}", dovecot.log());
+    assert_nothing_stored(&dovecot, ME);
+    dovecot.log_line(&["message not encrypted, deferred: perot_encrypt_deliveries = maybe: not understood"]);
 }
 
 /// Runs dovecot-lda for `ME`.

@@ -263,8 +263,10 @@ fn a_bare_revocation_beside_the_certificate_counts() {
     let sources = settings(&[folder.path()]);
     let write = |name: &str, content: &[u8]| fs::write(folder.path().join(name), content).unwrap();
     let ask = || search(&sources, None, ME).map(|(found, _)| found);
-    // Beside a file of another name, and of its own.
-    for (cert, beside) in [("key.asc", "old.asc"), ("me@example.org.asc", "me@example.org.rev")] {
+    // Beside a file of another name, of its own, and as GnuPG names it.
+    let by_fingerprint = format!("{}.rev", hex(&key));
+    let named = "me@example.org.asc";
+    for (cert, beside) in [("key.asc", "old.asc"), (named, "me@example.org.rev"), (named, &by_fingerprint)] {
         write(cert, &armored(&key));
         write(beside, &disabled);
         assert_eq!(ask(), Ok(vec![hex(&key)]), "{beside} is disabled");

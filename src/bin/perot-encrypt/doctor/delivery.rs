@@ -146,12 +146,14 @@ impl Judge<'_> {
         let mode = user.setting(self.configuration, protocol, "perot_encrypt_deliveries");
         let mode = mode.as_deref().map(str::trim).filter(|mode| !mode.is_empty()).unwrap_or("encrypt");
         if loads(MAIL) && !matches!(mode, "refuse" | "warn" | "no") {
-            let mut judged =
-                Judged::new(Outcome::Encrypted, format!("by the mail plugin {MAIL}, whatever scripts do"));
             if mode != "encrypt" {
-                judged = judged.finding(self.bad_mode(user, mode));
+                let how = format!("perot_encrypt_deliveries = {mode} is not understood");
+                return Ok(Judged::new(Outcome::Deferred, how).finding(self.bad_mode(user, mode)));
             }
-            return Ok(judged);
+            return Ok(Judged::new(
+                Outcome::Encrypted,
+                format!("by the mail plugin {MAIL}, whatever scripts do"),
+            ));
         }
         let mut judged = self.by_scripts(user, protocol, &plugins)?;
         if loads(MAIL) && judged.outcome != Outcome::Encrypted {
@@ -179,7 +181,7 @@ impl Judge<'_> {
 
     fn bad_mode(&self, user: &User, mode: &str) -> Finding {
         let what = format!("perot_encrypt_deliveries = {mode} is not understood");
-        let why = "each delivery says so in the log, and encrypts";
+        let why = "each delivery says so in the log, and defers the message";
         match user.field("perot_encrypt_deliveries") {
             Some(_) => Finding::problem(format!("{what} (user database, {})", user.name), why),
             None => {
