@@ -376,8 +376,15 @@ fn the_mail_plugin() {
             &[("deliveries", "yes")],
             "keep;",
             1,
-            &["lmtp  encrypted", "deliveries = yes is not under"],
-            "encrypted",
+            &["lmtp  DEFERRED", "deliveries = yes is not under"],
+            "deferred",
+        ),
+        (
+            &[("deliveries", "yes"), ("on_error", "keep")],
+            "keep;",
+            1,
+            &["lmtp  STORED IN CLEAR", "deliveries = yes is not under"],
+            "clear",
         ),
         (&[("saved", "Sent")], "keep;", 1, &["perot_encrypt_saved = Sent, and imap does not"], "encrypted"),
     ] {

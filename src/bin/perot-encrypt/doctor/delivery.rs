@@ -148,7 +148,12 @@ impl Judge<'_> {
         if loads(MAIL) && !matches!(mode, "refuse" | "warn" | "no") {
             if mode != "encrypt" {
                 let how = format!("perot_encrypt_deliveries = {mode} is not understood");
-                return Ok(Judged::new(Outcome::Deferred, how).finding(self.bad_mode(user, mode)));
+                let on_error = user.setting(self.configuration, protocol, "sieve_perot_encrypt_on_error");
+                let outcome = match on_error.as_deref().map(str::trim) {
+                    Some("keep") => Outcome::Clear,
+                    _ => Outcome::Deferred,
+                };
+                return Ok(Judged::new(outcome, how).finding(self.bad_mode(user, mode)));
             }
             return Ok(Judged::new(
                 Outcome::Encrypted,
@@ -181,7 +186,7 @@ impl Judge<'_> {
 
     fn bad_mode(&self, user: &User, mode: &str) -> Finding {
         let what = format!("perot_encrypt_deliveries = {mode} is not understood");
-        let why = "each delivery says so in the log, and defers the message";
+        let why = "each delivery says so in the log, and encrypts nothing";
         match user.field("perot_encrypt_deliveries") {
             Some(_) => Finding::problem(format!("{what} (user database, {})", user.name), why),
             None => {
