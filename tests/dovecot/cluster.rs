@@ -9,7 +9,7 @@ use base64::Engine;
 use sequoia_openpgp::Cert;
 
 use crate::{assert_nothing_stored, message, script, SECRET};
-use perot_testing::dovecot::{era, free_port, run, Config, Dovecot, Era};
+use perot_testing::dovecot::{era, free_ports, run, Config, Dovecot, Era};
 use perot_testing::pages::{blocks, read};
 use perot_testing::{armored, decrypt, find, key_for};
 
@@ -89,7 +89,7 @@ impl Database {
     }
 
     fn backend(&self, host: &str, config: Config) -> Dovecot {
-        let (lmtp, imap) = (free_port(), free_port());
+        let [lmtp, imap] = free_ports();
         self.run(&format!("INSERT INTO ports VALUES ('{host}', 'lmtp', {lmtp}), ('{host}', 'imap', {imap})"));
         let listen = format!("service imap-login {{\n  inet_listener imap {{\n    port = {imap}\n  }}\n}}\n");
         let config = Config {

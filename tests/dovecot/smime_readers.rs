@@ -63,8 +63,10 @@ fn gpgsm() {
             command.arg("--homedir").arg(home.path()).args(["--batch", "--pinentry-mode", "loopback"]);
             run_with(command.args(["--passphrase-fd", "0", what]).arg(&file), b"password\n")
         };
-        let imported = gpgsm("--import", &identity.pkcs12());
-        assert!(imported.status.success(), "{}", String::from_utf8_lossy(&imported.stderr));
+        // gpgsm 2.2 takes one file in some hundreds for damaged. With another salt, it reads it.
+        let import = |_| gpgsm("--import", &identity.pkcs12());
+        let imported = (0..3).map(import).find(|imported| imported.status.success());
+        assert!(imported.is_some(), "gpgsm does not read the keys");
         // Its status is that of a failure, too, when it does not have the certificates of other recipients.
         move |ber| gpgsm("--decrypt", ber).stdout
     });

@@ -656,7 +656,14 @@ impl Drop for Dovecot {
 
 /// Returns a TCP port on which nobody listens.
 pub fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    let [port] = free_ports();
+    port
+}
+
+/// Returns as many of them, of which no two are the same.
+pub fn free_ports<const N: usize>() -> [u16; N] {
+    let listeners = [(); N].map(|()| TcpListener::bind(("127.0.0.1", 0)).unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
 /// An LMTP connection.
